@@ -1,0 +1,223 @@
+"""The hub: the only place that wires the rooms together.
+
+    store -> ledger, queue, live space (host) -> portal, desk, sessions -> gateway (web, TCP, peers)
+
+A `Hub` is what an application declares. It does nothing until it is started: by ``hubbub serve``, by another ASGI app's
+lifespan, or by `hubbub.testing.TestHub`. It can be started again after it was stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hubbub.gateway import Gateway, create_app
+from hubbub.kernel import Clock, ConfigurationError, Label, NotAllowedError
+from hubbub.kernel.limits import Limits
+from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
+from hubbub.perspective.host import Host, Outcome
+from hubbub.perspective.portal import Portal
+from hubbub.perspective.realm import Realm
+from hubbub.space.root import Root
+from hubbub.store import Store, open_store
+
+log = logging.getLogger("hubbub")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DATA_VARIABLE = "HUBBUB_DATA"
+
+
+class Hub:
+    """One application: a realm, those who may enter, and its pages.
+
+    Args:
+        realm: Gives users their avatars; None serves the bare space to peers.
+        checkers: Vouch for users, in the order in which they are tried.
+        pages: Directory of static files for the web page, relative to the application's file.
+        setup: Called with the root in a transaction at every start, before anybody is served.
+        gateway: Which web transports there are, and what they allow.
+        limits: What outsiders may ask for.
+        data: Where the space is kept when nobody says otherwise (`hubbub serve --data`): a path or ``memory:``.
+    """
+
+    def __init__(
+        self,
+        realm: Realm | None = None,
+        checkers: Sequence[Any] = (),
+        *,
+        pages: str | os.PathLike[str] | None = None,
+        setup: Callable[[Root], Any] | None = None,
+        gateway: Gateway | None = None,
+        limits: Limits | None = None,
+        data: str | None = None,
+    ) -> None:
+        if realm is not None and not isinstance(realm, Realm):
+            raise ConfigurationError(f"Hub(realm) takes a Realm, not {type(realm).__qualname__}")
+        self.realm = realm or Realm()
+        self.checkers = tuple(checkers)
+        self.pages = _beside_caller(pages)
+        self.setup = setup
+        self.gateway = gateway or Gateway()
+        self.limits = limits or Limits()
+        self.data = data
+        self._every: list[tuple[float, Callable[[Root], Any]]] = []
+        self._alarms: Alarms = LoopAlarms()
+        self._armed: list[Alarm] = []
+        self._host: Host | None = None
+        self._portal: Portal | None = None
+
+    # --- declaring ----------------------------------------------------------------------------------------------------
+
+    def every(self, seconds: float) -> Callable[[F], F]:
+        """Run the decorated function every ``seconds`` as a command with the root, while the hub runs."""
+
+        def decorate(fn: F) -> F:
+            self._every.append((seconds, fn))
+            return fn
+
+        return decorate
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        store: Store | None = None,
+        *,
+        data: str | None = None,
+        clock: Clock | None = None,
+        alarms: Alarms | None = None,
+        dev: bool = False,
+    ) -> None:
+        """Open the space and begin to run commands. Call it in the loop.
+
+        Args:
+            store: An open store; else ``data`` is opened.
+            data: A path or ``memory:``; else what the hub was declared with, ``$HUBBUB_DATA``, ``hubbub.hub``.
+            clock, alarms: For tests.
+            dev: Raise `BlockingError` where a body blocks.
+
+        Raises:
+            SpaceInUseError: Another process owns it.
+            ClosedError: It is running already.
+        """
+        if self._host is not None:
+            raise ConfigurationError("this hub is running already")
+        where = data or self.data or os.environ.get(DATA_VARIABLE) or "hubbub.hub"
+        if store is None:
+            store = open_store(where)
+        else:
+            where = "memory:"
+        for checker in self.checkers:
+            checker.start(None if where == "memory:" else Path(where))
+        self._alarms = alarms or LoopAlarms()
+        portal = Portal(self.realm, self.checkers, self.limits, self._alarms)
+        host = Host(
+            store,
+            clock=clock,
+            release=portal.release,
+            deliver=lambda updates: portal.desk.deliver(updates),
+            dev_mode=dev,
+        )
+        host.start()
+        portal.start(host)
+        self._host, self._portal = host, portal
+        if self.setup is not None:
+            setup = self.setup
+            try:
+                await host.call(lambda connection: setup(connection.root), Label(command="setup"))
+            except BaseException:
+                await self.stop()
+                raise
+        for seconds, fn in self._every:
+            self._arm(seconds, fn)
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Drain: no new work, what was begun is finished and durable, clients are told to come back. Idempotent."""
+        host, portal = self._host, self._portal
+        if host is None or portal is None:
+            return
+        for alarm in self._armed:
+            alarm.cancel()
+        self._armed.clear()
+        if drain:
+            portal.drain()
+        await host.close()
+        self._host = self._portal = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started."""
+        return self._host is not None
+
+    @property
+    def host(self) -> Host:
+        """The running host. Raises `NotAllowedError` when the hub is not running."""
+        if self._host is None:
+            raise NotAllowedError(
+                "the hub is not running: start it with `hubbub serve`, hub.lifespan or TestHub"
+            )
+        return self._host
+
+    @property
+    def portal(self) -> Portal:
+        """The running portal. Raises `NotAllowedError` when the hub is not running."""
+        self.host  # noqa: B018 - says what is wrong
+        assert self._portal is not None
+        return self._portal
+
+    async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """Run ``fn(root, *args)`` as a command, and return its value when it is durable."""
+        label = Label(command=getattr(fn, "__name__", "run"))
+        return await self.host.call(lambda connection: fn(connection.root, *args), label)
+
+    async def read(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """Run ``fn(root, *args)`` as a query on what is durable, and return its value."""
+        return await self.host.read(lambda connection: fn(connection.root, *args))
+
+    def asgi(self) -> Any:
+        """Return the web face as an ASGI app, to be mounted in another app or served by itself."""
+        return create_app(self)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:
+        """Run the hub while an ASGI app runs: ``FastAPI(lifespan=hub.lifespan)``."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    def _arm(self, seconds: float, fn: Callable[[Root], Any]) -> None:
+        def fire() -> None:
+            if self._host is None:
+                return
+
+            def done(outcome: Outcome) -> None:
+                if outcome.error is not None:
+                    log.error("every(%s) %s failed", seconds, fn.__name__, exc_info=outcome.error)
+
+            label = Label(command=f"every:{fn.__name__}")
+            self._host.run(lambda connection: fn(connection.root), done, label)
+            self._arm(seconds, fn)
+
+        self._armed = [a for a in self._armed if a is not None][-1000:]
+        self._armed.append(self._alarms.call_later(seconds, fire))
+
+
+def _beside_caller(pages: str | os.PathLike[str] | None) -> Path | None:
+    """Return ``pages`` as a path; a relative one is beside the file that declares the hub."""
+    if pages is None:
+        return None
+    path = Path(pages)
+    if not path.is_absolute():
+        import sys
+
+        file = sys._getframe(2).f_globals.get("__file__")
+        if file:
+            path = Path(file).resolve().parent / path
+    return path

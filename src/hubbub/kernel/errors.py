@@ -1,0 +1,246 @@
+"""Every error that Hubbub raises on purpose.
+
+    HubbubError
+      TransientError        worth trying again: ConflictError, DiskFullError
+      OutcomeUnknownError   may or may not have happened: not to be repeated blindly
+      StoreError            the data: UnknownObjectError, UnknownClassError, CorruptRecordError,
+                            SpaceInUseError, UnstorableError, ReadOnlyError
+      ProtocolError         a peer or user spoke nonsense (remote), or we did (local)
+      AccessError           who you are and what you may: LoginFailedError, NotAllowedError, LimitError,
+                            InvalidArgumentsError
+      Refused               the application's own no
+      ClosedError           you closed it;  BrokenError: they, or the network, did
+      RemoteError           the other side failed; its incident number is in the host's log
+      NoTransactionError, BlockingError, ConfigurationError, AddressInUseError
+
+Each has a ``code``, a short word that crosses the wire; ``str()`` says what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hubbub.kernel.identifiers import tid_text
+
+if TYPE_CHECKING:
+    from hubbub.kernel.record import Record
+
+
+class HubbubError(Exception):
+    """Base of all errors. ``code`` is a short stable word for programs, the message is for people."""
+
+    code = "error"
+
+    def __init__(self, message: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return self.message or self.code
+
+
+class TransientError(HubbubError):
+    """Nothing was stored; the same work may succeed when it is tried again."""
+
+    code = "transient"
+
+
+class ConflictError(TransientError):
+    """Somebody else committed first and the changes could not be merged (ST4). Nothing was stored."""
+
+    code = "conflict"
+
+    def __init__(
+        self, oid: int, class_name: str, read_tid: int, committed_tid: int, reason: str = ""
+    ) -> None:
+        why = f" ({reason})" if reason else ""
+        super().__init__(
+            f"object {oid:#x} of class {class_name} was read at tid {tid_text(read_tid)} "
+            f"but changed at tid {tid_text(committed_tid)}{why}; run the transaction again"
+        )
+        self.oid = oid
+        self.class_name = class_name
+        self.read_tid = read_tid
+        self.committed_tid = committed_tid
+        self.reason = reason
+        self.committed: Record | None = None
+        self.base: Record | None = None
+
+
+class DiskFullError(TransientError):
+    """There was no room: certainly nothing was stored. Writing resumes when there is room (ST5)."""
+
+    code = "disk_full"
+
+
+class OutcomeUnknownError(HubbubError):
+    """It may have happened or not. Do not repeat it blindly: look first."""
+
+    code = "outcome_unknown"
+
+
+class StoreError(HubbubError):
+    """Something is wrong with stored data or the place where it is kept."""
+
+    code = "store"
+
+
+class UnknownObjectError(StoreError):
+    """No such object, or none yet at that tid."""
+
+    code = "unknown_object"
+
+    def __init__(self, oid: int, at: int | None = None) -> None:
+        when = "" if at is None else f" at tid {tid_text(at)}"
+        super().__init__(f"there is no object {oid:#x}{when}")
+        self.oid = oid
+        self.at = at
+
+
+class UnknownClassError(StoreError):
+    """The class of a stored object is not known in this process (SP3)."""
+
+    code = "unknown_class"
+
+    def __init__(self, class_name: str, what: str = "") -> None:
+        doing = f" to {what}" if what else ""
+        super().__init__(f"class {class_name} is not known here{doing}: import its module first")
+        self.class_name = class_name
+
+
+class CorruptRecordError(StoreError):
+    """Stored bytes are damaged (ST6). ``oid`` and ``tid`` say where, as far as it is known."""
+
+    code = "corrupt"
+
+    def __init__(self, message: str, *, oid: int | None = None, tid: int | None = None) -> None:
+        super().__init__(message)
+        self.oid = oid
+        self.tid = tid
+
+
+class SpaceInUseError(StoreError):
+    """Another process owns this space (ST8)."""
+
+    code = "space_in_use"
+
+
+class UnstorableError(StoreError):
+    """A value can't be stored, or was changed where no change can be kept; ``path`` names it (SP2, SP8)."""
+
+    code = "unstorable"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.why = why
+
+
+class ReadOnlyError(StoreError):
+    """A write where only reading is allowed: in a query, or through a read-only mount."""
+
+    code = "read_only"
+
+
+class ProtocolError(HubbubError):
+    """The rules of a wire were broken. ``LocalProtocolError`` by us, ``RemoteProtocolError`` by them."""
+
+    code = "protocol"
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked for what the protocol does not allow now. Nothing has changed."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent what the protocol does not allow. The connection ends."""
+
+
+class AccessError(HubbubError):
+    """Who you are does not allow it."""
+
+    code = "access"
+
+
+class LoginFailedError(AccessError):
+    """The credentials were not accepted, or the name is taken."""
+
+    code = "login_failed"
+
+
+class NotAllowedError(AccessError):
+    """No such command, query, view or stream for this caller, or the right was taken back."""
+
+    code = "not_allowed"
+
+
+class LimitError(AccessError):
+    """A declared limit was reached. Nobody else notices."""
+
+    code = "limit"
+
+
+class InvalidArgumentsError(AccessError):
+    """The arguments do not fit what is called (PE1). ``parameter`` names the culprit, if it is one. Nothing ran."""
+
+    code = "invalid"
+
+    def __init__(self, message: str = "", *, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Refused(HubbubError):  # noqa: N818 - it is an answer, not a fault
+    """The application's own no: ``raise Refused("empty", "Say something.")`` in a command aborts it and
+    crosses to the caller as it is (PE2)."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message, code=code)
+
+
+class ClosedError(HubbubError):
+    """It was closed on this side."""
+
+    code = "closed"
+
+
+class BrokenError(HubbubError):
+    """The other side, or the network between, went away."""
+
+    code = "broken"
+
+
+class RemoteError(HubbubError):
+    """The other side failed while it worked for us. ``incident`` finds the cause in the host's log."""
+
+    code = "internal"
+
+    def __init__(self, message: str, *, incident: str = "", code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.incident = incident
+
+
+class NoTransactionError(HubbubError):
+    """A shared object was changed, or something sent, outside a transaction."""
+
+    code = "no_transaction"
+
+
+class BlockingError(HubbubError):
+    """A command or query did something that blocks; use an action (PE8, in dev mode)."""
+
+    code = "blocking"
+
+
+class ConfigurationError(HubbubError):
+    """The application or its configuration does not make sense; the message says what to change."""
+
+    code = "configuration"
+
+
+class AddressInUseError(ConfigurationError):
+    """A port or socket path is taken."""
+
+    code = "address_in_use"

@@ -1,0 +1,148 @@
+"""A record: one object's state at one tid; and a commit: the records of one transaction.
+
+These two travel through every room between the disk and the objects, so they stand here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from hubbub.kernel.identifiers import Tid
+
+RecordFields = tuple[int, int, str, tuple[int, ...], bytes]
+"""How a record is written on a wire: oid, tid, class name, oids it refers to, payload."""
+
+
+class Record:
+    """One object's state at one tid.
+
+    Attributes:
+        oid: Which object.
+        tid: Which transaction wrote it; in a changeset that is not committed yet, the tid that its writer had
+            read (0 for a new object).
+        class_name: ``module:qualified.name`` of its class.
+        refs: The oids that the payload refers to, each once, in order of appearance.
+        payload: The state in the value codec's bytes (see `hubbub.space.codec`).
+        memo: The decoded state when it may be shared by all connections, else None. Never stored.
+    """
+
+    __slots__ = ("class_name", "memo", "oid", "payload", "refs", "tid")
+
+    def __init__(
+        self, oid: int, tid: int, class_name: str, refs: tuple[int, ...], payload: bytes
+    ) -> None:
+        self.oid = oid
+        self.tid = tid
+        self.class_name = class_name
+        self.refs = refs
+        self.payload = payload
+        self.memo: Any = None
+
+    def fields(self) -> RecordFields:
+        """Return the record as it is written on a wire."""
+        return (self.oid, self.tid, self.class_name, self.refs, self.payload)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and self.fields() == other.fields()
+
+    def __hash__(self) -> int:
+        return hash((self.oid, self.tid))
+
+    def __repr__(self) -> str:
+        return f"<Record {self.oid:#x} @{self.tid:016x} {self.class_name} {len(self.payload)} B>"
+
+
+class Label(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who did it and what it was: kept with each commit, shown by ``hubbub tail``.
+
+    Attributes:
+        identity: The id that a checker vouched for, such as ``password:ann``; empty for the host itself.
+        avatar: Class name of the avatar that ran the command.
+        command: Name of the command, or what else made the commit (``peer``, ``setup``, ``connected``).
+        args: The command's arguments as MessagePack, empty when the command says ``record=False``.
+        note: Free text.
+    """
+
+    identity: str = ""
+    avatar: str = ""
+    command: str = ""
+    args: bytes = b""
+    note: str = ""
+
+
+Row = tuple[str, bytes, bytes | None]
+"""A small keyed entry stored in the same commit, beside the objects: (kind, key, value); None deletes it."""
+
+
+class Commit:
+    """What one transaction stores, and what waits for it to be durable.
+
+    Attributes:
+        tid: Its transaction id.
+        label: Who and what.
+        records: Durable records; each carries ``tid``.
+        rows: Keyed rows to put or delete (sessions, call results, jobs).
+        ephemerals: Records of ephemeral objects; kept in the host's memory only.
+        changes: Keyed changes of containers by oid (LV3): key -> value, or `DELETED`; None when unknown.
+        notices: What the transaction sends, in order; opaque to the store; released after durability (PE3).
+        context: Whatever its submitter wants back when the commit is settled; opaque.
+    """
+
+    __slots__ = ("changes", "context", "ephemerals", "label", "notices", "records", "rows", "tid")
+
+    def __init__(
+        self,
+        tid: Tid,
+        label: Label,
+        records: Sequence[Record] = (),
+        rows: Sequence[Row] = (),
+        ephemerals: Sequence[Record] = (),
+        changes: dict[int, Any] | None = None,
+        notices: Sequence[Any] = (),
+        context: Any = None,
+    ) -> None:
+        self.tid = tid
+        self.label = label
+        self.records = records
+        self.rows = rows
+        self.ephemerals = ephemerals
+        self.changes = changes or {}
+        self.notices = notices
+        self.context = context
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether anything in it has to reach the disk."""
+        return bool(self.records or self.rows)
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of payload that it stores."""
+        return sum(len(record.payload) for record in self.records)
+
+    def __repr__(self) -> str:
+        return f"<Commit {self.tid:016x} {self.label.command or '-'} {len(self.records)} records>"
+
+
+class Changeset(msgspec.Struct):
+    """What an optimistic transaction asks to commit (a peer's, or an embedded space's).
+
+    Attributes:
+        base: The snapshot that it read from.
+        writes: New states; each record's ``tid`` is the one its writer had read, 0 for a new object.
+        current: (oid, tid) of objects that must not have changed, though they are not written (readCurrent).
+        changes: Keyed changes of containers by oid, as in `Commit`.
+        label: Who and what.
+        key: Names this attempt once and for all, so that a repeat after a lost answer is not a second commit;
+            empty when it can't be repeated.
+    """
+
+    base: int
+    writes: list[Any]
+    current: list[tuple[int, int]] = []
+    changes: dict[int, Any] = {}
+    label: Label = Label()
+    key: bytes = b""

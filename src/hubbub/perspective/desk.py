@@ -1,0 +1,439 @@
+"""The desk: takes what sessions ask for, finds the declared thing, and has it run (PE1).
+
+A user reaches only what is declared: commands, queries, streams and actions of the avatar, commands and views of
+objects that the avatar's queries hand out. Arguments are checked against their annotations before a body runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import persistent
+
+from hubbub.flow import Backplane, Published
+from hubbub.kernel import (
+    BrokenError,
+    HubbubError,
+    Label,
+    NotAllowedError,
+
+    tid_text,
+)
+from hubbub.perspective.actions import run_action
+from hubbub.perspective.declarations import Declaration, declarations_of
+from hubbub.perspective.encoding import encode
+from hubbub.perspective.failures import error_of, failure_of
+from hubbub.perspective.host import Host, Outcome
+from hubbub.perspective.live_query import Update
+from hubbub.perspective.seat import Seat
+from hubbub.perspective.sending import Subscribe
+from hubbub.perspective.stored_sessions import CALL, call_key, call_value, session_row
+from hubbub.space import context
+from hubbub.space.connection import Connection
+from hubbub.wire import session as wire
+
+log = logging.getLogger("hubbub.desk")
+
+_CALLABLE = frozenset({"command", "query", "view"})
+_WATCHABLE = frozenset({"query", "view"})
+
+
+class Desk:
+    """Serve the sessions of one host. Belongs to the loop.
+
+    Args:
+        host: Runs the bodies.
+        backplane: Where `hubbub.publish` sends.
+        seats: Session id -> seat; kept by the portal.
+        on_bye: Called when a user logs out.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        backplane: Backplane,
+        seats: dict[str, Seat],
+        on_bye: Callable[[Seat], None],
+    ) -> None:
+        self.host = host
+        self.backplane = backplane
+        self._seats = seats
+        self._on_bye = on_bye
+
+    # --- what sessions ask (the Desk protocol of `session.py`) ----------------------------------------------------------
+
+    def call(self, session: Any, message: wire.Call) -> None:
+        """Run a command, query or action once."""
+        seat = self._seats[session.id]
+        form = session.form
+
+        def done(outcome: Outcome) -> None:
+            self._finish(seat, message.id, outcome)
+
+        if not message.target and not message.ref:
+            try:
+                declaration = _declared(seat.avatar_class, message.name, _CALLABLE | {"action"})
+                args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
+            except HubbubError as error:
+                done(Outcome(error=error))
+                return
+            if declaration.kind == "action":
+                task = asyncio.get_running_loop().create_task(
+                    run_action(self, seat, declaration, args, kwargs, done)
+                )
+                seat.actions[message.id] = task
+                task.add_done_callback(lambda _: seat.actions.pop(message.id, None))
+                return
+            if declaration.kind == "query":
+                self.host.ask(
+                    self._query_body(seat, declaration, args, kwargs, form),
+                    done,
+                    what=_what(seat.avatar_class, message.name),
+                    session=seat.face,
+                )
+                return
+            self._run_command(seat, message, declaration, args, kwargs, done)
+            return
+        self._call_on_target(seat, message, form, done)
+
+    def _run_command(
+        self,
+        seat: Seat,
+        message: wire.Call,
+        declaration: Declaration,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        done: Callable[[Outcome], None],
+    ) -> None:
+        form = seat.session.form
+        label = _label(seat, declaration, args, kwargs)
+
+        def body(connection: Connection) -> bytes:
+            value = declaration.function(seat.avatar(connection), *args, **kwargs)
+            return self._keep_result(seat, message.id, encode(value, form, seat.reference))
+
+        self.host.run(
+            body,
+            done,
+            label,
+            what=_what(seat.avatar_class, message.name),
+            session=seat.face,
+            durable=declaration.durable,
+        )
+
+    def _keep_result(self, seat: Seat, call_id: int, result: bytes) -> bytes:
+        """Store the call's id and result in its own commit (PE4). Serial thread."""
+        transaction = context.required("a command")
+        if not seat.transient:
+            value = call_value(result, tid_text(transaction.tid))
+            row = (CALL, call_key(seat.id, call_id), value)
+            transaction.record_rows.append(row)
+        return result
+
+    def _query_body(
+        self,
+        seat: Seat,
+        declaration: Declaration,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        form: str,
+    ) -> Callable[[Connection], bytes]:
+        def body(connection: Connection) -> bytes:
+            value = declaration.function(seat.avatar(connection), *args, **kwargs)
+            return encode(value, form, seat.reference)
+
+        return body
+
+    def _call_on_target(
+        self, seat: Seat, message: wire.Call, form: str, done: Callable[[Outcome], None]
+    ) -> None:
+        """Call something of an object that a query hands out. What it is shows only when the query has been run: first
+        as a query; if it turns out to be a command, then in the serial order."""
+
+        def look(connection: Connection) -> tuple[str, bytes, bool]:
+            obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
+            declaration = _declared(cls, message.name, _CALLABLE)
+            if declaration.kind == "command":
+                _caller_may(declaration, seat)
+                return declaration.kind, b"", declaration.durable
+            args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
+            value = declaration.function(obj, *args, **kwargs)
+            return declaration.kind, encode(value, form, seat.reference), True
+
+        def looked(outcome: Outcome) -> None:
+            if outcome.error is not None:
+                done(outcome)
+                return
+            kind, value, durable = outcome.value
+            if kind != "command":
+                done(Outcome(value, tid=outcome.tid))
+                return
+            self.host.run(
+                body,
+                done,
+                Label(seat.identity.id, _class_name(seat.avatar_class), message.name),
+                what=message.name,
+                session=seat.face,
+                durable=durable,
+            )
+
+        def body(connection: Connection) -> bytes:
+            obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
+            declaration = _declared(cls, message.name, frozenset({"command"}))
+            _caller_may(declaration, seat)
+            args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
+            transaction = context.required("a command")
+            transaction.label = _label(seat, declaration, args, kwargs, cls)
+            if declaration.caller is not None:
+                args = (seat.avatar(connection), *args)
+            value = declaration.function(obj, *args, **kwargs)
+            return self._keep_result(seat, message.id, encode(value, form, seat.reference))
+
+        self.host.ask(look, looked, what=message.name, session=seat.face)
+
+    def _resolve(
+        self, seat: Seat, target: list[wire.Step], ref: int, connection: Connection, form: str
+    ) -> tuple[Any, type]:
+        """Return the object at the end of a path of queries, and its class. Serial thread."""
+        obj: Any = seat.referenced(ref, connection) if ref else seat.avatar(connection)
+        for step in target:
+            declaration = _declared(type(obj), step.name, _WATCHABLE)
+            args, kwargs = declaration.arguments.decode(form, step.args, step.kwargs)
+            obj = declaration.function(obj, *args, **kwargs)
+            if not isinstance(obj, persistent.Persistent):
+                raise NotAllowedError(
+                    f"{step.name} does not hand out a reference, so nothing of it can be called",
+                    code="not_a_reference",
+                )
+        return obj, type(obj)
+
+    def _finish(self, seat: Seat, call_id: int, outcome: Outcome) -> None:
+        if seat.ended:
+            return
+        if outcome.error is not None:
+            failure = failure_of(outcome.error, f"call {call_id} of {seat.identity.id}")
+            seat.session.result(call_id, "", None, failure)
+        else:
+            tid = tid_text(outcome.tid) if outcome.tid else ""
+            seat.session.result(call_id, tid, outcome.value, None)
+
+    def watch(self, session: Any, message: wire.Watch) -> None:
+        """Keep a query or view answered, or open a stream."""
+        seat = self._seats[session.id]
+        form = session.form
+        watcher = (seat.id, message.id)
+
+        def look(connection: Connection) -> tuple[Declaration, int, tuple[Any, ...], dict[str, Any], Any]:
+            obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
+            declaration = _declared(cls, message.name, _WATCHABLE | {"stream"})
+            args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
+            source = None
+            if declaration.kind == "stream":
+                source = declaration.function(obj, *args, **kwargs)
+            return declaration, connection.add(obj) if obj._p_jar is None else _oid(obj), args, kwargs, source
+
+        def looked(outcome: Outcome) -> None:
+            if seat.ended:
+                return
+            if outcome.error is not None:
+                what = f"watch of {message.name} by {seat.identity.id}"
+                session.end(message.id, failure_of(outcome.error, what))
+                return
+            declaration, oid, args, kwargs, source = outcome.value
+            if declaration.kind == "stream":
+                self._open_stream(seat, message.id, declaration, source)
+                return
+            if not session.is_watching(message.id):
+                return
+            key = (oid, declaration.name, declaration.arguments.encode(args, kwargs))
+            if declaration.kind == "query":
+                # A query's answer may depend on the caller; sessions of one avatar share it.
+                key = (seat.avatar_oid, *key)
+
+            def body(connection: Connection) -> Any:
+                return declaration.function(connection.get(oid), *args, **kwargs)
+
+            what = f"live {declaration.kind} {declaration.name}"
+            queries = self.host.queries
+            self.host.serial.submit(lambda: queries.watch(watcher, form, key, what, body))
+
+        self.host.ask(look, looked, what=f"watch {message.name}", session=seat.face)
+
+    def rewatch(self, session: Any, watch_id: int) -> None:
+        """Give the whole newest answer of a watch again (its backlog was dropped)."""
+        queries = self.host.queries
+        watcher = (str(session.id), watch_id)
+        self.host.serial.submit(lambda: queries.refresh(watcher))
+
+    def unwatch(self, session: Any, watch_id: int) -> None:
+        """End a watch or stream."""
+        seat = self._seats.get(session.id)
+        if seat is not None:
+            stream = seat.streams.pop(watch_id, None)
+            if stream is not None:
+                stream.close()
+                return
+        queries = self.host.queries
+        watcher = (str(session.id), watch_id)
+        self.host.serial.submit(lambda: queries.unwatch(watcher))
+
+    def cancel(self, session: Any, call_id: int) -> None:
+        """Cancel an action; what else has begun goes on."""
+        seat = self._seats[session.id]
+        task = seat.actions.get(call_id)
+        if task is not None:
+            task.cancel()
+
+    def reply(self, session: Any, message: wire.Reply) -> None:
+        """The mind has answered."""
+        seat = self._seats[session.id]
+        future = seat.mind_calls.pop(message.id, None)
+        if future is None or future.done():
+            return
+        if message.error is not None:
+            future.set_exception(error_of(message.error))
+        else:
+            future.set_result(message.value)
+
+    def pruned(self, session: Any, call_ids: list[int], pruned_to: int) -> None:
+        """The client has these results: their rows are deleted with the next durable commit of anybody."""
+        seat = self._seats.get(session.id)
+        if seat is None or seat.transient or seat.stored is None:
+            return
+        spare = self.host.spare_rows
+        for call_id in call_ids:
+            spare[CALL, call_key(session.id, call_id)] = None
+        if pruned_to > seat.stored.pruned_to:
+            seat.stored.pruned_to = pruned_to
+            kind, key, value = session_row(session.id, seat.stored)
+            spare[kind, key] = value
+
+    def bye(self, session: Any) -> None:
+        """The user logs out."""
+        self._on_bye(self._seats[session.id])
+
+    # --- what the host sends ------------------------------------------------------------------------------------------
+
+    def deliver(self, updates: list[Update]) -> None:
+        """Give new answers to their sessions."""
+        seats = self._seats
+        for update in updates:
+            for session_id, watch_id in update.watchers:
+                seat = seats.get(session_id)
+                if seat is None:
+                    continue
+                session = seat.session
+                if update.failure is not None:
+                    session.end(watch_id, update.failure)
+                else:
+                    form = session.form
+                    session.answer(
+                        watch_id,
+                        update.tid,
+                        update.value.get(form),
+                        update.patch.get(form),
+                        update.base_tid,
+                    )
+
+    def _open_stream(self, seat: Seat, stream_id: int, declaration: Declaration, source: Any) -> None:
+        session = seat.session
+        if not session.is_watching(stream_id):
+            return
+        options = declaration.options
+        session.open_stream(stream_id, options["items"], options["when_full"])
+        if isinstance(source, Subscribe):
+
+            def sink(published: Published) -> None:
+                data = published.encoded.get(session.form)
+                if data is None:
+                    data = encode(published.item, session.form)
+                    published.encoded[session.form] = data
+                session.item(stream_id, data)
+
+            seat.streams[stream_id] = self.backplane.subscribe(source.topic, sink)
+            return
+        task = asyncio.get_running_loop().create_task(self._pump(seat, stream_id, source))
+        seat.streams[stream_id] = _TaskStream(task)
+
+    async def _pump(self, seat: Seat, stream_id: int, source: AsyncIterator[Any]) -> None:
+        session = seat.session
+        failure = None
+        try:
+            async for item in source:
+                session.item(stream_id, encode(item, session.form))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            failure = failure_of(error, f"stream {stream_id} of {seat.identity.id}")
+        seat.streams.pop(stream_id, None)
+        session.end(stream_id, failure)
+
+    async def call_mind(
+        self, session_id: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float
+    ) -> Any:
+        """Call a user's mind and wait for the answer (see `RemoteMind.call`)."""
+        seat = self._seats.get(session_id)
+        if seat is None:
+            raise BrokenError("the session has ended")
+        call_id = seat.next_mind_call
+        seat.next_mind_call += 1
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        seat.mind_calls[call_id] = future
+        form = seat.session.form
+        try:
+            seat.session.mind_call(call_id, method, encode(list(args), form), encode(kwargs, form))
+            raw = await asyncio.wait_for(future, timeout_s)
+        finally:
+            seat.mind_calls.pop(call_id, None)
+        return wire.plain_value(raw, form)
+
+
+class _TaskStream:
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def close(self) -> None:
+        self._task.cancel()
+
+
+def _declared(cls: type, name: str, kinds: frozenset[str]) -> Declaration:
+    declaration = declarations_of(cls).get(name)
+    if declaration is None or declaration.kind not in kinds:
+        raise NotAllowedError(f"{cls.__name__} declares no {name!r} that can be called so", code="undeclared")
+    return declaration
+
+
+def _caller_may(declaration: Declaration, seat: Seat) -> None:
+    caller = declaration.caller
+    if caller is not None and not issubclass(seat.avatar_class, caller):
+        raise NotAllowedError(f"{declaration.name} is for {caller.__name__}, not for you", code="wrong_avatar")
+
+
+def _label(
+    seat: Seat,
+    declaration: Declaration,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    cls: type | None = None,
+) -> Label:
+    recorded = declaration.arguments.encode(args, kwargs) if declaration.options.get("record", True) else b""
+    name = declaration.name if cls is None else f"{cls.__name__}.{declaration.name}"
+    return Label(seat.identity.id, _class_name(seat.avatar_class), name, recorded)
+
+
+def _class_name(cls: type) -> str:
+    return cls.__qualname__
+
+
+def _what(cls: type, name: str) -> str:
+    return f"{cls.__qualname__}.{name}"
+
+
+def _oid(obj: Any) -> int:
+    return int.from_bytes(obj._p_oid, "big")
+
+
+

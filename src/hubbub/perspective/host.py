@@ -1,0 +1,356 @@
+"""The host: owns the space, runs every body in one serial order, and releases what they sent when it is durable.
+
+Theory of operation
+===================
+
+Three threads. The *loop* has sessions, sockets and timers. The *serial* thread (`serial.py`) runs bodies beside the
+objects. The *writer* (`hubbub.store.queue`) makes commits durable in groups.
+
+    loop:   run(body, done) --------.                                     .--> done(value), notices sent
+    serial:                   body runs, commit appended --put-.          |
+    writer:                                          write + fsync --settled--.
+    serial:                                                       absorb, live queries run --> loop: answers
+
+Whatever a body leads to, an error included, leaves as the context of a commit through the queue, so that nothing that
+depends on a commit gets out before that commit is durable (ST2). The serial thread is told of a settled group before
+the loop is, so a user who has read a result and asks again sees at least that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hubbub.kernel import (
+    Changeset,
+    Clock,
+    ClosedError,
+    Commit,
+    HubbubError,
+    Label,
+    SystemClock,
+    Tid,
+)
+from hubbub.perspective.live_query import LiveQueries, Update
+from hubbub.perspective.serial import SerialThread
+from hubbub.space import dev
+from hubbub.space.connection import Connection
+from hubbub.space.containers import merge_records
+from hubbub.space.live import LiveSpace
+from hubbub.store.base import Store
+from hubbub.store.ledger import Ledger
+from hubbub.store.queue import CommitQueue, Settled
+
+log = logging.getLogger("hubbub.host")
+
+Done = Callable[["Outcome"], None]
+
+
+class Outcome:
+    """How a body ended, given to its ``done`` in the loop when it may be told.
+
+    Attributes:
+        value: What the body returned; None if it failed.
+        error: What it raised, or why it could not be stored; None if it went well.
+        commit: Its commit; None if it failed or was a query.
+        tid: The tid of its commit, or that its answer is for.
+    """
+
+    __slots__ = ("commit", "error", "tid", "value")
+
+    def __init__(
+        self,
+        value: Any = None,
+        error: BaseException | None = None,
+        commit: Commit | None = None,
+        tid: int = 0,
+    ) -> None:
+        self.value = value
+        self.error = error
+        self.commit = commit
+        self.tid = tid
+
+
+class _Waiting:
+    """Context of a commit: whom to tell, and what."""
+
+    __slots__ = ("done", "error", "value")
+
+    def __init__(self, done: Done | None, value: Any = None, error: BaseException | None = None) -> None:
+        self.done = done
+        self.value = value
+        self.error = error
+
+
+class Host:
+    """Run bodies, release outcomes, keep queries live. Its public methods belong to the loop's thread.
+
+    Attributes:
+        spare_rows: Rows whose writing is in no hurry; they go with the next durable commit.
+
+    Args:
+        store: An open store; the host closes it.
+        clock: For tids and timers.
+        release: Called in the loop with each settled commit in commit order, before its ``done``; sends its notices.
+        dev: Raise `BlockingError` where a body blocks (PE8).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        release: Callable[[Commit], None] = lambda commit: None,
+        deliver: Callable[[list[Update]], None] = lambda updates: None,
+        dev_mode: bool = False,
+    ) -> None:
+        self.store = store
+        self.clock = clock or SystemClock()
+        self.ledger = Ledger(store, self.clock, merge_records)
+        self.live = LiveSpace(self.ledger)
+        self.serial = SerialThread()
+        self.queue = CommitQueue(store, self._settled)
+        self.queries = LiveQueries(
+            self.live, self._deliver_updates, self.serial.begin_body, self.serial.end_body
+        )
+        self._release = release
+        self._deliver = deliver
+        self._listeners: list[Callable[[Sequence[Commit]], None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._failed = False
+        self._closing = False
+        self.spare_rows: dict[tuple[str, bytes], bytes | None] = {}
+        if dev_mode:
+            dev.install()
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to run bodies; call it in the loop."""
+        self._loop = asyncio.get_running_loop()
+        self.serial.start()
+        self._watch_bodies()
+
+    async def close(self) -> None:
+        """Finish what was begun, make it durable, and close the store. Idempotent."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.serial.close)
+        await loop.run_in_executor(None, self.queue.close)
+        # What settled last is on its way to the loop: let it arrive.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.store.close()
+
+    def on_settled(self, listener: Callable[[Sequence[Commit]], None]) -> None:
+        """Call ``listener`` in the loop with each group of settled commits, before their outcomes are told."""
+        self._listeners.append(listener)
+
+    def remove_listener(self, listener: Callable[[Sequence[Commit]], None]) -> None:
+        """Undo `on_settled`."""
+        self._listeners.remove(listener)
+
+    # --- running bodies (loop) ----------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        body: Callable[[Connection], Any],
+        done: Done | None,
+        label: Label,
+        *,
+        what: str = "",
+        session: Any = None,
+        durable: bool = True,
+    ) -> None:
+        """Run ``body`` as a command in the serial order; ``done`` is told its outcome when it is durable.
+
+        Args:
+            body: Runs in the serial thread.
+            done: Called in the loop.
+            label: Who and what.
+            what: For the log of slow bodies; the label's command without it.
+            session: On whose behalf.
+            durable: False refuses to store records.
+        """
+        if self._closing:
+            self._tell(done, Outcome(error=ClosedError("the host is shutting down; try again soon")))
+            return
+        self.serial.submit(
+            lambda: self._execute(body, done, label, what or label.command, session, durable)
+        )
+
+    def ask(
+        self,
+        body: Callable[[Connection], Any],
+        done: Done,
+        *,
+        what: str = "query",
+        session: Any = None,
+    ) -> None:
+        """Run ``body`` as a query on what is durable; ``done`` is told its outcome in the loop."""
+        if self._closing:
+            self._tell(done, Outcome(error=ClosedError("the host is shutting down; try again soon")))
+            return
+
+        def task() -> None:
+            self.serial.begin_body(what)
+            try:
+                value, _, tid = self.live.query(body, session=session)
+                outcome = Outcome(value, tid=tid)
+            except Exception as error:
+                outcome = Outcome(error=error, tid=self.ledger.absorbed_tid)
+            finally:
+                self.serial.end_body()
+            self._call_loop(self._tell, done, outcome)
+
+        self.serial.submit(task)
+
+    def apply(self, changeset: Changeset, done_keys: Sequence[bytes], done: Done) -> None:
+        """Commit a peer's changeset; ``done`` gets its tid and, as value, the oids that were merged."""
+
+        def task() -> None:
+            try:
+                if changeset.key:
+                    known = self.ledger.outcome_of(changeset.key)
+                    if known is not None:
+                        self._put_nothing(_Waiting(done, (known, [])))
+                        return
+                commit, merged = self.live.apply(changeset, done_keys)
+            except Exception as error:
+                self._put_nothing(_Waiting(done, error=error))
+                return
+            commit.context = _Waiting(done, (commit.tid, merged))
+            self.queue.put(commit)
+
+        self.serial.submit(task)
+
+    async def call(
+        self, body: Callable[[Connection], Any], label: Label, *, session: Any = None
+    ) -> Any:
+        """Run ``body`` as a command and wait until it is durable. Raises what it raised."""
+        return await self._awaited(lambda done: self.run(body, done, label, session=session))
+
+    async def read(self, body: Callable[[Connection], Any], *, session: Any = None) -> Any:
+        """Run ``body`` as a query and wait for its value. Raises what it raised."""
+        return await self._awaited(lambda done: self.ask(body, done, session=session))
+
+    async def _awaited(self, begin: Callable[[Done], None]) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if future.done():
+                return
+            if outcome.error is not None:
+                future.set_exception(outcome.error)
+            else:
+                future.set_result(outcome.value)
+
+        begin(done)
+        return await future
+
+    # --- serial thread ------------------------------------------------------------------------------------------------
+
+    def _execute(
+        self,
+        body: Callable[[Connection], Any],
+        done: Done | None,
+        label: Label,
+        what: str,
+        session: Any,
+        durable: bool,
+    ) -> None:
+        self.serial.begin_body(what)
+        try:
+            value, commit = self.live.execute(body, label, session=session, durable=durable)
+        except Exception as error:
+            self._put_nothing(_Waiting(done, error=error))
+            return
+        finally:
+            self.serial.end_body()
+        commit.context = _Waiting(done, value)
+        if commit.is_durable and self.spare_rows:
+            rows = list(commit.rows)
+            while self.spare_rows:
+                (kind, key), row = self.spare_rows.popitem()
+                rows.append((kind, key, row))
+            commit.rows = rows
+        self.queue.put(commit)
+
+    def _put_nothing(self, waiting: _Waiting) -> None:
+        """Send an outcome on its way behind the commits that it may have seen (ST2)."""
+        commit = Commit(Tid(self.ledger.last_tid), Label(), context=waiting)
+        self.queue.put(commit)
+
+    def _absorb(self) -> None:
+        commits = self.live.absorb()
+        if commits and len(self.queries):
+            self.queries.committed(commits)
+
+    def _roll_back(self) -> None:
+        self.live.roll_back()
+        self._absorb()
+        self._failed = False
+        self.queue.resume()
+
+    # --- writer's thread (or the serial one, when nothing had to be written) --------------------------------------------
+
+    def _settled(self, settled: Settled) -> None:
+        if settled.error is None:
+            self.ledger.settle(settled.commits)
+            self.serial.control(self._absorb)
+        elif not self._failed:
+            self._failed = True
+            log.error("commits could not be stored: %s", settled.error)
+            self.serial.control(self._roll_back)
+        self._call_loop(self._tell_all, settled)
+
+    def _deliver_updates(self, updates: list[Update]) -> None:
+        self._call_loop(self._deliver, updates)
+
+    def _call_loop(self, fn: Callable[..., None], *args: Any) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        loop.call_soon_threadsafe(fn, *args)
+
+    # --- loop ---------------------------------------------------------------------------------------------------------
+
+    def _tell_all(self, settled: Settled) -> None:
+        error = settled.error
+        if error is None:
+            for listener in self._listeners:
+                listener(settled.commits)
+        for commit in settled.commits:
+            waiting: _Waiting = commit.context
+            if error is not None:
+                self._tell(waiting.done, Outcome(error=error))
+                continue
+            if commit.notices or commit.ephemerals:
+                self._release(commit)
+            if waiting.done is not None:
+                if waiting.error is not None:
+                    self._tell(waiting.done, Outcome(error=waiting.error, tid=commit.tid))
+                else:
+                    self._tell(waiting.done, Outcome(waiting.value, None, commit, commit.tid))
+
+    def _tell(self, done: Done | None, outcome: Outcome) -> None:
+        if done is None:
+            if outcome.error is not None and not isinstance(outcome.error, HubbubError):
+                log.error("a body that nobody waits for failed", exc_info=outcome.error)
+            return
+        try:
+            done(outcome)
+        except Exception:
+            log.exception("telling the outcome of a body failed")
+
+    def _watch_bodies(self) -> None:
+        self.serial.report_slow()
+        if self._loop is not None and not self._closing:
+            self._watchdog = self._loop.call_later(0.05, self._watch_bodies)

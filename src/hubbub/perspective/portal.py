@@ -1,0 +1,515 @@
+"""The portal: logs users in, lets them resume, and ends their sessions.
+
+Theory of operation
+===================
+
+    Hello --checker--> identity --serial order: realm's avatar, max_sessions, connected()--> LIVE
+    LIVE --carrier lost--> DETACHED --resumed in time--> LIVE
+                               '--grace time over, or log-out--> ENDED: disconnected(), rows deleted
+    host restarted: DORMANT (its row) --resumed in time--> serial order again --> LIVE, new epoch
+
+Checking credentials is off the serial order; making the avatar is a command of its own. A session's row is stored in
+the commit that begins it, so whoever has been welcomed can resume (PE6). A session that is only detached gives way
+where ``max_sessions`` would turn its own user away; a dormant one does not count at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hubbub.flow import Backplane
+from hubbub.kernel import (
+    COMPANION_BIT,
+    EPHEMERAL_BIT,
+    ClosedError,
+    Commit,
+    ConfigurationError,
+    HubbubError,
+    Label,
+    LimitError,
+    LoginFailedError,
+    NotAllowedError,
+    RemoteProtocolError,
+    Row,
+    is_ephemeral,
+)
+from hubbub.kernel.limits import Limits
+from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
+from hubbub.perspective.avatar import Avatar, LiveSession, SessionEntry, SessionList
+from hubbub.perspective.desk import Desk
+from hubbub.perspective.encoding import encode
+from hubbub.perspective.host import Host, Outcome
+from hubbub.perspective.identity import Identity
+from hubbub.perspective.notices import EndSessionNotice, MindNotice, PublishNotice, TimerNotice
+from hubbub.perspective.realm import Realm
+from hubbub.perspective.seat import Seat
+from hubbub.perspective.session import Carrier, Session, StoredResult
+from hubbub.perspective.stored_sessions import (
+    CALL,
+    StoredCall,
+    StoredSession,
+    call_key,
+    hash_secret,
+    is_secret,
+    load_sessions,
+    session_row,
+)
+from hubbub.space import context
+from hubbub.space.connection import Connection
+from hubbub.space.presence import PresenceNotice
+from hubbub.wire import session as wire
+
+log = logging.getLogger("hubbub.portal")
+
+
+class _Dormant:
+    """A stored session that nobody has resumed since the host began."""
+
+    __slots__ = ("alarm", "calls", "stored")
+
+    def __init__(self, stored: StoredSession, calls: dict[int, StoredCall], alarm: Alarm) -> None:
+        self.stored = stored
+        self.calls = calls
+        self.alarm = alarm
+
+
+class Portal:
+    """Log users in and out. Belongs to the loop.
+
+    Args:
+        realm: Gives avatars.
+        checkers: Vouch for users.
+        limits: What outsiders may ask for.
+        alarms: For grace times and timers.
+    """
+
+    def __init__(
+        self,
+        realm: Realm,
+        checkers: Sequence[Any],
+        limits: Limits | None = None,
+        alarms: Alarms | None = None,
+    ) -> None:
+        self.realm = realm
+        self.limits = limits or Limits()
+        self.backplane = Backplane("hub")
+        self._checkers = {checker.name: checker for checker in checkers}
+        self._alarms: Alarms = alarms or LoopAlarms()
+        self._seats: dict[str, Seat] = {}
+        self._dormant: dict[str, _Dormant] = {}
+        self._grace: dict[str, Alarm] = {}
+        self._epoch = secrets.token_hex(4)
+        self._draining = False
+        self.host: Host
+        self.desk: Desk
+
+    def start(self, host: Host) -> None:
+        """Begin to serve on ``host``, with the sessions that its store remembers."""
+        self.host = host
+        self.desk = Desk(host, self.backplane, self._seats, lambda seat: self.end(seat, "bye"))
+        stored, orphans = load_sessions(host.store)
+        for kind, key, value in orphans:
+            host.spare_rows[kind, key] = value
+        for session_id, (session, calls) in stored.items():
+            alarm = self._alarms.call_later(
+                self.limits.grace_s, lambda sid=session_id: self._expire_dormant(sid)
+            )
+            self._dormant[session_id] = _Dormant(session, calls, alarm)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All live and detached sessions."""
+        return [seat.session for seat in self._seats.values()]
+
+    # --- logging in ---------------------------------------------------------------------------------------------------
+
+    async def open(
+        self,
+        hello: wire.Hello,
+        form: str,
+        address: str,
+        carrier: Carrier,
+        *,
+        transient: bool = False,
+    ) -> tuple[Session, wire.Welcome]:
+        """Log in or resume, and attach ``carrier``.
+
+        Args:
+            hello: The client's first message.
+            form: ``json`` or ``msgpack``.
+            address: Where the connection comes from.
+            carrier: Its transport.
+            transient: A plain call: nothing is stored of the session, and `Avatar.connected` is not called.
+
+        Raises:
+            LoginFailedError: The credentials are not accepted.
+            NotAllowedError: No such session to resume; code ``session_lost``.
+            LimitError: Too many sessions.
+            Refused: The application's realm says no.
+        """
+        if self._draining:
+            raise ClosedError("the host is shutting down; try again soon")
+        if hello.protocol != wire.PROTOCOL:
+            raise RemoteProtocolError(
+                f"this host speaks version {wire.PROTOCOL} of the session protocol, "
+                f"the client {hello.protocol}",
+                code="wrong_version",
+            )
+        if hello.session:
+            return await self._resume(hello, form, carrier)
+        if len(self._seats) >= self.limits.max_sessions:
+            raise LimitError("this host has as many sessions as it takes; try later", code="host_full")
+        checker = self._checker(hello)
+        identity = await checker.check(dict(hello.credentials), address)
+        secret = secrets.token_urlsafe(24)
+        stored = StoredSession(
+            identity.id,
+            identity.name,
+            hash_secret(secret),
+            form,
+            hello.mind,
+            checker.name,
+            claims=dict(identity.claims),
+            address=address,
+        )
+        try:
+            seat = self._new_seat(secrets.token_hex(8), secret, identity, stored, transient=transient)
+            await self._take_seat(seat, "login")
+        except BaseException:
+            checker.released(identity)
+            raise
+        seat.session.attach(carrier, "")
+        return seat.session, self._welcome(seat.session, resumed=False)
+
+    def find(self, session_id: str, secret: str) -> Session:
+        """Return the session that a request of its own names.
+
+        Raises:
+            NotAllowedError: If there is none, or the secret is another; code ``session_lost``.
+        """
+        seat = self._seats.get(session_id)
+        if seat is None or not secrets.compare_digest(seat.session.secret.encode(), secret.encode()):
+            raise _session_lost()
+        return seat.session
+
+    def attach(self, session: Session, carrier: Carrier, cursor: str) -> bool:
+        """Give a session a new carrier that continues after ``cursor``. False: it begins a new epoch."""
+        alarm = self._grace.pop(session.id, None)
+        if alarm is not None:
+            alarm.cancel()
+        return session.attach(carrier, cursor)
+
+    def detached(self, session: Session) -> None:
+        """The session has lost its carrier: its grace time begins."""
+        seat = self._seats.get(session.id)
+        if seat is None or seat.ended:
+            return
+        if seat.transient:
+            self.end(seat, "transient")
+            return
+        old = self._grace.pop(session.id, None)
+        if old is not None:
+            old.cancel()
+        self._grace[session.id] = self._alarms.call_later(
+            self.limits.grace_s, lambda: self._grace_over(session)
+        )
+
+    def _grace_over(self, session: Session) -> None:
+        self._grace.pop(session.id, None)
+        seat = self._seats.get(session.id)
+        if seat is not None and not session.is_attached:
+            self.end(seat, "grace")
+
+    def _checker(self, hello: wire.Hello) -> Any:
+        checkers = self._checkers
+        if hello.checker:
+            found = checkers.get(hello.checker)
+        elif "password" in hello.credentials:
+            found = checkers.get("password") or next(iter(checkers.values()), None)
+        else:
+            found = checkers.get("anonymous") or next(iter(checkers.values()), None)
+        if found is None:
+            ways = ", ".join(sorted(checkers)) or "no way at all"
+            raise LoginFailedError(f"this host takes logins by {ways}", code="no_such_checker")
+        return found
+
+    async def _resume(
+        self, hello: wire.Hello, form: str, carrier: Carrier
+    ) -> tuple[Session, wire.Welcome]:
+        seat = self._seats.get(hello.session)
+        if seat is None:
+            seat = await self._wake(hello)
+        elif not is_secret(hello.secret, hash_secret(seat.session.secret)):
+            raise _session_lost()
+        if seat.session.form != form:
+            raise RemoteProtocolError("a session keeps the form that it began with", code="wrong_form")
+        resumed = self.attach(seat.session, carrier, hello.cursor)
+        return seat.session, self._welcome(seat.session, resumed=True, same_epoch=resumed)
+
+    async def _wake(self, hello: wire.Hello) -> Seat:
+        dormant = self._dormant.get(hello.session)
+        if dormant is None or not is_secret(hello.secret, dormant.stored.secret_hash):
+            raise _session_lost()
+        del self._dormant[hello.session]
+        dormant.alarm.cancel()
+        stored = dormant.stored
+        identity = Identity(stored.identity_id, stored.name, stored.claims, stored.address)
+        checker = self._checkers.get(stored.checker)
+        try:
+            if checker is not None:
+                checker.resumed(identity)
+            seat = self._new_seat(hello.session, hello.secret, identity, stored)
+            results = {
+                call_id: StoredResult(call.tid, call.value) for call_id, call in dormant.calls.items()
+            }
+            seat.session.restore(results, stored.pruned_to)
+            await self._take_seat(seat, "resume")
+        except HubbubError:
+            self.host.spare_rows[session_row(hello.session, None)[:2]] = None
+            raise
+        return seat
+
+    def _new_seat(
+        self,
+        session_id: str,
+        secret: str,
+        identity: Identity,
+        stored: StoredSession,
+        *,
+        transient: bool = False,
+    ) -> Seat:
+        session = Session(
+            session_id,
+            secret,
+            identity,
+            stored.form,
+            self.desk,
+            self.limits,
+            epoch=f"{self._epoch}{secrets.token_hex(2)}",
+            on_detached=self.detached,
+        )
+        seat = Seat(session, identity, stored.mind, transient=transient)
+        seat.stored = None if transient else stored
+        return seat
+
+    async def _take_seat(self, seat: Seat, command: str) -> None:
+        detached = frozenset(s.id for s in self.sessions if not s.is_attached)
+        label = Label(seat.identity.id, type(self.realm).__qualname__, command)
+        body = _login_body(self.realm, seat, detached)
+        self._seats[seat.id] = seat
+        try:
+            seat.avatar_oid, seat.avatar_class = await self.host.call(body, label, session=seat.face)
+        except BaseException:
+            self._seats.pop(seat.id, None)
+            seat.ended = True
+            raise
+
+    def _welcome(
+        self, session: Session, *, resumed: bool, same_epoch: bool = True
+    ) -> wire.Welcome:
+        return wire.Welcome(
+            session=session.id,
+            secret=session.secret,
+            cursor=session.cursor,
+            resumed=resumed,
+            identity=session.identity.id,
+            name=session.identity.name,
+            heartbeat_s=self.limits.heartbeat_s,
+            grace_s=self.limits.grace_s,
+            max_bytes=self.limits.max_message_bytes,
+        )
+
+    # --- logging out --------------------------------------------------------------------------------------------------
+
+    def end(self, seat: Seat, reason: str) -> None:
+        """End a session: its carrier is told, `Avatar.disconnected` runs, its rows are deleted. Idempotent."""
+        if seat.ended:
+            return
+        seat.ended = True
+        self._seats.pop(seat.id, None)
+        alarm = self._grace.pop(seat.id, None)
+        if alarm is not None:
+            alarm.cancel()
+        watch_ids = list(seat.session.watch_ids())
+        seat.drop_all()
+        for future in seat.mind_calls.values():
+            if not future.done():
+                future.set_exception(ClosedError("the session has ended"))
+        seat.session.close(wire.Closing(reason="ended" if reason == "bye" else reason))
+        for watch_id in watch_ids:
+            self.desk.unwatch(seat.session, watch_id)
+        call_ids = list(seat.session.call_ids())
+        label = Label(seat.identity.id, seat.avatar_class.__qualname__, "logout", note=reason)
+        body = _logout_body(seat, call_ids)
+
+        def done(outcome: Outcome) -> None:
+            if outcome.error is not None:
+                log.error("ending session %s failed", seat.id, exc_info=outcome.error)
+            elif outcome.value:
+                self.host.serial.submit(lambda: self.host.ledger.forget_ephemerals(outcome.value))
+
+        self.host.run(body, done, label, session=seat.face)
+        checker = self._checkers.get(seat.stored.checker if seat.stored else "")
+        if checker is None and seat.transient:
+            checker = self._checkers.get(seat.identity.id.partition(":")[0])
+        if checker is not None:
+            checker.released(seat.identity)
+
+    def _expire_dormant(self, session_id: str) -> None:
+        dormant = self._dormant.pop(session_id, None)
+        if dormant is None:
+            return
+        kind, key, value = session_row(session_id, None)
+        self.host.spare_rows[kind, key] = value
+        for call_id in dormant.calls:
+            self.host.spare_rows[CALL, call_key(session_id, call_id)] = None
+
+    def drain(self, retry_s: float = 0.5) -> None:
+        """Take no new users and tell the present ones to come back after ``retry_s``; their sessions stay stored."""
+        self._draining = True
+        for seat in list(self._seats.values()):
+            seat.drop_all()
+            seat.session.close_carrier(wire.Closing(reason="drain", retry_s=retry_s))
+
+    # --- what commits send (PE3) ----------------------------------------------------------------------------------------
+
+    def release(self, commit: Commit) -> None:
+        """Send the notices of a commit that is durable."""
+        for notice in commit.notices:
+            if isinstance(notice, PublishNotice):
+                self.backplane.publish(notice.topic, notice.item)
+            elif isinstance(notice, MindNotice):
+                self._send_minds(notice)
+            elif isinstance(notice, TimerNotice):
+                self._set_timer(notice)
+            elif isinstance(notice, PresenceNotice):
+                seat = self._seats.get(notice.session)
+                if seat is not None:
+                    seat.presences.add(notice.oid)
+            elif isinstance(notice, EndSessionNotice):
+                seat = self._seats.get(notice.session_id)
+                if seat is not None:
+                    self.end(seat, notice.reason)
+
+    def _send_minds(self, notice: MindNotice) -> None:
+        encoded: dict[str, tuple[bytes, bytes]] = {}
+        for session_id in notice.session_ids:
+            seat = self._seats.get(session_id)
+            if seat is None:
+                continue
+            form = seat.session.form
+            if form not in encoded:
+                try:
+                    encoded[form] = (encode(list(notice.args), form), encode(notice.kwargs, form))
+                except HubbubError:
+                    log.exception("minds.%s: its arguments can't be sent", notice.method)
+                    return
+            args, kwargs = encoded[form]
+            seat.session.mind_call(0, notice.method, args, kwargs)
+
+    def _set_timer(self, notice: TimerNotice) -> None:
+        seat = self._seats.get(notice.session_id)
+        if seat is None:
+            return
+        old = seat.timers.pop(notice.oid, None)
+        if old is not None:
+            old.cancel()
+        if notice.period is not None:
+            self._arm(seat, notice.oid, notice.period)
+
+    def _arm(self, seat: Seat, oid: int, period: float) -> None:
+        seat.timers[oid] = self._alarms.call_later(period, lambda: self._fire(seat, oid, period))
+
+    def _fire(self, seat: Seat, oid: int, period: float) -> None:
+        if seat.ended:
+            return
+        marker = seat.timers[oid] = None
+
+        def body(connection: Connection) -> None:
+            timer = connection.get(oid)
+            if timer.active:
+                getattr(timer.owner, timer.method)()
+
+        def done(outcome: Outcome) -> None:
+            if outcome.error is not None:
+                log.error("a timer of %s failed", seat.identity.id, exc_info=outcome.error)
+            if not seat.ended and seat.timers.get(oid, 0) is marker:
+                self._arm(seat, oid, period)
+
+        label = Label(seat.identity.id, seat.avatar_class.__qualname__, "timer")
+        self.host.run(body, done, label, session=seat.face)
+
+
+def _login_body(realm: Realm, seat: Seat, detached: frozenset[str]) -> Any:
+    identity, face = seat.identity, seat.face
+
+    def body(connection: Connection) -> tuple[int, type]:
+        transaction = context.required("a login")
+        avatar = realm.request_avatar(connection.root, identity)
+        if not isinstance(avatar, Avatar):
+            raise ConfigurationError(
+                f"{type(realm).__qualname__}.request_avatar returned {type(avatar).__qualname__}, not an Avatar"
+            )
+        oid = connection.add(avatar)
+        if seat.transient:
+            return oid, type(avatar)
+        box = connection.companion(avatar, SessionList)
+        entries, leaving = _make_room(type(avatar), box.entries, detached)
+        for entry in leaving:
+            transaction.notices.append(EndSessionNotice(entry.id, "replaced"))
+        box.entries = (*entries, SessionEntry(seat.id, face.has_mind))
+        avatar.connected(face)
+        if seat.stored is not None:
+            transaction.rows.append(session_row(seat.id, seat.stored))
+        return oid, type(avatar)
+
+    return body
+
+
+def _make_room(
+    cls: type[Avatar], entries: tuple[SessionEntry, ...], detached: Iterable[str]
+) -> tuple[list[SessionEntry], list[SessionEntry]]:
+    """Return the sessions that stay beside a new one and those that have to go."""
+    limit = cls.max_sessions
+    if limit is None or len(entries) < limit:
+        return list(entries), []
+    may_go = [e for e in entries if cls.on_limit == "replace" or e.id in detached]
+    leaving = may_go[: len(entries) - limit + 1]
+    if len(entries) - len(leaving) >= limit:
+        raise LimitError(
+            f"there can be {limit} session{'s' * (limit != 1)} at a time; end another one first",
+            code="too_many_sessions",
+        )
+    return [e for e in entries if e not in leaving], leaving
+
+
+def _logout_body(seat: Seat, call_ids: list[int]) -> Any:
+    presences = list(seat.presences)
+
+    def body(connection: Connection) -> list[int]:
+        transaction = context.required("a logout")
+        avatar = connection.get(seat.avatar_oid)
+        for oid in presences:
+            connection.get(oid).forget_session(seat.id)
+        gone: list[int] = []
+        if not seat.transient:
+            box = connection.companion(avatar, SessionList)
+            box.entries = tuple(e for e in box.entries if e.id != seat.id)
+            avatar.disconnected(LiveSession(seat.id, seat.identity, seat.face.has_mind))
+            rows: list[Row] = [session_row(seat.id, None)]
+            rows += [(CALL, call_key(seat.id, call_id), None) for call_id in call_ids]
+            transaction.rows.extend(rows)
+            if box.entries:
+                return gone
+        if is_ephemeral(seat.avatar_oid):
+            gone = [seat.avatar_oid, seat.avatar_oid | COMPANION_BIT | EPHEMERAL_BIT]
+        return gone
+
+    return body
+
+
+def _session_lost() -> NotAllowedError:
+    return NotAllowedError("there is no such session any more; log in again", code="session_lost")

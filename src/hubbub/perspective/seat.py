@@ -1,0 +1,97 @@
+"""A seat: what the host keeps beside one user's session while its avatar is in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hubbub.kernel import NotAllowedError
+from hubbub.perspective.alarms import Alarm
+from hubbub.perspective.avatar import LiveSession
+from hubbub.perspective.identity import Identity
+from hubbub.perspective.stored_sessions import StoredSession
+from hubbub.space.connection import Connection
+
+
+class Seat:
+    """One session's avatar, references, streams, timers and presence entries. Belongs to the loop, except where said.
+
+    Attributes:
+        session: The protocol's side of it.
+        face: The session as application code sees it.
+        avatar_oid, avatar_class: Its avatar; resolved in whichever connection runs the call.
+        streams: stream id -> what to close.
+        actions: call id -> task.
+        timers: timer oid -> handle.
+        presences: oids of the presences in which it has entries.
+        mind_calls: id -> future of a call to its mind.
+        transient: A plain HTTP call's; leaves nothing behind.
+        stored: What is stored of the session; None for a transient one.
+    """
+
+    def __init__(self, session: Any, identity: Identity, mind: bool, *, transient: bool = False) -> None:
+        self.session = session
+        self.identity = identity
+        self.transient = transient
+        self.face = LiveSession(session.id, identity, mind)
+        self.stored: StoredSession | None = None
+        self.avatar_oid = 0
+        self.avatar_class: type = object
+        self.streams: dict[int, Any] = {}
+        self.actions: dict[int, asyncio.Task[None]] = {}
+        self.timers: dict[int, Alarm | None] = {}
+        self.presences: set[int] = set()
+        self.mind_calls: dict[int, asyncio.Future[Any]] = {}
+        self.next_mind_call = 1
+        self.ended = False
+        # Written in the serial thread, read there too:
+        self._handle_of: dict[int, int] = {}
+        self._oid_of: dict[int, int] = {}
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return str(self.session.id)
+
+    def avatar(self, connection: Connection) -> Any:
+        """Return the avatar in ``connection``. Serial thread."""
+        return connection.get(self.avatar_oid)
+
+    def reference(self, obj: Any) -> int:
+        """Return this session's number for a persistent object (never its oid). Serial thread."""
+        if obj._p_jar is None:
+            raise NotAllowedError("a reference to an object that is not stored can't be handed out")
+        oid = obj._p_jar.add(obj)
+        handle = self._handle_of.get(oid)
+        if handle is None:
+            handle = self._handle_of[oid] = len(self._handle_of) + 1
+            self._oid_of[handle] = oid
+        return handle
+
+    def referenced(self, handle: int, connection: Connection) -> Any:
+        """Return the object that `reference` gave ``handle`` for. Serial thread.
+
+        Raises:
+            NotAllowedError: If this session was never given it; code ``unknown_reference``.
+        """
+        oid = self._oid_of.get(handle)
+        if oid is None:
+            raise NotAllowedError(
+                f"reference {handle} is not one of this session's (references end with the host's process); "
+                "ask for it again",
+                code="unknown_reference",
+            )
+        return connection.get(oid)
+
+    def drop_all(self) -> None:
+        """Close streams, cancel actions and timers, fail what waits for the mind."""
+        for stream in self.streams.values():
+            stream.close()
+        self.streams.clear()
+        for task in self.actions.values():
+            task.cancel()
+        self.actions.clear()
+        for handle in self.timers.values():
+            if handle is not None:
+                handle.cancel()
+        self.timers.clear()

@@ -1,0 +1,1 @@
+"""Persistent objects in transactions over any store."""

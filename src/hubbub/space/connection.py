@@ -1,0 +1,393 @@
+"""A connection: one coherent set of objects over a source of records.
+
+Theory of operation
+===================
+
+The connection is the *jar* of `persistent`: objects are made as ghosts, `setstate` wakes them from their record, the
+first change calls `register`. What is awake is as of one moment: the source decides which (the newest decided state
+for commands, the newest settled one for queries, a snapshot for peers); the owner calls `invalidate` when that moves.
+
+    begin --body reads and writes--> prepare --> committed   objects keep their new state
+                                  \\            \\-> abort     objects are ghosts again (SP5)
+                                   \\-> abort
+
+* **Read sets.** While `track` is on, every object that wakes is noted. A connection for queries keeps nothing awake
+  between runs, so what a run wakes is exactly what it read (design, section 7).
+* **Plain mutable values** (SP8). A change inside a list or dict can't be seen by `persistent`. Objects that hold one
+  are watched from when they wake until the transaction ends: at commit they are encoded again and compared; at the
+  end of every transaction they become ghosts, so nothing unstored stays in memory.
+* **New objects** get their oid when an object that refers to them is encoded, and lose it if that fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from persistent import PickleCache
+
+from hubbub.kernel import (
+    COMPANION_BIT,
+    EPHEMERAL_BIT,
+    ROOT_OID,
+    NoTransactionError,
+    ReadOnlyError,
+    Record,
+    UnknownObjectError,
+    UnstorableError,
+    oid_bytes,
+    oid_from_bytes,
+)
+from hubbub.space import context
+from hubbub.space.classes import class_name
+from hubbub.space.states import class_for, encode_object, fill_object
+
+_NO_SERIAL = b"\0" * 8
+
+
+class Source(Protocol):
+    """Where a connection's records come from."""
+
+    def load(self, oid: int) -> Record:
+        """Return the record of ``oid`` as of the connection's moment. Raises `UnknownObjectError`."""
+        ...
+
+    def new_oid(self) -> int:
+        """Return an oid that nobody else gets."""
+        ...
+
+
+class Prepared:
+    """What a transaction would store. Records carry the tid that was read, 0 for new objects."""
+
+    __slots__ = ("changes", "current", "ephemerals", "records")
+
+    def __init__(
+        self,
+        records: list[Record],
+        ephemerals: list[Record],
+        current: list[tuple[int, int]],
+        changes: dict[int, Any],
+    ) -> None:
+        self.records = records
+        self.ephemerals = ephemerals
+        self.current = current
+        self.changes = changes
+
+
+class Connection:
+    """Hold the objects of one reader and writer. Not for two threads at once.
+
+    Args:
+        source: Where records come from.
+        cache_objects: How many awake objects are kept between transactions.
+        read_only: Refuse every change (a query's connection).
+        keep_volatile: Keep ``_v_`` attributes over the ghost state (SP4).
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        cache_objects: int = 10_000,
+        read_only: bool = False,
+        keep_volatile: bool = True,
+    ) -> None:
+        self.source = source
+        self.read_only = read_only
+        self._keep_volatile = keep_volatile
+        self._cache = PickleCache(self, cache_objects, 0)
+        self._changed: dict[int, Any] = {}
+        self._new: list[Any] = []
+        self._mutable: dict[int, tuple[Any, Record]] = {}
+        self._current: dict[int, int] = {}
+        self._changes: dict[int, dict[Any, Any]] = {}
+        self._volatile: dict[int, dict[str, Any]] = {}
+        self._written: list[Any] = []
+        self._next_ephemeral = 0
+        self.reads: set[int] | None = None
+        self._woken: list[Any] = []
+        self.root = self.get(ROOT_OID, "hubbub.space.root:Root")
+
+    # --- finding objects --------------------------------------------------------------------------------------------
+
+    def get(self, oid: int, class_name: str | None = None) -> Any:
+        """Return the object ``oid``, as a ghost if it is not awake.
+
+        Args:
+            oid: Which object.
+            class_name: Its stored class name, when it is known; else the record is loaded for it.
+
+        Raises:
+            UnknownObjectError: If the record has to be loaded and there is none.
+        """
+        key = oid_bytes(oid)
+        found = self._cache.get(key)
+        if found is not None:
+            return found
+        if class_name is None:
+            class_name = self.source.load(oid).class_name
+        cls = class_for(class_name)
+        ghost = cls.__new__(cls)
+        self._cache.new_ghost(key, ghost)
+        return ghost
+
+    def add(self, obj: Any) -> int:
+        """Give a new object its oid in this connection, if it has none, and return it.
+
+        Raises:
+            UnstorableError: If it belongs to another connection.
+        """
+        jar = obj._p_jar
+        if jar is self:
+            return oid_from_bytes(obj._p_oid)
+        if jar is not None:
+            raise UnstorableError(
+                repr(obj), "belongs to another connection; fetch it again in this transaction"
+            )
+        if getattr(obj, "_hubbub_ephemeral", False):
+            self._next_ephemeral += 1
+            oid = EPHEMERAL_BIT | self._next_ephemeral
+        else:
+            oid = int(self.source.new_oid())
+        self._adopt(obj, oid)
+        self._new.append(obj)
+        obj._p_changed = True
+        return oid
+
+    def companion(self, obj: Any, cls: type) -> Any:
+        """Return the ephemeral companion of ``obj``: an object of ``cls`` that exists by itself, empty at first, and
+        is kept in the host's memory under an oid derived from that of ``obj``. ``cls`` is implicit."""
+        oid = self.add(obj) | COMPANION_BIT | EPHEMERAL_BIT
+        return self.get(oid, class_name(cls))
+
+    def _adopt(self, obj: Any, oid: int) -> None:
+        obj._p_jar = self
+        obj._p_oid = oid_bytes(oid)
+        self._cache[obj._p_oid] = obj
+
+    # --- the jar, as `persistent` calls it ----------------------------------------------------------------------------
+
+    def setstate(self, obj: Any) -> None:
+        """Wake ``obj``. Called by `persistent` at the first touch of a ghost."""
+        oid = oid_from_bytes(obj._p_oid)
+        if self.reads is not None:
+            self.reads.add(oid)
+            self._woken.append(obj)
+        try:
+            record = self.source.load(oid)
+        except UnknownObjectError:
+            if not getattr(obj, "_hubbub_implicit", False):
+                raise
+            obj.__init__()
+            obj._p_serial = _NO_SERIAL
+            return
+        if fill_object(obj, record, self.get):
+            self._mutable[oid] = (obj, record)
+        obj._p_serial = oid_bytes(record.tid)
+        if self._volatile:
+            kept = self._volatile.pop(oid, None)
+            if kept:
+                obj.__dict__.update(kept)
+
+    def register(self, obj: Any) -> None:
+        """Note that ``obj`` changes. Called by `persistent` at the first change.
+
+        Raises:
+            NoTransactionError: Outside a transaction.
+            ReadOnlyError: In a query.
+        """
+        if self.read_only:
+            raise ReadOnlyError(
+                f"a query or view can't change {type(obj).__qualname__}; use a command"
+            )
+        transaction = context.current()
+        if transaction is None or transaction.connection is not self:
+            raise NoTransactionError(
+                f"{type(obj).__qualname__} can be changed only in a transaction: "
+                "in a command, or by await self.run(...) from an action"
+            )
+        self._changed[oid_from_bytes(obj._p_oid)] = obj
+
+    def readCurrent(self, obj: Any) -> None:  # noqa: N802 - the jar protocol's name
+        """Note that the commit relies on ``obj`` being unchanged (SP6). Called by B-trees."""
+        serial = obj._p_serial
+        if serial is not None and obj._p_oid is not None:
+            self._current[oid_from_bytes(obj._p_oid)] = oid_from_bytes(serial)
+
+    def oldstate(self, obj: Any, tid: bytes) -> Any:
+        """Not kept here; part of the jar protocol."""
+        raise UnknownObjectError(oid_from_bytes(obj._p_oid), oid_from_bytes(tid))
+
+    def keep_volatile(self, obj: Any) -> None:
+        """Put aside the ``_v_`` attributes of ``obj``, which is about to become a ghost (SP4)."""
+        if not self._keep_volatile:
+            return
+        kept = {key: value for key, value in obj.__dict__.items() if key.startswith("_v_")}
+        if kept:
+            self._volatile[oid_from_bytes(obj._p_oid)] = kept
+
+    def note_change(self, obj: Any, key: Any, value: Any) -> None:
+        """Note that the container ``obj`` got ``value`` at ``key`` in this transaction (LV3)."""
+        oid = oid_from_bytes(obj._p_oid)
+        changes = self._changes.get(oid)
+        if changes is None:
+            changes = self._changes[oid] = {}
+        changes[key] = value
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def track(self) -> None:
+        """Begin to note what is read. Everything is a ghost at this moment."""
+        self.reads = set()
+
+    def end_track(self) -> frozenset[int]:
+        """Return the oids read since `track`, and make ghosts of them again."""
+        reads = frozenset(self.reads or ())
+        self.reads = None
+        self._check_unchanged()
+        self._ghost_all()
+        return reads
+
+    def drop_track(self) -> None:
+        """As `end_track` after a failed run: nothing is checked, nothing is returned."""
+        self.reads = None
+        self._ghost_all()
+
+    def _check_unchanged(self) -> None:
+        for obj, record in self._mutable.values():
+            payload, _ = encode_object(obj, self._known_oid)
+            if payload != record.payload:
+                self._ghost_all()
+                raise ReadOnlyError(
+                    f"a query or view changed a value inside {type(obj).__qualname__}; use a command"
+                )
+
+    def _ghost_all(self) -> None:
+        woken, self._woken = self._woken, []
+        for obj in woken:
+            obj._p_invalidate()
+        self._mutable.clear()
+        self._current.clear()
+
+    def _known_oid(self, obj: Any) -> int:
+        if obj._p_jar is not self:
+            raise UnstorableError(repr(obj), "is not stored")
+        return oid_from_bytes(obj._p_oid)
+
+    def invalidate(self, oids: Iterable[int]) -> None:
+        """Make ghosts of objects whose records have changed."""
+        for oid in oids:
+            self._cache.invalidate(oid_bytes(oid))
+            self._mutable.pop(oid, None)
+
+    def invalidate_all(self) -> None:
+        """Make ghosts of everything."""
+        for obj in list(self._cache.lru_items()):
+            obj[1]._p_invalidate()
+        self._mutable.clear()
+
+    # --- ends of a transaction ----------------------------------------------------------------------------------------
+
+    def prepare(self) -> Prepared:
+        """Encode what has changed, with all new objects that it refers to.
+
+        Raises:
+            UnstorableError: If something can't be stored; names the attribute's path. Call `abort` then (SP2).
+        """
+        for oid, (obj, record) in self._mutable.items():
+            if oid not in self._changed:
+                payload, _ = encode_object(obj, self._ref_from(oid))
+                if payload != record.payload:
+                    self._changed[oid] = obj
+        records: list[Record] = []
+        ephemerals: list[Record] = []
+        written: list[Any] = []
+        queue = list(self._changed.items())
+        seen = set(self._changed)
+        index = 0
+        while index < len(queue):
+            oid, obj = queue[index]
+            index += 1
+            new_before = len(self._new)
+            payload, refs = encode_object(obj, self._ref_from(oid))
+            serial = obj._p_serial
+            read_tid = oid_from_bytes(serial) if serial is not None else 0
+            record = Record(oid, read_tid, class_name(type(obj)), refs, payload)
+            (ephemerals if oid >= COMPANION_BIT else records).append(record)
+            written.append(obj)
+            for new in self._new[new_before:]:
+                new_oid = oid_from_bytes(new._p_oid)
+                if new_oid not in seen:
+                    seen.add(new_oid)
+                    queue.append((new_oid, new))
+        current = [(oid, tid) for oid, tid in self._current.items() if oid not in seen and tid]
+        self._written = written
+        return Prepared(records, ephemerals, current, self._changes)
+
+    def _ref_from(self, owner: int) -> Any:
+        if owner >= COMPANION_BIT:
+            return self.add
+
+        def durable_ref(obj: Any) -> int:
+            oid = self.add(obj)
+            if oid >= COMPANION_BIT:
+                raise UnstorableError(
+                    repr(obj),
+                    "lives in the host's memory only; a durable object can't refer to it",
+                )
+            return oid
+
+        return durable_ref
+
+    def committed(self, tid: int, merged: Iterable[int] = ()) -> None:
+        """Take note that what `prepare` returned is committed as ``tid``, ``merged`` in another state."""
+        serial = oid_bytes(tid)
+        for obj in self._written:
+            obj._p_changed = False
+            obj._p_serial = serial
+        for oid in merged:
+            self._cache.invalidate(oid_bytes(oid))
+        self._end()
+
+    def abort(self) -> None:
+        """Give up: changed objects become ghosts, new ones lose their oid (SP5)."""
+        for obj in self._new:
+            key = obj._p_oid
+            obj._p_changed = False
+            if self._cache.get(key) is obj:
+                del self._cache[key]
+            del obj._p_jar
+            del obj._p_oid
+        new = {id(obj) for obj in self._new}
+        for obj in self._changed.values():
+            if id(obj) not in new:
+                obj._p_invalidate()
+        self._end()
+
+    def _end(self) -> None:
+        for obj, _ in self._mutable.values():
+            if obj._p_jar is self:
+                obj._p_invalidate()
+        # What was changed may hold a plain mutable value now, though its old record did not.
+        for obj in self._written:
+            if obj._p_jar is self and _may_hold_mutable(obj):
+                obj._p_invalidate()
+        self._changed = {}
+        self._new = []
+        self._mutable = {}
+        self._current = {}
+        self._changes = {}
+        self._written = []
+        if self.reads is None:
+            self._cache.incrgc()
+
+
+_IMMUTABLE = (str, int, float, bytes, type(None), bool)
+
+
+def _may_hold_mutable(obj: Any) -> bool:
+    return any(
+        type(value) not in _IMMUTABLE and not hasattr(value, "_p_oid")
+        for value in getattr(obj, "__dict__", {}).values()
+    )

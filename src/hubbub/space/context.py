@@ -1,0 +1,142 @@
+"""The transaction that runs now: its time, its keys, its chance, and what it wants to send.
+
+The present transaction is in a context variable, so `now()`, `unique()` and the like need no argument.
+"""
+
+from __future__ import annotations
+
+import random as _random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from hubbub.kernel import Label, NoTransactionError, Row, tid_at
+
+if TYPE_CHECKING:
+    from hubbub.space.connection import Connection
+
+_current: ContextVar[Transaction | None] = ContextVar("hubbub_transaction", default=None)
+_unique_salt = _random.SystemRandom()
+
+
+class Transaction:
+    """One attempt to run a transaction's body.
+
+    Attributes:
+        now: The transaction's time (Unix time, seconds); the same in a rerun.
+        connection: Where its objects live.
+        label: Who and what; kept with the commit.
+        notices: What it sends, in order; released when the commit is durable, dropped when it aborts (PE3).
+        rows: Keyed rows to store in the same commit.
+        record_rows: Keyed rows to store only if records are stored too: they don't cost an fsync by themselves.
+        session: The user's session on whose behalf it runs, if any (opaque here).
+        read_only: Whether it is a query.
+        tid: In the host, the tid that it will have, or that the answer is for; else 0.
+    """
+
+    __slots__ = (
+        "_count",
+        "_random",
+        "connection",
+        "label",
+        "notices",
+        "now",
+        "read_only",
+        "record_rows",
+        "rows",
+        "seed",
+        "session",
+        "tid",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        now: float,
+        *,
+        label: Label | None = None,
+        session: Any = None,
+        read_only: bool = False,
+        seed: int | None = None,
+        tid: int = 0,
+    ) -> None:
+        self.connection = connection
+        self.tid = tid
+        self.now = now
+        self.label = label or Label()
+        self.notices: list[Any] = []
+        self.rows: list[Row] = []
+        self.record_rows: list[Row] = []
+        self.session = session
+        self.read_only = read_only
+        self.seed = _unique_salt.getrandbits(64) if seed is None else seed
+        self._count = 0
+        self._random: _random.Random | None = None
+
+    def random(self) -> _random.Random:
+        """Return a source of chance that repeats itself when the body is run again with the same seed."""
+        if self._random is None:
+            self._random = _random.Random(self.seed)
+        return self._random
+
+    def unique(self) -> str:
+        """Return a key that sorts by time and that nobody else makes."""
+        self._count += 1
+        return f"{tid_at(self.now):016x}{self._count:04x}{self.random().getrandbits(48):012x}"
+
+
+@contextmanager
+def running(transaction: Transaction) -> Iterator[Transaction]:
+    """Make ``transaction`` the present one in the block."""
+    token = _current.set(transaction)
+    try:
+        yield transaction
+    finally:
+        _current.reset(token)
+
+
+def current() -> Transaction | None:
+    """Return the present transaction, or None outside of one."""
+    return _current.get()
+
+
+def required(what: str) -> Transaction:
+    """Return the present transaction.
+
+    Raises:
+        NoTransactionError: Outside of one; ``what`` says what needed it.
+    """
+    transaction = _current.get()
+    if transaction is None:
+        raise NoTransactionError(
+            f"{what} needs a transaction: call it in a command, or in hub.run(...) or space.run(...)"
+        )
+    return transaction
+
+
+def now() -> float:
+    """Return the transaction's time, in seconds since 1970; outside a transaction the machine's.
+
+    In a query it is the time of the tid that the answer is for (LV1).
+    """
+    transaction = _current.get()
+    return time.time() if transaction is None else transaction.now
+
+
+def unique() -> str:
+    """Return a new key, 32 hexadecimal digits, that sorts by time and ties break by chance.
+
+    For keys of sorted containers to which many add at once: `now()` alone would overwrite within one transaction.
+    """
+    transaction = _current.get()
+    if transaction is not None:
+        return transaction.unique()
+    return f"{tid_at(time.time()):016x}0000{_unique_salt.getrandbits(48):012x}"
+
+
+def random() -> _random.Random:
+    """Return the transaction's source of chance, which repeats itself in a rerun of the body."""
+    transaction = _current.get()
+    return _random.Random() if transaction is None else transaction.random()

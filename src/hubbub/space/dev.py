@@ -1,0 +1,41 @@
+"""Dev mode: sockets, subprocesses and sleeps inside a body raise `BlockingError` (PE8).
+
+Python's audit hooks tell of them. A hook can't be taken away again, so it is installed once and asks each time whether
+a transaction is running in this thread.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from hubbub.kernel import BlockingError
+from hubbub.space import context
+
+_BLOCKING = frozenset(
+    {
+        "time.sleep",
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.sendto",
+        "subprocess.Popen",
+        "os.system",
+        "urllib.Request",
+    }
+)
+_installed = False
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if event in _BLOCKING and context.current() is not None:
+        raise BlockingError(
+            f"{event} inside a command, query or view would hold up everybody; use an action for it"
+        )
+
+
+def install() -> None:
+    """Begin to watch. Idempotent; lasts as long as the process."""
+    global _installed
+    if not _installed:
+        _installed = True
+        sys.addaudithook(_hook)

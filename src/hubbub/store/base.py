@@ -1,0 +1,97 @@
+"""What a store is: the one interface that memory, SQLite and later stores fill.
+
+A store keeps records by (oid, tid), the list of transactions, and small keyed rows. It knows no classes and
+decodes no payload. It is written by one thread at a time and read by any number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from hubbub.kernel import Commit, Label, Oid, Record, Tid
+
+
+class FeedEntry(msgspec.Struct, frozen=True):
+    """One commit as the feed tells it.
+
+    Attributes:
+        tid: Its transaction id.
+        label: Who and what.
+        oids: The objects it wrote, in the order in which they were written.
+        byte_count: Bytes of payload that it stored.
+    """
+
+    tid: Tid
+    label: Label
+    oids: tuple[int, ...]
+    byte_count: int
+
+
+class Store(Protocol):
+    """Keeps records durably.
+
+    Threads: `write` and `close` are called by one thread at a time; all else by any thread at any time, also
+    while `write` runs (a reader then sees either all of a commit or nothing of it).
+    """
+
+    @property
+    def last_tid(self) -> Tid:
+        """The tid of the newest stored transaction that has records; 0 in an empty store."""
+        ...
+
+    def load(self, oid: int, at: int | None = None) -> Record:
+        """Return the newest record of ``oid`` whose tid is not above ``at`` (newest of all without it).
+
+        Raises:
+            UnknownObjectError: If there is none.
+            CorruptRecordError: If its bytes are damaged (ST6); names oid and tid.
+        """
+        ...
+
+    def load_many(self, oids: Sequence[int], at: int | None = None) -> list[Record]:
+        """Return what `load` would for each oid, leaving out the unknown ones."""
+        ...
+
+    def write(self, commits: Sequence[Commit]) -> None:
+        """Store the records and rows of ``commits``, in tid order, as one group with one fsync (ST3).
+
+        When it returns, all of it survives SIGKILL and power loss. Commits without records write rows only and
+        do not appear in the feed.
+
+        Raises:
+            DiskFullError: Certainly nothing of the group was stored; the store goes on.
+            OutcomeUnknownError: The fsync failed, or anything else that leaves it open whether rows can turn up
+                after a restart: every further `write` raises this too until the store is reopened; reading goes on.
+        """
+        ...
+
+    def feed(self, after: int = 0) -> Iterator[FeedEntry]:
+        """Yield every stored transaction with records above ``after``, in tid order, none left out (ST1).
+
+        It ends at the newest; whoever wants to follow asks again from the last tid seen.
+        """
+        ...
+
+    def history(self, oid: int) -> Iterator[Tid]:
+        """Yield the tids of all kept records of ``oid``, newest first."""
+        ...
+
+    def rows(self, kind: str) -> list[tuple[bytes, bytes]]:
+        """Return (key, value) of every row of ``kind``, sorted by key."""
+        ...
+
+    def row(self, kind: str, key: bytes) -> bytes | None:
+        """Return one row's value, or None."""
+        ...
+
+    @property
+    def max_oid(self) -> Oid:
+        """The highest durable oid that any record has; 0 in an empty store."""
+        ...
+
+    def close(self) -> None:
+        """Close it. Idempotent. Reading or writing afterwards raises `ClosedError`."""
+        ...

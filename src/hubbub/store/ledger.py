@@ -1,0 +1,322 @@
+"""The ledger: what has been decided but may not be on the disk yet.
+
+Theory of operation
+===================
+
+One thread, the *serial* thread, decides: it gives tids, validates changesets and appends commits. Another, the
+*writer* (`hubbub.store.queue`), makes them durable and then settles them here. Any thread may read what is settled.
+
+    decided (pending, serial thread only)  --settle-->  settled (cache, store; every thread)
+                       \\--roll_back-->  gone (ST5)
+
+* The newest state of an object, for whoever runs in the serial order, is its newest pending record, else the settled
+  one (`load_latest`).
+* A settled read is bounded by a tid, so commits that settle while it goes on change nothing in it (`load`).
+* Ephemeral records never reach the store. They are pending like the others and, once settled, are taken over by the
+  serial thread between two bodies (`absorb`), so that a query sees durable and ephemeral objects at one tid (LV1).
+* Nothing that is not settled is ever given to another thread: peers' loads never pass the durable tid (ST2).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from hubbub.kernel import (
+    Changeset,
+    Clock,
+    Commit,
+    ConflictError,
+    Label,
+    Oid,
+    Record,
+    Tid,
+    UnknownObjectError,
+    is_ephemeral,
+    oid_bytes,
+    oid_from_bytes,
+    tid_at,
+)
+from hubbub.store.base import Store
+
+Merge = Callable[[Record, Record, Record], "tuple[bytes, tuple[int, ...]] | str"]
+"""Merge (old, committed, new) into a payload and its refs, or say why it can't be done."""
+
+PEER_COMMIT = "peer-commit"
+"""Row kind: attempt key of a changeset -> tid of its commit."""
+
+_ABSENT_TID = Tid(0)
+
+
+class Ledger:
+    """Order commits and know the newest state of every object.
+
+    Args:
+        store: Where settled records are.
+        clock: Gives the time for tids.
+        merge: Three-way merge of records; called in the serial thread.
+        cache_records: About how many settled records are kept decoded-ready in memory.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, merge: Merge, *, cache_records: int = 100_000
+    ) -> None:
+        self.store = store
+        self._clock = clock
+        self._merge = merge
+        self._cache_records = max(2, cache_records)
+        self._lock = threading.Lock()
+        self._young: dict[int, Record] = {}
+        self._old: dict[int, Record] = {}
+        self._settled_tid: Tid = store.last_tid
+        # Serial thread only:
+        self._last_tid: Tid = store.last_tid
+        self._pending: list[Commit] = []
+        self._pending_records: dict[int, list[Record]] = {}
+        self._pending_keys: dict[bytes, Tid] = {}
+        self._ephemerals: dict[int, Record] = {}
+        self._absorbed_tid: Tid = store.last_tid
+        self._oid_lock = threading.Lock()
+        self._next_oid = store.max_oid + 1
+
+    # --- any thread -------------------------------------------------------------------------------------------------
+
+    @property
+    def settled_tid(self) -> Tid:
+        """Every commit up to this tid is durable (or had nothing to store)."""
+        return self._settled_tid
+
+    def new_oids(self, count: int = 1) -> range:
+        """Hand out ``count`` oids that nobody else gets."""
+        with self._oid_lock:
+            first = self._next_oid
+            self._next_oid = first + count
+        return range(first, first + count)
+
+    def new_oid(self) -> Oid:
+        """Hand out one oid."""
+        return Oid(self.new_oids(1)[0])
+
+    def load(self, oid: int, at: int | None = None) -> Record:
+        """Return the settled record of ``oid``, as of tid ``at``.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        record = self._young.get(oid) or self._old.get(oid)
+        if record is not None and (at is None or record.tid <= at):
+            if oid not in self._young:
+                with self._lock:
+                    if self._old.get(oid) is record:
+                        self._keep(record)
+            return record
+        before = self._settled_tid
+        found = self.store.load(oid, at if at is not None else before)
+        if at is None or at >= before:
+            with self._lock:
+                # A commit that settled meanwhile may have made it old.
+                if self._settled_tid == before:
+                    self._keep(found)
+        return found
+
+    def settle(self, commits: Iterable[Commit]) -> None:
+        """Take note that ``commits`` are durable. Called by the writer, in tid order."""
+        with self._lock:
+            for commit in commits:
+                for record in commit.records:
+                    self._old.pop(record.oid, None)
+                    self._keep(record)
+                self._settled_tid = commit.tid
+
+    def _keep(self, record: Record) -> None:
+        young = self._young
+        young[record.oid] = record
+        if len(young) > self._cache_records // 2:
+            self._old, self._young = young, {}
+
+    # --- serial thread ----------------------------------------------------------------------------------------------
+
+    def next_tid(self) -> Tid:
+        """Return the tid of the transaction that begins now. It counts as used only once appended (ST1)."""
+        return max(Tid(self._last_tid + 1), tid_at(self._clock.now()))
+
+    @property
+    def last_tid(self) -> Tid:
+        """The newest decided tid, settled or not."""
+        return self._last_tid
+
+    @property
+    def absorbed_tid(self) -> Tid:
+        """The tid at which queries read."""
+        return self._absorbed_tid
+
+    def load_latest(self, oid: int) -> Record:
+        """Return the newest record of ``oid``, decided or settled.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        pending = self._pending_records.get(oid)
+        if pending:
+            return pending[-1]
+        if is_ephemeral(oid):
+            return self._ephemeral(oid)
+        return self.load(oid)
+
+    def load_absorbed(self, oid: int) -> Record:
+        """Return the record of ``oid`` at `absorbed_tid`, ephemeral objects included.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        if is_ephemeral(oid):
+            return self._ephemeral(oid)
+        return self.load(oid, self._absorbed_tid)
+
+    def _ephemeral(self, oid: int) -> Record:
+        record = self._ephemerals.get(oid)
+        if record is None:
+            raise UnknownObjectError(oid)
+        return record
+
+    def validate(self, changeset: Changeset, tid: Tid) -> tuple[list[Record], list[int]]:
+        """Check ``changeset`` against what was committed since it was read (ST4, SP6).
+
+        Returns:
+            Its records as of ``tid``, and the oids of those that had to be merged.
+
+        Raises:
+            ConflictError: Naming the first object that can't be merged. Nothing has changed. Where the class was not
+                known here, the error carries ``committed`` and ``base`` records for the other side to merge (SP3).
+        """
+        for oid, read_tid in changeset.current:
+            committed = self._latest_or_none(oid)
+            committed_tid = committed.tid if committed else _ABSENT_TID
+            if committed_tid != read_tid:
+                name = committed.class_name if committed else "?"
+                raise ConflictError(oid, name, read_tid, committed_tid, "it was relied on unchanged")
+        records: list[Record] = []
+        merged: list[int] = []
+        for write in changeset.writes:
+            committed = self._latest_or_none(write.oid)
+            if (committed.tid if committed else _ABSENT_TID) == write.tid:
+                records.append(Record(write.oid, tid, write.class_name, write.refs, write.payload))
+            else:
+                assert committed is not None or write.tid
+                records.append(self._merged(write, committed, tid))
+                merged.append(write.oid)
+        return records, merged
+
+    def _latest_or_none(self, oid: int) -> Record | None:
+        try:
+            return self.load_latest(oid)
+        except UnknownObjectError:
+            return None
+
+    def _merged(self, write: Record, committed: Record | None, tid: Tid) -> Record:
+        committed_tid = committed.tid if committed else _ABSENT_TID
+        base = None
+        if committed is None or not write.tid:
+            outcome: tuple[bytes, tuple[int, ...]] | str = "it was made by both"
+        else:
+            base = self.load(write.oid, write.tid)
+            outcome = self._merge(base, committed, write)
+        if isinstance(outcome, str):
+            error = ConflictError(write.oid, write.class_name, write.tid, committed_tid, outcome)
+            error.committed, error.base = committed, base
+            raise error
+        payload, refs = outcome
+        return Record(write.oid, tid, write.class_name, refs, payload)
+
+    def outcome_of(self, key: bytes) -> Tid | None:
+        """Return the tid of the commit that was made under attempt ``key``, or None."""
+        tid = self._pending_keys.get(key)
+        if tid is None:
+            stored = self.store.row(PEER_COMMIT, key)
+            tid = Tid(oid_from_bytes(stored)) if stored else None
+        return tid
+
+    def commit_changeset(
+        self, changeset: Changeset, done: Sequence[bytes] = ()
+    ) -> tuple[Commit, list[int]]:
+        """Validate ``changeset``, give it a tid and append it.
+
+        Args:
+            changeset: What to commit.
+            done: Attempt keys whose answers have arrived; their rows are deleted in the same commit.
+
+        Returns:
+            The appended commit, and the oids that were merged.
+
+        Raises:
+            ConflictError: As `validate`.
+        """
+        tid = self.next_tid()
+        records, merged = self.validate(changeset, tid)
+        rows: list[tuple[str, bytes, bytes | None]] = [(PEER_COMMIT, key, None) for key in done]
+        if changeset.key:
+            rows.append((PEER_COMMIT, changeset.key, oid_bytes(tid)))
+            self._pending_keys[changeset.key] = tid
+        changes = {oid: c for oid, c in changeset.changes.items() if oid not in merged}
+        commit = Commit(tid, changeset.label or Label(), records, rows, changes=changes)
+        self.append(commit)
+        return commit, merged
+
+    def append(self, commit: Commit) -> None:
+        """Add ``commit`` at the end of the serial order. It is pending until it is absorbed or rolled back."""
+        self._last_tid = commit.tid
+        self._pending.append(commit)
+        for records in (commit.records, commit.ephemerals):
+            for record in records:
+                self._pending_records.setdefault(record.oid, []).append(record)
+
+    def absorb(self) -> list[Commit]:
+        """Move what has settled out of the pending commits; queries read as of then. Return those commits."""
+        settled = self._settled_tid
+        pending = self._pending
+        count = 0
+        while count < len(pending) and pending[count].tid <= settled:
+            count += 1
+        done, self._pending = pending[:count], pending[count:]
+        for commit in done:
+            for record in commit.ephemerals:
+                self._ephemerals[record.oid] = record
+            self._drop(commit, settled)
+            if self._pending_keys:
+                self._forget_keys(commit)
+        self._absorbed_tid = settled
+        return done
+
+    def roll_back(self) -> set[int]:
+        """Forget every pending commit that has not settled (ST5). Return the oids whose newest state changed by it."""
+        self.absorb()
+        changed: set[int] = set()
+        for commit in self._pending:
+            changed.update(record.oid for record in commit.records)
+            changed.update(record.oid for record in commit.ephemerals)
+            self._forget_keys(commit)
+        self._pending = []
+        self._pending_records.clear()
+        return changed
+
+    def forget_ephemerals(self, oids: Iterable[int]) -> None:
+        """Drop ephemeral objects that nobody can reach any more."""
+        for oid in oids:
+            self._ephemerals.pop(oid, None)
+
+    def _drop(self, commit: Commit, settled: Tid) -> None:
+        table = self._pending_records
+        for records in (commit.records, commit.ephemerals):
+            for record in records:
+                waiting = table.get(record.oid)
+                if waiting is None:
+                    continue
+                if waiting[-1].tid <= settled:
+                    del table[record.oid]
+                else:
+                    waiting[:] = [r for r in waiting if r.tid > settled]
+
+    def _forget_keys(self, commit: Commit) -> None:
+        for kind, key, _ in commit.rows:
+            if kind == PEER_COMMIT:
+                self._pending_keys.pop(key, None)

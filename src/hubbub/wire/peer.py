@@ -1,0 +1,193 @@
+"""The peer wire: what a mounted space and its host say to each other. MessagePack arrays in frames.
+
+The host's messages leave on one ordered stream: when a peer has read `Committed` or `Loaded`, it has read every
+`Invalidate` that came before it. A peer asks with an ``id`` of its own; answers carry it; invalidations carry none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hubbub.kernel import Label, RecordFields, RemoteProtocolError
+
+PROTOCOL = 1
+
+
+class _Message(msgspec.Struct, array_like=True, gc=False):
+    pass
+
+
+# --- peer to host ---------------------------------------------------------------------------------------------------
+
+
+class Mount(_Message, tag=1):
+    """First message: mount ``space``. ``known_tid`` is the newest tid whose invalidations were taken in (0: none)."""
+
+    protocol: int
+    space: str
+    token: str
+    known_tid: int
+    read_only: bool
+    host_epoch: str = ""
+
+
+class Load(_Message, tag=2):
+    """The record of ``oid`` at tid ``at``, and what is likely to be wanted next."""
+
+    id: int
+    oid: int
+    at: int
+
+
+class Commit(_Message, tag=3):
+    """Commit a changeset (see `hubbub.kernel.Changeset`). ``key`` makes a repeat harmless."""
+
+    id: int
+    key: bytes
+    base: int
+    writes: list[RecordFields]
+    current: list[tuple[int, int]]
+    changes: dict[int, Any]
+    label: Label
+    done: list[bytes] = []
+
+
+class Oids(_Message, tag=4):
+    """Hand out ``count`` new oids."""
+
+    id: int
+    count: int
+
+
+class Ping(_Message, tag=5):
+    """Answered by `Pong` behind everything that was sent before: a round trip that makes a peer current."""
+
+    id: int
+
+
+# --- host to peer ---------------------------------------------------------------------------------------------------
+
+
+class Mounted(_Message, tag=20):
+    """Mounted. ``tid`` is the durable tid. ``changed`` lists what changed since ``known_tid``; None: drop your cache."""
+
+    tid: int
+    host_epoch: str
+    changed: list[int] | None
+    first_oid: int
+    oid_count: int
+    heartbeat_s: float
+    max_bytes: int
+
+
+class Loaded(_Message, tag=21):
+    """Answer to `Load`: the record asked for first, then neighbours; empty if there is no such object."""
+
+    id: int
+    records: list[RecordFields]
+
+
+class Committed(_Message, tag=22):
+    """Answer to `Commit`: durable as ``tid``. ``merged`` lists oids whose stored state is not the one sent."""
+
+    id: int
+    tid: int
+    merged: list[int]
+
+
+class Failed(_Message, tag=23):
+    """An error instead of an answer. For a conflict the peer's side may be able to merge: ``record`` is the committed
+    one, ``base`` the one that was read (SP3)."""
+
+    id: int
+    kind: str
+    message: str
+    oid: int = 0
+    class_name: str = ""
+    read_tid: int = 0
+    committed_tid: int = 0
+    record: RecordFields | None = None
+    base: RecordFields | None = None
+
+
+class OidBlock(_Message, tag=24):
+    """Answer to `Oids`: ``count`` oids from ``first`` on are yours alone."""
+
+    id: int
+    first: int
+    count: int
+
+
+class Pong(_Message, tag=25):
+    """Answer to `Ping`."""
+
+    id: int
+    tid: int
+
+
+class Invalidate(_Message, tag=26):
+    """Commits up to ``tid`` are durable; these objects changed in them. Your copies are old."""
+
+    tid: int
+    oids: list[int]
+
+
+class DropCache(_Message, tag=27):
+    """Too many invalidations were waiting: all copies may be old, as of ``tid``."""
+
+    tid: int
+
+
+class Fault(_Message, tag=28):
+    """The connection can't go on."""
+
+    kind: str
+    message: str
+
+
+class Closing(_Message, tag=29):
+    """The host is about to go away; mount again after ``retry_s``."""
+
+    reason: str
+    retry_s: float
+
+
+ToHost = Mount | Load | Commit | Oids | Ping
+ToPeer = (
+    Mounted | Loaded | Committed | Failed | OidBlock | Pong | Invalidate | DropCache | Fault | Closing
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_to_host = msgspec.msgpack.Decoder(ToHost)
+_to_peer = msgspec.msgpack.Decoder(ToPeer)
+
+
+def encode(message: ToHost | ToPeer) -> bytes:
+    """Return ``message`` as MessagePack."""
+    return _encoder.encode(message)
+
+
+def decode_to_host(data: bytes) -> ToHost:
+    """Return the peer's message in ``data``.
+
+    Raises:
+        RemoteProtocolError: If it is none; code ``garbled``.
+    """
+    try:
+        return _to_host.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"not a message of a Hubbub peer: {error}", code="garbled") from None
+
+
+def decode_to_peer(data: bytes) -> ToPeer:
+    """Return the host's message in ``data``.
+
+    Raises:
+        RemoteProtocolError: If it is none; code ``garbled``.
+    """
+    try:
+        return _to_peer.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"not a message of a Hubbub host: {error}", code="garbled") from None

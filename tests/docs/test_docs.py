@@ -1,0 +1,48 @@
+"""The documentation does what it says: its samples run, its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.samples import ROOT, Stage, groups
+
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "spec").glob("*.md")],
+)
+STORIES = [
+    pytest.param(page, group, id=f"{page.relative_to(ROOT).as_posix()}:{group}")
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    for group in groups(page)
+]
+LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("page, group", STORIES)
+def test_the_samples_run(page, group, tmp_path):
+    Stage(tmp_path).play(groups(page)[group])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_to_a_file_leads_somewhere(page):
+    text = re.sub(
+        r"^(```|~~~).*?^\1", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    missing = [
+        link["target"]
+        for link in LINK.finditer(text)
+        if not re.match(r"[a-z+]+:|#", link["target"])
+        and not (page.parent / Path(link["target"].partition("#")[0])).exists()
+    ]
+    assert missing == []
+
+
+def test_every_page_is_found_from_the_index():
+    docs = ROOT / "docs"
+    index = (docs / "README.md").read_text(encoding="utf-8")
+    linked = {(docs / link["target"]).resolve() for link in LINK.finditer(index)}
+    assert [
+        page.name for page in docs.rglob("*.md") if page.name != "README.md" and page not in linked
+    ] == []
