@@ -16,8 +16,8 @@ const clock: Clock = {
   now: () => performance.now(),
   after: (ms, run) => setTimeout(run, ms),
   cancel: (timer) => clearTimeout(timer as number | undefined),
-  random: Math.random,
-  soon: queueMicrotask,
+  random: () => Math.random(),
+  soon: (run) => queueMicrotask(run),
   report: (error) => {
     setTimeout(() => {
       throw error;

@@ -47,7 +47,7 @@ export interface LinkEvents {
   wallClock(): number;
 }
 
-const WS_MS = 2400;
+const WS_MS = 2200;
 const HTTP_MS = 8000;
 const BACKOFF_MS = 250;
 const BACKOFF_MAX_MS = 5000;

@@ -25,7 +25,7 @@ export interface Transport {
 
 export type OpenTransport = (kind: TransportKind, hello: Hello, sink: Sink) => Transport;
 
-const FIRST_EVENT_MS = 2000;
+const FIRST_EVENT_MS = 1900;
 const POLL_S = 20;
 
 const pack = (texts: string[]): string => (texts.length === 1 ? texts[0]! : `[${texts.join(",")}]`);

@@ -8,6 +8,7 @@ lifespan, or by `hubbub.testing.TestHub`. It can be started again after it was s
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +20,13 @@ from hubbub.gateway import Gateway, create_app
 from hubbub.kernel import Clock, ConfigurationError, Label, NotAllowedError
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
+from hubbub.perspective.checkers import (
+    AccountsFile,
+    Anonymous,
+    FunctionChecker,
+    Passwords,
+    accounts_path,
+)
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.realm import Realm
@@ -59,7 +67,10 @@ class Hub:
         if realm is not None and not isinstance(realm, Realm):
             raise ConfigurationError(f"Hub(realm) takes a Realm, not {type(realm).__qualname__}")
         self.realm = realm or Realm()
-        self.checkers = tuple(checkers)
+        self.checkers = tuple(
+            FunctionChecker(checker) if inspect.iscoroutinefunction(checker) else checker
+            for checker in checkers
+        )
         self.pages = _beside_caller(pages)
         self.setup = setup
         self.gateway = gateway or Gateway()
@@ -112,8 +123,7 @@ class Hub:
             store = open_store(where)
         else:
             where = "memory:"
-        for checker in self.checkers:
-            checker.start(None if where == "memory:" else Path(where))
+        self._give_accounts(where)
         self._alarms = alarms or LoopAlarms()
         portal = Portal(self.realm, self.checkers, self.limits, self._alarms)
         host = Host(
@@ -135,6 +145,17 @@ class Hub:
                 raise
         for seconds, fn in self._every:
             self._arm(seconds, fn)
+
+    def _give_accounts(self, where: str) -> None:
+        """Passwords are kept beside the space; a name that has one is not for the anonymous."""
+        passwords = next((c for c in self.checkers if isinstance(c, Passwords)), None)
+        if passwords is None:
+            return
+        if where != "memory:" and not passwords.has_own_accounts:
+            passwords.accounts = AccountsFile(accounts_path(where))
+        for checker in self.checkers:
+            if isinstance(checker, Anonymous):
+                checker.accounts = passwords.accounts
 
     async def stop(self, *, drain: bool = True) -> None:
         """Drain: no new work, what was begun is finished and durable, clients are told to come back. Idempotent."""

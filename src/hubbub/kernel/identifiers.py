@@ -9,6 +9,8 @@ An **oid** names one object of one space. Two high bits mark objects that live i
 
     bit 62  EPHEMERAL_BIT  never stored, gone at a restart
     bit 61  COMPANION_BIT  the ephemeral companion of the object whose oid is the rest (presence)
+    bit 59  set in every ephemeral oid that is handed out, so that companions of durable and of ephemeral objects
+            never meet
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ Tid = NewType("Tid", int)
 ROOT_OID = Oid(0)
 EPHEMERAL_BIT = 1 << 62
 COMPANION_BIT = 1 << 61
+_EPHEMERAL_REGION = 1 << 59
 
 _packer = struct.Struct(">Q")
 _FRACTION = 1 << 32
@@ -37,6 +40,16 @@ def oid_bytes(number: int) -> bytes:
 def oid_from_bytes(data: bytes) -> int:
     """Return the integer that `oid_bytes` packed."""
     return int(_packer.unpack(data)[0])
+
+
+def ephemeral_oid(number: int) -> Oid:
+    """Return the oid of the ``number``-th ephemeral object of a host."""
+    return Oid(EPHEMERAL_BIT | _EPHEMERAL_REGION | number)
+
+
+def companion_oid(oid: int) -> Oid:
+    """Return the oid of the ephemeral companion of object ``oid``."""
+    return Oid(EPHEMERAL_BIT | COMPANION_BIT | oid)
 
 
 def is_ephemeral(oid: int) -> bool:

@@ -68,7 +68,7 @@ async def run_action(
 ) -> None:
     """Run an action and tell ``done`` how it ended."""
     options = declaration.options
-    attempts = 1 + int(options.get("retries", 0))
+    attempts = 1 + options.retries
     token = avatars._action.set(ActionHost(desk, seat))
     try:
         stand_in = await desk.host.read(lambda connection: _stand_in(seat, connection), session=seat.face)
@@ -76,7 +76,7 @@ async def run_action(
             attempts -= 1
             try:
                 value = await asyncio.wait_for(
-                    declaration.function(stand_in, *args, **kwargs), options.get("timeout_s", 30.0)
+                    declaration.function(stand_in, *args, **kwargs), options.timeout_s
                 )
                 break
             except Exception:

@@ -370,12 +370,10 @@ class Backlog:
 
     def _offer_gap(self, gap: Gap) -> Offered:
         stream = self._stream_of(gap)
-        if stream is None:
-            return Offered.IGNORED
-        if stream.gap and not stream.waiting:
-            return Offered.KEPT  # one gap says it
-        # An older gap stays where it is; only the newest can be widened.
-        stream.gap = self._append(gap, counted=False).serial
+        if stream is None:  # it has ended, and what was dropped then is missing all the same
+            self._append(gap, counted=False)
+        elif stream.gap <= next(reversed(stream.waiting), 0):  # else the last that waits is a gap already
+            stream.gap = self._append(gap, counted=False).serial
         return Offered.KEPT
 
     def _lose_waiting(self, stream_id: int, stream: _Stream) -> None:

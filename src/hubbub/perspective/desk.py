@@ -121,7 +121,7 @@ class Desk:
             label,
             what=_what(seat.avatar_class, message.name),
             session=seat.face,
-            durable=declaration.durable,
+            durable=declaration.options.durable,
         )
 
     def _keep_result(self, seat: Seat, call_id: int, result: bytes) -> bytes:
@@ -158,7 +158,7 @@ class Desk:
             declaration = _declared(cls, message.name, _CALLABLE)
             if declaration.kind == "command":
                 _caller_may(declaration, seat)
-                return declaration.kind, b"", declaration.durable
+                return declaration.kind, b"", declaration.options.durable
             args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
             value = declaration.function(obj, *args, **kwargs)
             return declaration.kind, encode(value, form, seat.reference), True
@@ -246,7 +246,7 @@ class Desk:
             if declaration.kind == "stream":
                 self._open_stream(seat, message.id, declaration, source)
                 return
-            if not session.is_watching(message.id):
+            if not session.is_open(message.id):
                 return
             key = (oid, declaration.name, declaration.arguments.encode(args, kwargs))
             if declaration.kind == "query":
@@ -262,8 +262,8 @@ class Desk:
 
         self.host.ask(look, looked, what=f"watch {message.name}", session=seat.face)
 
-    def rewatch(self, session: Any, watch_id: int) -> None:
-        """Give the whole newest answer of a watch again (its backlog was dropped)."""
+    def refresh(self, session: Any, watch_id: int) -> None:
+        """Give the whole newest answer of a watch again."""
         queries = self.host.queries
         watcher = (str(session.id), watch_id)
         self.host.serial.submit(lambda: queries.refresh(watcher))
@@ -287,16 +287,18 @@ class Desk:
         if task is not None:
             task.cancel()
 
-    def reply(self, session: Any, message: wire.Reply) -> None:
-        """The mind has answered."""
-        seat = self._seats[session.id]
-        future = seat.mind_calls.pop(message.id, None)
+    def reply(
+        self, session: Any, mind_id: int, value: Any, failure: wire.Failure | None
+    ) -> None:
+        """The mind has answered, or will not."""
+        seat = self._seats.get(session.id)
+        future = seat.mind_calls.pop(mind_id, None) if seat is not None else None
         if future is None or future.done():
             return
-        if message.error is not None:
-            future.set_exception(error_of(message.error))
+        if failure is not None:
+            future.set_exception(error_of(failure))
         else:
-            future.set_result(message.value)
+            future.set_result(value)
 
     def pruned(self, session: Any, call_ids: list[int], pruned_to: int) -> None:
         """The client has these results: their rows are deleted with the next durable commit of anybody."""
@@ -313,7 +315,9 @@ class Desk:
 
     def bye(self, session: Any) -> None:
         """The user logs out."""
-        self._on_bye(self._seats[session.id])
+        seat = self._seats.get(session.id)
+        if seat is not None:
+            self._on_bye(seat)
 
     # --- what the host sends ------------------------------------------------------------------------------------------
 
@@ -340,10 +344,10 @@ class Desk:
 
     def _open_stream(self, seat: Seat, stream_id: int, declaration: Declaration, source: Any) -> None:
         session = seat.session
-        if not session.is_watching(stream_id):
+        if not session.is_open(stream_id):
             return
         options = declaration.options
-        session.open_stream(stream_id, options["items"], options["when_full"])
+        session.open_stream(stream_id, options.items, options.limit_bytes, options.when_full)
         if isinstance(source, Subscribe):
 
             def sink(published: Published) -> None:
@@ -351,7 +355,8 @@ class Desk:
                 if data is None:
                     data = encode(published.item, session.form)
                     published.encoded[session.form] = data
-                session.item(stream_id, data)
+                if not session.item(stream_id, data):
+                    self.unwatch(session, stream_id)
 
             seat.streams[stream_id] = self.backplane.subscribe(source.topic, sink)
             return
@@ -363,7 +368,8 @@ class Desk:
         failure = None
         try:
             async for item in source:
-                session.item(stream_id, encode(item, session.form))
+                if not session.item(stream_id, encode(item, session.form)):
+                    return
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -419,7 +425,7 @@ def _label(
     kwargs: dict[str, Any],
     cls: type | None = None,
 ) -> Label:
-    recorded = declaration.arguments.encode(args, kwargs) if declaration.options.get("record", True) else b""
+    recorded = declaration.arguments.encode(args, kwargs) if declaration.options.record else b""
     name = declaration.name if cls is None else f"{cls.__name__}.{declaration.name}"
     return Label(seat.identity.id, _class_name(seat.avatar_class), name, recorded)
 

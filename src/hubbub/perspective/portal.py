@@ -22,8 +22,6 @@ from typing import Any
 
 from hubbub.flow import Backplane
 from hubbub.kernel import (
-    COMPANION_BIT,
-    EPHEMERAL_BIT,
     ClosedError,
     Commit,
     ConfigurationError,
@@ -34,6 +32,7 @@ from hubbub.kernel import (
     NotAllowedError,
     RemoteProtocolError,
     Row,
+    companion_oid,
     is_ephemeral,
 )
 from hubbub.kernel.limits import Limits
@@ -46,7 +45,7 @@ from hubbub.perspective.identity import Identity
 from hubbub.perspective.notices import EndSessionNotice, MindNotice, PublishNotice, TimerNotice
 from hubbub.perspective.realm import Realm
 from hubbub.perspective.seat import Seat
-from hubbub.perspective.session import Carrier, Session, StoredResult
+from hubbub.perspective.session import Carrier, Due, Session, StoredResult
 from hubbub.perspective.stored_sessions import (
     CALL,
     StoredCall,
@@ -63,6 +62,9 @@ from hubbub.space.presence import PresenceNotice
 from hubbub.wire import session as wire
 
 log = logging.getLogger("hubbub.portal")
+
+SWEEP_S = 1.0
+"""How often sessions are looked at whose grace time may be over."""
 
 
 class _Dormant:
@@ -100,7 +102,7 @@ class Portal:
         self._alarms: Alarms = alarms or LoopAlarms()
         self._seats: dict[str, Seat] = {}
         self._dormant: dict[str, _Dormant] = {}
-        self._grace: dict[str, Alarm] = {}
+        self._sweeping: Alarm | None = None
         self._epoch = secrets.token_hex(4)
         self._draining = False
         self.host: Host
@@ -118,6 +120,7 @@ class Portal:
                 self.limits.grace_s, lambda sid=session_id: self._expire_dormant(sid)
             )
             self._dormant[session_id] = _Dormant(session, calls, alarm)
+        self._sweep()
 
     @property
     def sessions(self) -> list[Session]:
@@ -179,7 +182,7 @@ class Portal:
             seat = self._new_seat(secrets.token_hex(8), secret, identity, stored, transient=transient)
             await self._take_seat(seat, "login")
         except BaseException:
-            checker.released(identity)
+            self._release(checker, identity)
             raise
         seat.session.attach(carrier, "")
         return seat.session, self._welcome(seat.session, resumed=False)
@@ -197,31 +200,15 @@ class Portal:
 
     def attach(self, session: Session, carrier: Carrier, cursor: str) -> bool:
         """Give a session a new carrier that continues after ``cursor``. False: it begins a new epoch."""
-        alarm = self._grace.pop(session.id, None)
-        if alarm is not None:
-            alarm.cancel()
         return session.attach(carrier, cursor)
 
-    def detached(self, session: Session) -> None:
-        """The session has lost its carrier: its grace time begins."""
-        seat = self._seats.get(session.id)
-        if seat is None or seat.ended:
-            return
-        if seat.transient:
-            self.end(seat, "transient")
-            return
-        old = self._grace.pop(session.id, None)
-        if old is not None:
-            old.cancel()
-        self._grace[session.id] = self._alarms.call_later(
-            self.limits.grace_s, lambda: self._grace_over(session)
-        )
-
-    def _grace_over(self, session: Session) -> None:
-        self._grace.pop(session.id, None)
-        seat = self._seats.get(session.id)
-        if seat is not None and not session.is_attached:
-            self.end(seat, "grace")
+    def _sweep(self) -> None:
+        """End sessions whose grace time is over."""
+        now = self.host.clock.now()
+        for seat in list(self._seats.values()):
+            if seat.session.due(now) is Due.EXPIRED:
+                self.end(seat, "grace")
+        self._sweeping = self._alarms.call_later(SWEEP_S, self._sweep)
 
     def _checker(self, hello: wire.Hello) -> Any:
         checkers = self._checkers
@@ -288,11 +275,13 @@ class Portal:
             stored.form,
             self.desk,
             self.limits,
-            epoch=f"{self._epoch}{secrets.token_hex(2)}",
-            on_detached=self.detached,
+            f"{self._epoch}{secrets.token_hex(2)}",
+            mind=stored.mind,
+            now=self.host.clock.now(),
         )
         seat = Seat(session, identity, stored.mind, transient=transient)
         seat.stored = None if transient else stored
+        seat.checker = stored.checker
         return seat
 
     async def _take_seat(self, seat: Seat, command: str) -> None:
@@ -330,10 +319,7 @@ class Portal:
             return
         seat.ended = True
         self._seats.pop(seat.id, None)
-        alarm = self._grace.pop(seat.id, None)
-        if alarm is not None:
-            alarm.cancel()
-        watch_ids = list(seat.session.watch_ids())
+        watch_ids = seat.session.open_watches()
         seat.drop_all()
         for future in seat.mind_calls.values():
             if not future.done():
@@ -341,7 +327,7 @@ class Portal:
         seat.session.close(wire.Closing(reason="ended" if reason == "bye" else reason))
         for watch_id in watch_ids:
             self.desk.unwatch(seat.session, watch_id)
-        call_ids = list(seat.session.call_ids())
+        call_ids = seat.session.kept_calls()
         label = Label(seat.identity.id, seat.avatar_class.__qualname__, "logout", note=reason)
         body = _logout_body(seat, call_ids)
 
@@ -352,11 +338,13 @@ class Portal:
                 self.host.serial.submit(lambda: self.host.ledger.forget_ephemerals(outcome.value))
 
         self.host.run(body, done, label, session=seat.face)
-        checker = self._checkers.get(seat.stored.checker if seat.stored else "")
-        if checker is None and seat.transient:
-            checker = self._checkers.get(seat.identity.id.partition(":")[0])
-        if checker is not None:
-            checker.released(seat.identity)
+        self._release(self._checkers.get(seat.checker), seat.identity)
+
+    def _release(self, checker: Any, identity: Identity) -> None:
+        """Tell the checker when the last session of an identity is gone."""
+        others = (seat.identity.id for seat in self._seats.values())
+        if checker is not None and identity.id not in others:
+            checker.released(identity)
 
     def _expire_dormant(self, session_id: str) -> None:
         dormant = self._dormant.pop(session_id, None)
@@ -370,9 +358,15 @@ class Portal:
     def drain(self, retry_s: float = 0.5) -> None:
         """Take no new users and tell the present ones to come back after ``retry_s``; their sessions stay stored."""
         self._draining = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for dormant in self._dormant.values():
+            dormant.alarm.cancel()
         for seat in list(self._seats.values()):
+            seat.ended = True
             seat.drop_all()
-            seat.session.close_carrier(wire.Closing(reason="drain", retry_s=retry_s))
+            seat.session.close(wire.Closing(reason="drain", retry_s=retry_s))
+        self._seats.clear()
 
     # --- what commits send (PE3) ----------------------------------------------------------------------------------------
 
@@ -505,7 +499,7 @@ def _logout_body(seat: Seat, call_ids: list[int]) -> Any:
             if box.entries:
                 return gone
         if is_ephemeral(seat.avatar_oid):
-            gone = [seat.avatar_oid, seat.avatar_oid | COMPANION_BIT | EPHEMERAL_BIT]
+            gone = [seat.avatar_oid, companion_oid(seat.avatar_oid)]
         return gone
 
     return body

@@ -35,6 +35,7 @@ class Seat:
         self.transient = transient
         self.face = LiveSession(session.id, identity, mind)
         self.stored: StoredSession | None = None
+        self.checker = ""
         self.avatar_oid = 0
         self.avatar_class: type = object
         self.streams: dict[int, Any] = {}

@@ -94,6 +94,12 @@ def is_named_tuple(cls: type) -> bool:
     return issubclass(cls, tuple) and type(fields) is tuple and all(type(f) is str for f in fields)
 
 
+def has_own_hash(cls: type) -> bool:
+    """Tell whether hashing an instance of ``cls`` runs its own code, which may need the object's state."""
+    own: object = cls.__hash__
+    return own is not object.__hash__
+
+
 def main_module_name() -> str | None:
     """Return the name that the program's main file has when it is imported, if that can be told."""
     main = sys.modules.get("__main__")
@@ -102,7 +108,7 @@ def main_module_name() -> str | None:
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         name: str = spec.name
-        return name.removesuffix(".__main__")
+        return name
     file = getattr(main, "__file__", None)
     return PurePath(file).stem if file else None
 

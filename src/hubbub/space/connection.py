@@ -27,19 +27,21 @@ from typing import Any, Protocol
 from persistent import PickleCache
 
 from hubbub.kernel import (
-    COMPANION_BIT,
-    EPHEMERAL_BIT,
     ROOT_OID,
     NoTransactionError,
     ReadOnlyError,
     Record,
     UnknownObjectError,
     UnstorableError,
+    companion_oid,
+    ephemeral_oid,
+    is_ephemeral,
     oid_bytes,
     oid_from_bytes,
 )
 from hubbub.space import context
 from hubbub.space.classes import class_name
+from hubbub.space.root import Root
 from hubbub.space.states import class_for, encode_object, fill_object
 
 _NO_SERIAL = b"\0" * 8
@@ -107,7 +109,7 @@ class Connection:
         self._next_ephemeral = 0
         self.reads: set[int] | None = None
         self._woken: list[Any] = []
-        self.root = self.get(ROOT_OID, "hubbub.space.root:Root")
+        self.root = self.get(ROOT_OID, class_name(Root))
 
     # --- finding objects --------------------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class Connection:
             )
         if getattr(obj, "_hubbub_ephemeral", False):
             self._next_ephemeral += 1
-            oid = EPHEMERAL_BIT | self._next_ephemeral
+            oid = int(ephemeral_oid(self._next_ephemeral))
         else:
             oid = int(self.source.new_oid())
         self._adopt(obj, oid)
@@ -158,8 +160,7 @@ class Connection:
     def companion(self, obj: Any, cls: type) -> Any:
         """Return the ephemeral companion of ``obj``: an object of ``cls`` that exists by itself, empty at first, and
         is kept in the host's memory under an oid derived from that of ``obj``. ``cls`` is implicit."""
-        oid = self.add(obj) | COMPANION_BIT | EPHEMERAL_BIT
-        return self.get(oid, class_name(cls))
+        return self.get(companion_oid(self.add(obj)), class_name(cls))
 
     def _adopt(self, obj: Any, oid: int) -> None:
         obj._p_jar = self
@@ -314,7 +315,7 @@ class Connection:
             serial = obj._p_serial
             read_tid = oid_from_bytes(serial) if serial is not None else 0
             record = Record(oid, read_tid, class_name(type(obj)), refs, payload)
-            (ephemerals if oid >= COMPANION_BIT else records).append(record)
+            (ephemerals if is_ephemeral(oid) else records).append(record)
             written.append(obj)
             for new in self._new[new_before:]:
                 new_oid = oid_from_bytes(new._p_oid)
@@ -326,12 +327,12 @@ class Connection:
         return Prepared(records, ephemerals, current, self._changes)
 
     def _ref_from(self, owner: int) -> Any:
-        if owner >= COMPANION_BIT:
+        if is_ephemeral(owner):
             return self.add
 
         def durable_ref(obj: Any) -> int:
             oid = self.add(obj)
-            if oid >= COMPANION_BIT:
+            if is_ephemeral(oid):
                 raise UnstorableError(
                     repr(obj),
                     "lives in the host's memory only; a durable object can't refer to it",

@@ -33,7 +33,7 @@ class Persistent(persistent.Persistent):
         super().__init_subclass__(**kwargs)
         if name is not None:
             cls.__hubbub_name__ = name  # type: ignore[attr-defined]
-        if Persistent in cls.__bases__:
+        if Persistent in cls.__bases__ and "_hubbub_ephemeral" not in cls.__dict__:
             cls._hubbub_ephemeral = False
         register(cls)
 

@@ -216,9 +216,13 @@ class SQLiteStore:
         self._local = threading.local()
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._readers_lock = threading.Lock()
-        if self.path.is_dir():
+        try:
+            is_folder, exists = self.path.is_dir(), self.path.exists()
+        except OSError as error:
+            raise StoreError(f"the space {self.path} can't be opened: {error.strerror}") from error
+        if is_folder:
             raise StoreError(f"{self.path} is a folder, not a space")
-        if not create and not self.path.exists():
+        if not create and not exists:
             raise StoreError(f"there is no space at {self.path}")
         self._side_file = SideFile(self.path)
         is_space = False

@@ -203,7 +203,8 @@ class _Log:
         return any(_checksum((page, 1 << bit, *rest), seed) == stored for bit in range(32))
 
     def _examine_without_header(self) -> WalReport:
-        sizes = {self.page_size, _USUAL_PAGE_SIZE}
+        # Most likely first; dict.fromkeys keeps that order and drops what comes twice.
+        sizes = dict.fromkeys([self.page_size, _USUAL_PAGE_SIZE, *(512 << n for n in range(8))])
         for order, size in ((order, size) for order in "<>" for size in sizes):
             self._set_shape(order, size)
             seeds = {self.stored, self._header_sum()}

@@ -153,7 +153,7 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) and repr(one) == repr(other)
 
 
-def _patched(value: Any, patch: object, step: Callable[[Any, list[Any]], None]) -> object:
+def _patched(value: Any, patch: object, step: Callable[[Any, Any], None]) -> object:
     if not isinstance(patch, list):
         raise _garbled(f"a patch that is a {type(patch).__name__}")
     for operation in patch:
@@ -161,7 +161,7 @@ def _patched(value: Any, patch: object, step: Callable[[Any, list[Any]], None]) 
             step(value, operation)
         except (TypeError, ValueError, LookupError) as error:
             raise _garbled(f"patch operation {operation!r:.80}") from error
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _apply_to_list(value: list[Any], operation: list[Any]) -> None:

@@ -13,7 +13,9 @@ def tid(number: int) -> Tid:
     return Tid(BASE_TID + number)
 
 
-def commit(number: int, oids: Iterable[int] = (), rows: Iterable[Row] = (), size: int = 20) -> Commit:
+def commit(
+    number: int, oids: Iterable[int] = (), rows: Iterable[Row] = (), size: int = 20
+) -> Commit:
     """Commit ``number``: a record of each oid, whose payload says which."""
     records = [
         Record(oid, tid(number), "app:Thing", (oid + 1, 7), b"%d@%d" % (oid, number) + b"." * size)

@@ -79,7 +79,9 @@ def test_a_large_oid_and_an_empty_payload_come_back(store: Store) -> None:
 def test_every_revision_stays_readable_at_its_tid(store: Store) -> None:
     for number in (2, 4, 6):
         store.write([commit(number, [1])])
-    assert [store.load(1, tid(n)).tid for n in (2, 3, 4, 5, 6, 99)] == [tid(n) for n in (2, 2, 4, 4, 6, 6)]
+    assert [store.load(1, tid(n)).tid for n in (2, 3, 4, 5, 6, 99)] == [
+        tid(n) for n in (2, 2, 4, 4, 6, 6)
+    ]
     with pytest.raises(UnknownObjectError) as caught:
         store.load(1, tid(1))
     assert caught.value.at == tid(1)
@@ -133,7 +135,9 @@ def test_a_commit_of_rows_alone_is_kept_but_not_in_the_feed(store: Store, reopen
     store.write([commit(2, rows=[("job", b"b", b"2"), ("job", b"a", b""), ("call", b"a", b"x")])])
     assert (store.last_tid, len(list(store.feed()))) == (tid(1), 1)
     assert store.rows("job") == [(b"a", b""), (b"b", b"2")]
-    store.write([commit(3, rows=[("job", b"b", None), ("job", b"zz", None), ("job", b"a", b"new")])])
+    store.write(
+        [commit(3, rows=[("job", b"b", None), ("job", b"zz", None), ("job", b"a", b"new")])]
+    )
     again = reopen(store)
     assert again.rows("job") == [(b"a", b"new")]
     assert (again.row("call", b"a"), again.row("job", b"b")) == (b"x", None)

@@ -15,13 +15,21 @@ from hubbub.kernel import Commit, Label, Record, UnknownObjectError
 from hubbub.store import MemoryStore, SQLiteStore, Store
 from tests.conformance.store.building import tid
 
+pytestmark = pytest.mark.rule("ST1", "ST2")
+
 OIDS = st.integers(0, 6)
 COMMITS = st.lists(
     st.tuples(
         st.integers(1, 3),  # how far the tid moves on
-        st.dictionaries(OIDS, st.tuples(st.binary(max_size=30), st.lists(OIDS, max_size=3)), max_size=4),
+        st.dictionaries(
+            OIDS, st.tuples(st.binary(max_size=30), st.lists(OIDS, max_size=3)), max_size=4
+        ),
         st.lists(
-            st.tuples(st.sampled_from(["job", "call"]), st.binary(max_size=2), st.none() | st.binary(max_size=5)),
+            st.tuples(
+                st.sampled_from(["job", "call"]),
+                st.binary(max_size=2),
+                st.none() | st.binary(max_size=5),
+            ),
             max_size=3,
         ),
     ),
@@ -52,7 +60,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.number += step
             at = tid(self.number)
             records = [
-                Record(oid, at, "app:Ünï", tuple(refs), payload) for oid, (payload, refs) in objects.items()
+                Record(oid, at, "app:Ünï", tuple(refs), payload)
+                for oid, (payload, refs) in objects.items()
             ]
             commits.append(Commit(at, Label(note=str(self.number)), records, rows))
             for record in records:
@@ -89,7 +98,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(oid=OIDS)
     def history(self, oid: int) -> None:
-        assert list(self.store.history(oid)) == [r.tid for r in reversed(self.revisions.get(oid, []))]
+        assert list(self.store.history(oid)) == [
+            r.tid for r in reversed(self.revisions.get(oid, []))
+        ]
 
     @rule(kind=st.sampled_from(["job", "call", "none"]))
     def rows(self, kind: str) -> None:
@@ -131,16 +142,12 @@ class SQLiteMachine(StoreMachine):
             shutil.rmtree(self.folder)
 
 
-COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-MemoryMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, **COMMON)
-SQLiteMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=20, **COMMON)
-
-
-@pytest.mark.rule("ST1", "ST2")
-class TestMemory(MemoryMachine.TestCase):
-    pass
-
-
-@pytest.mark.rule("ST1", "ST2")
-class TestSQLite(SQLiteMachine.TestCase):
-    pass
+SLOW = [HealthCheck.too_slow]
+TestMemory = MemoryMachine.TestCase
+TestMemory.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=SLOW
+)
+TestSQLite = SQLiteMachine.TestCase
+TestSQLite.settings = settings(
+    max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=SLOW
+)

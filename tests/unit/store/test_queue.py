@@ -149,7 +149,9 @@ def test_what_stores_nothing_waits_for_those_before_it_but_not_for_those_behind(
     assert seen_entered == [False, False, True]
 
 
-def test_what_stores_nothing_is_settled_at_once_in_the_callers_thread_when_nothing_waits(rig: Rig) -> None:
+def test_what_stores_nothing_is_settled_at_once_in_the_callers_thread_when_nothing_waits(
+    rig: Rig,
+) -> None:
     threads: list[threading.Thread] = []
     rig.told.also = lambda settled: threads.append(threading.current_thread())
     rig.queue.put(nothing(1))
@@ -199,7 +201,9 @@ def test_after_a_full_disk_writing_goes_on_once_the_submitter_has_rolled_back(ri
 
 
 @pytest.mark.rule("ST5")
-def test_after_an_unknown_outcome_commits_that_store_nothing_settle_and_the_others_fail(rig: Rig) -> None:
+def test_after_an_unknown_outcome_commits_that_store_nothing_settle_and_the_others_fail(
+    rig: Rig,
+) -> None:
     rig.store.errors.append(OutcomeUnknownError("fsync failed"))
     rig.queue.put(commit(1, [1]))
     rig.told.wait(1)
@@ -216,7 +220,9 @@ def test_after_an_unknown_outcome_commits_that_store_nothing_settle_and_the_othe
 
 
 @pytest.mark.rule("ST5")
-def test_what_is_put_while_a_failure_is_being_told_fails_too_and_is_told_before_resume_returns(rig: Rig) -> None:
+def test_what_is_put_while_a_failure_is_being_told_fails_too_and_is_told_before_resume_returns(
+    rig: Rig,
+) -> None:
     full = DiskFullError("no room")
     rig.store.errors.append(full)
     telling, go_on = threading.Event(), threading.Event()
@@ -263,7 +269,9 @@ def test_a_listener_that_raises_loses_nothing(rig: Rig, caplog: pytest.LogCaptur
     assert "RuntimeError: listener" in caplog.text
 
 
-def test_a_listener_that_ends_the_thread_does_not_end_the_writer(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_listener_that_ends_the_thread_does_not_end_the_writer(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
     def leave(settled: Settled) -> None:
         raise SystemExit
 

@@ -1,0 +1,27 @@
+"""Log lines that a person reads: time, level where it matters, what happened."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = self.formatTime(record, "%H:%M:%S")
+        level = "" if record.levelno == logging.INFO else f"{record.levelname} "
+        text = f"{time}  {level}{record.getMessage()}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def set_up_logs(verbose: bool = False) -> None:
+    """Write the log to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    for name in ("uvicorn", "uvicorn.error", "websockets", "asyncio", "httpx"):
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)

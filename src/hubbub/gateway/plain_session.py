@@ -1,0 +1,132 @@
+"""A session of one request: logs in, asks one thing, and is gone. What plain HTTP calls stand on.
+
+It is a transient session of the portal with an in-process carrier: the same checks, limits and backlog as everybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from hubbub.gateway.carriers import TAKE_BYTES, WaitingCarrier
+from hubbub.kernel import HubbubError
+from hubbub.perspective.failures import error_of
+from hubbub.perspective.portal import Portal
+from hubbub.perspective.session import Session
+from hubbub.wire import patch as patches
+from hubbub.wire import session as wire
+
+
+class PlainSession:
+    """One thing asked of a hub. Use `opened`.
+
+    Attributes:
+        answer: The newest whole answer of what is watched, as JSON; None before the first.
+        tid: Its tid.
+    """
+
+    def __init__(self, session: Session, carrier: WaitingCarrier, cursor: str) -> None:
+        self._session = session
+        self._carrier = carrier
+        self._epoch, _ = wire.parse_cursor(cursor)
+        self.answer: bytes | None = None
+        self.tid = ""
+
+    @classmethod
+    async def opened(cls, portal: Portal, credentials: dict[str, str], address: str) -> PlainSession:
+        """Log in.
+
+        Raises:
+            HubbubError: As `Portal.open` does.
+        """
+        carrier = WaitingCarrier()
+        hello = wire.Hello(credentials=credentials)
+        session, welcome = await portal.open(hello, "json", address, carrier, transient=True)
+        return cls(session, carrier, welcome.cursor)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the host has ended it."""
+        return self._carrier.closing is not None
+
+    def close(self) -> None:
+        """Leave nothing behind. Idempotent."""
+        self._session.detach(self._carrier)
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        self._carrier.wake()
+
+    def ask(self, message: wire.Call | wire.Watch) -> None:
+        """Ask something. Its answers come out of `deliveries`."""
+        self._session.receive(message)
+
+    def taken(self) -> list[wire.ToClient]:
+        """Return what has been delivered since the last time, and acknowledge it.
+
+        Raises:
+            HubbubError: If the host has closed the session.
+        """
+        found: list[wire.ToClient] = []
+        carrier = self._carrier
+        while carrier.closing is None and (texts := self._session.take(TAKE_BYTES)):
+            seq = 0
+            for text in texts:
+                message = wire.decode_to_client(text, "json")
+                if isinstance(message, wire.Lagged):
+                    self._epoch, seq = wire.parse_cursor(message.cursor)
+                elif isinstance(message, wire.Delivery):
+                    seq = message.n
+                    if isinstance(message, wire.Answer):
+                        self._note(message)
+                found.append(message)
+            if seq:
+                self._session.receive(wire.Ack(wire.cursor_text(self._epoch, seq)))
+        if carrier.closing is not None and not found:
+            raise _closed(carrier.closing)
+        return found
+
+    async def wait_for(self, timeout_s: float) -> bool:
+        """Wait until something may have been delivered. Returns False when ``timeout_s`` was over first."""
+        return await self._carrier.wait_for(timeout_s)
+
+    async def deliveries(self) -> AsyncIterator[wire.ToClient]:
+        """Yield what is delivered, until the session ends.
+
+        Raises:
+            HubbubError: If the host has closed the session.
+        """
+        while True:
+            for message in self.taken():
+                yield message
+            await self._carrier.wait()
+
+    def _note(self, message: wire.Answer) -> None:
+        self.tid = message.tid
+        if message.value is not UNSET:
+            self.answer = bytes(message.value)
+        elif message.patch is not UNSET:
+            before = msgspec.json.decode(self.answer or b"null")
+            change = msgspec.json.decode(bytes(message.patch))
+            self.answer = msgspec.json.encode(patches.apply(before, change))
+
+
+def _closed(message: wire.Closing | wire.Fault) -> HubbubError:
+    if isinstance(message, wire.Fault):
+        return error_of(wire.Failure(message.kind, message.code, message.message))
+    text = "the host is shutting down" if message.reason == "drain" else f"the session ended: {message.reason}"
+    return error_of(wire.Failure("closed", message.reason, text))
+
+
+def steps(path: str) -> tuple[list[wire.Step], str]:
+    """Return what ``room.recent`` means: the steps on the way, and the name at its end."""
+    *way, name = path.split(".")
+    return [wire.Step(step) for step in way], name
+
+
+def raw(value: Any) -> Raw:
+    """Return ``value`` as the JSON that messages carry."""
+    return Raw(msgspec.json.encode(value))

@@ -1,0 +1,192 @@
+"""What a mount is: a peer's face of a space, whether it is embedded here or lives in a host elsewhere.
+
+Theory of operation
+===================
+
+A mount knows a newest tid, which moves forward only. A *snapshot* is a tid that once was the newest known; `load` is
+asked for a record *at* a snapshot, so a transaction sees one moment however long it takes (SP1). When the newest tid
+moves, the `InvalidationLog` notes which objects changed, so that an owner of objects at an older snapshot learns what
+to throw away, or that nobody knows any more and all has to go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from typing import Protocol
+
+import msgspec
+
+from hubbub.kernel import Changeset, Record, Tid
+
+
+class MountStats(msgspec.Struct):
+    """What a mount has done since it was opened.
+
+    Attributes:
+        requests: Messages sent to the host that wait for an answer; 0 for an embedded space.
+        loads: Records asked for by `Mount.load`.
+        cache_hits: How many of them needed no request.
+        commits: Changesets that were stored.
+        invalidations: Objects that were reported changed by others.
+        bytes_in: Bytes received from the host.
+        bytes_out: Bytes sent to it.
+        reconnects: Times that a broken connection was made anew.
+        cached_bytes: Bytes of records that are kept now.
+    """
+
+    requests: int = 0
+    loads: int = 0
+    cache_hits: int = 0
+    commits: int = 0
+    invalidations: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    reconnects: int = 0
+    cached_bytes: int = 0
+
+
+class Mount(Protocol):
+    """A space as one process sees it. Any thread may call any method at any time.
+
+    Every method raises `ClosedError` after `close`.
+    """
+
+    @property
+    def read_only(self) -> bool:
+        """Whether commits are refused."""
+        ...
+
+    @property
+    def stats(self) -> MountStats:
+        """What it has done so far; a copy."""
+        ...
+
+    def begin(self) -> Tid:
+        """Return the newest snapshot known. Takes in what has arrived, and does not wait.
+
+        Raises:
+            BrokenError: If there is no connection to the host and none could be made in time.
+        """
+        ...
+
+    def load(self, oid: int, at: int) -> Record:
+        """Return the newest record of ``oid`` whose tid is not above ``at``.
+
+        Raises:
+            UnknownObjectError: If there is none.
+            CorruptRecordError: If it is damaged (ST6).
+            BrokenError: As `begin`.
+        """
+        ...
+
+    def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
+        """Store ``changeset``, durably, once.
+
+        Returns:
+            Its tid, and the oids whose stored state is not the one given, because it was merged. `begin` returns at
+            least that tid from now on.
+
+        Raises:
+            ConflictError: Somebody was first and it can't be merged (ST4). Nothing was stored.
+            DiskFullError: Nothing was stored.
+            ReadOnlyError: Of a read-only mount.
+            OutcomeUnknownError: The connection, or the disk, failed on the way. It may be stored or not.
+            BrokenError: There is no connection; certainly nothing was stored.
+        """
+        ...
+
+    def new_oid(self) -> int:
+        """Return an oid that nobody else gets."""
+        ...
+
+    def changed_since(self, tid: int) -> tuple[Tid, frozenset[int] | None]:
+        """Return the newest tid and what changed after ``tid`` up to it; None when that is not known any more."""
+        ...
+
+    def wait(self, after_tid: int, timeout_s: float | None = None) -> Tid:
+        """Wait until something newer than ``after_tid`` is known, or the time is over; return the newest tid known.
+
+        It survives broken connections: it goes on when the host is back.
+        """
+        ...
+
+    def sync(self) -> Tid:
+        """Make a round trip: whatever anybody was told is committed before this call is known afterwards.
+
+        Raises:
+            BrokenError: As `begin`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close it. Idempotent. Whoever waits gets `ClosedError`."""
+        ...
+
+
+class InvalidationLog:
+    """Remember which objects changed lately, within bounds. Guarded by its owner's lock.
+
+    Args:
+        tid: Where it begins; nothing is known of changes at or before it.
+        limit: About how many oids it remembers.
+    """
+
+    def __init__(self, tid: int, limit: int = 200_000) -> None:
+        self._limit = limit
+        self.reset(tid)
+
+    def reset(self, tid: int) -> None:
+        """Forget everything; begin anew at ``tid``."""
+        self._floor = tid
+        self._newest = tid
+        self._size = 0
+        self._entries: deque[tuple[int, frozenset[int], frozenset[int]]] = deque()
+
+    @property
+    def newest(self) -> Tid:
+        """The newest tid."""
+        return Tid(self._newest)
+
+    def add(self, tid: int, oids: Collection[int], perhaps: Collection[int] = ()) -> None:
+        """Note that ``oids`` changed after the newest tid and up to ``tid``, and ``perhaps`` others too."""
+        if tid <= self._newest:
+            return
+        self._newest = tid
+        self._entries.append((tid, frozenset(oids), frozenset(perhaps)))
+        self._size += 1 + len(oids) + len(perhaps)
+        while self._size > self._limit:
+            old, certain, guessed = self._entries.popleft()
+            self._size -= 1 + len(certain) + len(guessed)
+            self._floor = old
+
+    def since(self, tid: int) -> frozenset[int] | None:
+        """Return what changed after ``tid``, or None if that is not known."""
+        if tid == self._newest:
+            return frozenset()
+        if not self._floor <= tid < self._newest:
+            return None
+        changed: set[int] = set()
+        for entry_tid, certain, guessed in reversed(self._entries):
+            if entry_tid <= tid:
+                break
+            changed |= certain
+            changed |= guessed
+        return frozenset(changed)
+
+    def is_unchanged(self, oid: int, after: int, *, certain_only: bool = False) -> bool:
+        """Tell whether it is known that ``oid`` did not change after ``after``.
+
+        Args:
+            oid: Which object.
+            after: A tid.
+            certain_only: Leave out what only perhaps changed.
+        """
+        if after < self._floor:
+            return False
+        for entry_tid, certain, guessed in reversed(self._entries):
+            if entry_tid <= after:
+                return True
+            if oid in certain or (not certain_only and oid in guessed):
+                return False
+        return True

@@ -1,0 +1,184 @@
+"""An embedded space: the store is in this process, any number of threads use it.
+
+Theory of operation
+===================
+
+The *serial lock* stands for the host's serial thread: whoever holds it validates a changeset and appends it to the
+ledger. Nobody holds it while the disk writes, so commits that wait share one fsync (ST3).
+
+    commit: serial lock [ recover? absorb, validate, append, put ] -> drive or wait -> settled -> known
+
+When a group fails, what was decided and is not on the disk is forgotten by the next commit (ST5). The fate of a
+failure may be told in several parts; those that arrive after the recovery speak of commits it has already forgotten.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from hubbub.kernel import (
+    Changeset,
+    Clock,
+    ClosedError,
+    HubbubError,
+    ReadOnlyError,
+    Record,
+    SystemClock,
+    Tid,
+    UnknownObjectError,
+    is_ephemeral,
+)
+from hubbub.mount.base import InvalidationLog, MountStats
+from hubbub.space.containers import merge_records
+from hubbub.store.base import Store
+from hubbub.store.ledger import Ledger
+from hubbub.store.queue import CommitQueue, Settled
+
+
+class LocalMount:
+    """Mount an open store (a `hubbub.mount.Mount`). It closes the store.
+
+    Args:
+        store: Where the records are.
+        clock: For tids.
+        read_only: Refuse commits.
+        cache_records: About how many records are kept in memory.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        read_only: bool = False,
+        cache_records: int = 100_000,
+    ) -> None:
+        self.read_only = read_only
+        self._store = store
+        self._ledger = Ledger(
+            store, clock or SystemClock(), merge_records, cache_records=cache_records
+        )
+        self._serial = threading.Lock()
+        self._news = threading.Condition()
+        self._log = InvalidationLog(self._ledger.settled_tid)
+        self._failed_tid = 0
+        self._recovered_tid = 0
+        self._stats = MountStats()
+        self._is_closed = False
+        self._queue = CommitQueue(store, self._settled)
+
+    @property
+    def stats(self) -> MountStats:
+        with self._news:
+            return msgspec.structs.replace(self._stats)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the space is closed")
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> Tid:
+        self._check_open()
+        return self._log.newest
+
+    def load(self, oid: int, at: int) -> Record:
+        self._check_open()
+        if is_ephemeral(oid):
+            raise UnknownObjectError(oid, at)
+        self._stats.loads += 1
+        return self._ledger.load(oid, at)
+
+    def new_oid(self) -> int:
+        self._check_open()
+        return self._ledger.new_oid()
+
+    def changed_since(self, tid: int) -> tuple[Tid, frozenset[int] | None]:
+        self._check_open()
+        with self._news:
+            return self._log.newest, self._log.since(tid)
+
+    def wait(self, after_tid: int, timeout_s: float | None = None) -> Tid:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._news:
+            while self._log.newest <= after_tid and not self._is_closed:
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    break
+                self._news.wait(remaining)
+            self._check_open()
+            return self._log.newest
+
+    def sync(self) -> Tid:
+        return self.begin()
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
+        if self.read_only:
+            raise ReadOnlyError("this space was opened to read only")
+        with self._serial:
+            self._check_open()
+            self._recover()
+            self._ledger.absorb()
+            try:
+                commit, merged = self._ledger.commit_changeset(changeset)
+            except HubbubError as error:
+                refusal, seen = error, self._ledger.last_tid
+            else:
+                refusal, seen = None, commit.tid
+                self._queue.put(commit, wake=False)
+        if refusal is not None:
+            self._wait_for_what_was_seen(seen)
+            raise refusal
+        self._queue.drive()
+        self._queue.wait_settled(seen)
+        with self._news:
+            self._stats.commits += 1
+        return seen, merged
+
+    def _wait_for_what_was_seen(self, tid: int) -> None:
+        """An error may have seen commits that are not durable yet (ST2)."""
+        if tid > self._queue.durable_tid:
+            try:
+                self._queue.wait_settled(tid)
+            except HubbubError:
+                pass  # then they are gone, and running the transaction again is right all the more
+
+    def _recover(self) -> None:
+        if self._failed_tid > self._recovered_tid:
+            self._ledger.roll_back()
+            self._recovered_tid = self._ledger.last_tid
+            self._queue.resume()
+
+    def _settled(self, settled: Settled) -> None:
+        """Take note of the fate of some commits, on whatever thread has the queue's turn."""
+        if settled.error is not None:
+            self._failed_tid = max(self._failed_tid, settled.commits[-1].tid)
+            return
+        self._ledger.settle(settled.commits)
+        stored = [commit for commit in settled.commits if commit.records]
+        if not stored:
+            return
+        changed = _oids(record for commit in stored for record in commit.records)
+        with self._news:
+            self._log.add(stored[-1].tid, changed)
+            self._stats.invalidations += len(changed)
+            self._news.notify_all()
+
+    def close(self) -> None:
+        with self._serial, self._news:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._news.notify_all()
+        self._queue.close()
+        self._store.close()
+
+
+def _oids(records: Iterable[Record]) -> set[int]:
+    return {record.oid for record in records}

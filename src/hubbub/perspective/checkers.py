@@ -1,0 +1,441 @@
+"""Checkers: credentials in, an identity that somebody vouches for out.
+
+A checker is the only source of an `Identity`. It runs in the loop, before there is a session. Whatever goes wrong with
+credentials is a `LoginFailedError` with code ``login_failed`` (or ``name_taken``, ``bad_name``, ``too_many_failures``),
+which never tells whether an account exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import argon2
+import msgspec
+
+from hubbub.kernel import Clock, LimitError, Limits, LoginFailedError, StoreError, SystemClock
+from hubbub.perspective.identity import Identity
+
+_KEY_BYTES = 16
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+# Letters by their category, and nothing to be seen: Hangul fillers and the blank of Braille.
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f")
+
+
+class Checker(Protocol):
+    """Vouches for users."""
+
+    name: str
+
+    async def check(self, credentials: dict[str, str], address: str) -> Identity:
+        """Return whom the credentials belong to.
+
+        Raises:
+            LoginFailedError: If they do not fit.
+            LimitError: If too many logins wait.
+        """
+        ...
+
+    def resumed(self, identity: Identity) -> None:
+        """Take note that a session of this identity goes on, after the host was restarted.
+
+        Raises:
+            LoginFailedError: If it can't any more: its name is somebody else's now.
+        """
+        ...
+
+    def released(self, identity: Identity) -> None:
+        """Take note that the last session of this identity has ended."""
+        ...
+
+
+class Accounts(Protocol):
+    """Where password hashes are kept. Names are compared as `checked_name` and `str.casefold` leave them."""
+
+    def get(self, name: str) -> str | None:
+        """Return the hash of an account, or None."""
+        ...
+
+    def set(self, name: str, hashed: str) -> None:
+        """Make an account, or change its hash."""
+        ...
+
+    def delete(self, name: str) -> bool:
+        """Delete an account; returns whether there was one."""
+        ...
+
+    def list(self) -> list[str]:
+        """Return all names, sorted."""
+        ...
+
+
+def checked_name(text: str, max_chars: int = Limits().max_name_chars) -> str:
+    """Return a name in the one form in which it is shown and compared (NFKC, single plain spaces inside).
+
+    Raises:
+        LoginFailedError: If it is empty, too long, or has characters that can't be seen; code ``bad_name``.
+    """
+    name = unicodedata.normalize("NFKC", text)
+    if not 1 <= len(name) <= max_chars:
+        raise LoginFailedError(f"a name has 1 to {max_chars} characters", code="bad_name")
+    for character in name:
+        hidden = unicodedata.category(character) in _INVISIBLE or character in _BLANK
+        if hidden or (character.isspace() and character != " "):
+            raise LoginFailedError("a name has visible characters only", code="bad_name")
+    if name != " ".join(name.split(" ")).strip() or "  " in name:
+        raise LoginFailedError("a name has no spaces at its ends, and no two in a row", code="bad_name")
+    if unicodedata.combining(name[0]):
+        raise LoginFailedError("a name can't begin with an accent", code="bad_name")
+    return name
+
+
+def _folded(name: str) -> str:
+    """Return what two names that look the same but for case have in common."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+class Anonymous:
+    """Let anybody in, by a name that no one else has at the time.
+
+    Credentials: ``name``, and ``key``, a secret that the client made up and keeps: who shows the same key is the same
+    identity again. Without a key one identity is made for one login; without a name a ``guest-xxxx`` is.
+
+    Args:
+        accounts: Names that only a password may use. A portal that has both checkers sets it.
+        limits: See `Limits.max_name_chars`.
+    """
+
+    name = "anonymous"
+
+    def __init__(self, accounts: Accounts | None = None, limits: Limits | None = None) -> None:
+        self.accounts = accounts
+        self._limits = limits or Limits()
+        self._holders: dict[str, str] = {}  # folded name -> identity id
+        self._held: dict[str, dict[str, None]] = {}  # identity id -> folded names
+
+    async def check(self, credentials: dict[str, str], address: str) -> Identity:
+        key = credentials.get("key") or secrets.token_urlsafe(_KEY_BYTES)
+        digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES)
+        identity_id = f"anon:{digest.hexdigest()}"
+        wanted = credentials.get("name", "")
+        name = checked_name(wanted, self._limits.max_name_chars) if wanted else self._guest()
+        folded = _folded(name)
+        self._hold(identity_id, name)
+        return Identity(identity_id, name, address=address)
+
+    def resumed(self, identity: Identity) -> None:
+        self._hold(identity.id, identity.name)
+
+    def _hold(self, identity_id: str, name: str) -> None:
+        folded = _folded(name)
+        holder = self._holders.get(folded)
+        taken = holder is not None and holder != identity_id
+        if taken or (self.accounts is not None and self.accounts.get(folded) is not None):
+            raise LoginFailedError(f"the name {name!r} is taken", code="name_taken")
+        self._holders[folded] = identity_id
+        self._held.setdefault(identity_id, {})[folded] = None
+
+    def released(self, identity: Identity) -> None:
+        for folded in self._held.pop(identity.id, ()):
+            del self._holders[folded]
+
+    def _guest(self) -> str:
+        while True:
+            name = f"guest-{secrets.token_hex(2)}"
+            if name not in self._holders and not (self.accounts and self.accounts.get(name)):
+                return name
+
+
+class Passwords:
+    """Let in who knows the password of an account. Credentials: ``name`` and ``password``.
+
+    Hashing (Argon2id) runs in threads of its own, a few at a time. An unknown name takes as long as a wrong password.
+
+    Args:
+        accounts: Where the hashes are; the hub sets it to the accounts of its data directory.
+        limits: See `Limits.failed_logins` and `Limits.password_checks`.
+        clock: For the time within which failures count.
+        hasher: Another strength, for tests.
+    """
+
+    name = "password"
+
+    def __init__(
+        self,
+        accounts: Accounts | None = None,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        hasher: argon2.PasswordHasher | None = None,
+    ) -> None:
+        self.accounts: Accounts = accounts or MemoryAccounts()
+        self.has_own_accounts = accounts is not None
+        self._limits = limits or Limits()
+        self._hasher = hasher or argon2.PasswordHasher()
+        self._failures = FailedLogins(self._limits, clock or SystemClock())
+        self._threads = ThreadPoolExecutor(self._limits.password_checks, "hubbub-passwords")
+        self._waiting = 0
+        self._nobody = ""  # a hash that fits no password
+
+    async def check(self, credentials: dict[str, str], address: str) -> Identity:
+        self._failures.admit(address)
+        if self._waiting >= self._limits.password_checks_waiting:
+            raise LimitError("too many logins at once; try again", code="too_many_logins")
+        name, password = credentials.get("name", ""), credentials.get("password", "")
+        # Counted before it is known: else a thousand guesses could be under way at the same time.
+        failure = self._failures.note(address)
+        self._waiting += 1
+        try:
+            fits = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._verify, name, password
+            )
+        finally:
+            self._waiting -= 1
+        if not fits:
+            raise LoginFailedError("name or password is wrong")
+        self._failures.forgive(address, failure)
+        return Identity(f"password:{_folded(name)}", checked_name(name), address=address)
+
+    def resumed(self, identity: Identity) -> None:
+        """Nothing is held."""
+
+    def released(self, identity: Identity) -> None:
+        """Nothing is held."""
+
+    def set_password(self, name: str, password: str) -> None:
+        """Make an account, or change its password. Takes a tenth of a second.
+
+        Raises:
+            LoginFailedError: If the name or password can't be one; code ``bad_name`` or ``bad_password``.
+        """
+        if not password:
+            raise LoginFailedError("a password can't be empty", code="bad_password")
+        folded = _folded(checked_name(name, self._limits.max_name_chars))
+        self.accounts.set(folded, self._hasher.hash(_secret(password)))
+
+    def close(self) -> None:
+        """End the threads. Idempotent."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _verify(self, name: str, password: str) -> bool:
+        """Tell whether the password fits. Runs in a thread; takes the same time whether or not there is an account."""
+        try:
+            folded = _folded(checked_name(name, self._limits.max_name_chars))
+        except LoginFailedError:
+            folded = ""
+        kept = self.accounts.get(folded) if folded else None
+        if not self._nobody:
+            self._nobody = self._hasher.hash(secrets.token_bytes(_KEY_BYTES))
+        try:
+            self._hasher.verify(kept or self._nobody, _secret(password))
+        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+            return False
+        if kept is None:
+            return False
+        if self._hasher.check_needs_rehash(kept) and self.accounts.get(folded) == kept:
+            self.accounts.set(folded, self._hasher.hash(_secret(password)))
+        return True
+
+
+def _secret(password: str) -> bytes:
+    # The same password typed on another machine may be composed of other code points.
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+
+
+class FunctionChecker:
+    """Let in whom an async function of the application vouches for.
+
+    Args:
+        function: Called with the request: whatever the gateway gives it, at least ``credentials`` and ``address``.
+            Returns an identity, or None for no.
+        name: How a client picks it.
+    """
+
+    def __init__(
+        self, function: Callable[[Any], Awaitable[Identity | None]], name: str | None = None
+    ) -> None:
+        self._function = function
+        self.name = name or getattr(function, "__name__", "function")
+
+    async def check(self, credentials: dict[str, str], address: str) -> Identity:
+        return await self.check_request(LoginRequest(credentials, address))
+
+    async def check_request(self, request: Any) -> Identity:
+        """Check what is more than credentials, such as a web request.
+
+        Raises:
+            LoginFailedError: If the function returns None.
+        """
+        identity = await self._function(request)
+        if identity is None:
+            raise LoginFailedError("you are not logged in")
+        return identity
+
+    def resumed(self, identity: Identity) -> None:
+        """Nothing is held."""
+
+    def released(self, identity: Identity) -> None:
+        """Nothing is held."""
+
+
+class LoginRequest(msgspec.Struct, frozen=True):
+    """What a `FunctionChecker`'s function gets when there is no web request: credentials and address."""
+
+    credentials: dict[str, str]
+    address: str = ""
+
+
+class FailedLogins:
+    """Count failed logins by address, in a table that can't grow without end."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._times: OrderedDict[str, list[float]] = OrderedDict()
+
+    def admit(self, address: str) -> None:
+        """Let a login begin.
+
+        Raises:
+            LoginFailedError: After too many failures from ``address``; code ``too_many_failures``.
+        """
+        since = self._clock.now() - self._limits.failed_logins_s
+        times = [time for time in self._times.get(address, ()) if time > since]
+        if times:
+            self._times[address] = times
+        else:
+            self._times.pop(address, None)
+        if len(times) >= self._limits.failed_logins:
+            wait_s = max(1, round(times[0] - since))
+            raise LoginFailedError(
+                f"too many failed logins; try again in {wait_s} s", code="too_many_failures"
+            )
+
+    def note(self, address: str) -> float:
+        """Count a failure, and return what `forgive` wants."""
+        now = self._clock.now()
+        self._times.setdefault(address, []).append(now)
+        self._times.move_to_end(address)
+        if len(self._times) > self._limits.failed_login_addresses:
+            # The one that has been quiet for longest.
+            self._times.popitem(last=False)
+        return now
+
+    def forgive(self, address: str, failure: float) -> None:
+        """Take back one failure: it was none."""
+        times = self._times.get(address)
+        if times is not None and failure in times:
+            times.remove(failure)
+            if not times:
+                del self._times[address]
+
+
+class MemoryAccounts:
+    """Accounts that are gone with the process: for tests."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, str] = {}
+
+    def get(self, name: str) -> str | None:
+        return self._hashes.get(_folded(name))
+
+    def set(self, name: str, hashed: str) -> None:
+        self._hashes[_folded(name)] = hashed
+
+    def delete(self, name: str) -> bool:
+        return self._hashes.pop(_folded(name), None) is not None
+
+    def list(self) -> list[str]:
+        return sorted(self._hashes)
+
+
+def accounts_path(data: str | os.PathLike[str]) -> Path:
+    """Return where the accounts of the space in file ``data`` are kept: beside it, in a file of their own, because no
+    peer may read them."""
+    return Path(f"{os.fspath(data)}-accounts")
+
+
+class AccountsFile:
+    """Accounts in a JSON file that only its owner may read.
+
+    It is replaced as a whole and read again when it has changed, so ``hubbub user add`` works while the host runs.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._stamp: tuple[int, int, int] | None = None
+        self._hashes: dict[str, str] = {}
+
+    def get(self, name: str) -> str | None:
+        return self._read().get(_folded(name))
+
+    def set(self, name: str, hashed: str) -> None:
+        self._change(lambda hashes: hashes.update({_folded(name): hashed}))
+
+    def delete(self, name: str) -> bool:
+        return self._change(lambda hashes: hashes.pop(_folded(name), None)) is not None
+
+    def list(self) -> list[str]:
+        return sorted(self._read())
+
+    def _read(self) -> dict[str, str]:
+        """Return the accounts as they are on disk now.
+
+        Raises:
+            StoreError: If the file can't be understood; nobody is let in then.
+        """
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self._stamp, self._hashes = None, {}
+            return self._hashes
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp != self._stamp:
+            try:
+                hashes = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise StoreError(f"{self._path} is no file of accounts: {error}", code="accounts") from None
+            self._hashes, self._stamp = hashes, stamp
+        return self._hashes
+
+    def _change(self, change: Callable[[dict[str, str]], object]) -> object:
+        """Apply ``change`` to the file's newest contents, while nobody else does."""
+        import fcntl
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        guard = os.open(self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            hashes = dict(self._read())
+            outcome = change(hashes)
+            self._replace(json.dumps(hashes, indent=1, sort_keys=True, ensure_ascii=False).encode())
+            return outcome
+        finally:
+            os.close(guard)
+
+    def _replace(self, data: bytes) -> None:
+        # mkstemp makes it 0600 from the first moment.
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

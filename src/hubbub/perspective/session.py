@@ -1,0 +1,623 @@
+"""One user's logged-in conversation, whatever carries it (PE4, PE5, PE6; sans-I/O, lives in the loop's thread).
+
+Theory of operation
+===================
+
+    DETACHED --attach--> ATTACHED   resumed: same epoch, everything after the cursor is sent again;
+                                    or not: new epoch, watches and streams are closed, the client opens them again
+    ATTACHED --attach--> ATTACHED   another carrier; the one before is told `Closing` 'replaced'
+    ATTACHED --detach--> DETACHED   the grace time runs (`due`)
+    any      --close---> ENDED      final; bye, the end of the grace time, replaced by another session
+
+A carrier is told once with ``wake()`` that there is something to take; it calls `take` until nothing comes, and only
+then is it woken again. Only the attached carrier may take.
+
+Calls (PE4). Ids grow. A call is in the table from its arrival until the client has acknowledged its result:
+
+    new --receive--> running --result--> done --ack--> gone
+
+    in the table, running      a repeat waits for the first run
+    in the table, done         a repeat gets the stored result, unless that is on its way already
+    refused                    too many calls: it never ran, and a repeat is told the same
+    any other id up to the     expired: finished and acknowledged, or given up by the client; it never runs
+    highest one seen
+
+The client repeats its unanswered calls in the order of their ids, and before any new one, when it has resumed under a
+new epoch. So a call acknowledges every done one below it that was not repeated: that is how results find an end whose
+acknowledgement was lost with the host. Results that were sent ahead of a `Lagged` count as taken in when the client
+shows, by an acknowledgement or cursor of the new epoch, that it has read the `Lagged`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from heapq import heappop, heappush
+from typing import Protocol
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
+from hubbub.perspective.backlog import Backlog, Offered
+from hubbub.perspective.declarations import WhenFull
+from hubbub.perspective.identity import Identity
+from hubbub.wire import session as wire
+from hubbub.wire.session import (
+    Answer,
+    Call,
+    Closing,
+    Delivery,
+    End,
+    Failure,
+    Fault,
+    Gap,
+    Item,
+    MindCall,
+    Result,
+    Watch,
+)
+
+MAX_ID = (1 << 53) - 1
+"""The largest id of a call or watch: the largest integer that JavaScript counts to."""
+
+FLOOD = 10
+"""So many times the limit of calls or watches are refused one by one; who goes on is cut off."""
+
+SILENCE = 2.5
+"""After this many heartbeat times without a sign of life a carrier is taken for dead."""
+
+
+class SessionState(Enum):
+    """See the drawing at the head of `hubbub.perspective.session`."""
+
+    DETACHED = auto()
+    ATTACHED = auto()
+    ENDED = auto()
+
+
+class Due(Enum):
+    """What a session needs now: see `Session.due`."""
+
+    NOTHING = auto()
+    SILENT = auto()  # attached, and nothing was heard for too long: close the carrier and detach it
+    EXPIRED = auto()  # detached for longer than the grace time: close the session
+
+
+class StoredResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Outcome of a call as it is stored in the call's own commit: ``value`` in the session's form, or ``failure``."""
+
+    tid: str = ""
+    value: bytes | None = None
+    failure: Failure | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value."""
+        return len(self.value or b"")
+
+
+class Carrier(Protocol):
+    """What moves a session's messages: a WebSocket, an event stream, a poll, a TCP connection."""
+
+    def wake(self) -> None:
+        """There is something to take. Called from within other calls of the session: only note it."""
+        ...
+
+    def close(self, message: Closing | Fault) -> None:
+        """Send ``message`` and close. It may not take from the session any more."""
+        ...
+
+
+class Desk(Protocol):
+    """Where a session hands in what its user wants: the host. Nothing here may raise."""
+
+    def call(self, session: Session, message: Call) -> None: ...
+    def watch(self, session: Session, message: Watch) -> None: ...
+    def unwatch(self, session: Session, watch_id: int) -> None: ...
+
+    def refresh(self, session: Session, watch_id: int) -> None:
+        """Hand in the whole newest answer of this watch again."""
+        ...
+    def cancel(self, session: Session, call_id: int) -> None: ...
+    def reply(self, session: Session, mind_id: int, value: Raw, failure: Failure | None) -> None: ...
+    def pruned(self, session: Session, ids: list[int], pruned_to: int) -> None: ...
+    def bye(self, session: Session) -> None: ...
+
+
+class _Watched:
+    """A watch or stream: its name, the newest answer this client was offered, and its end if that is not known yet."""
+
+    __slots__ = ("end", "given", "is_stream", "name", "tid", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_stream = False
+        self.given = ""  # tid of the answer offered last in this epoch: what a patch must build on
+        self.tid = ""
+        self.value: bytes | None = None
+        self.end: End | None = None
+
+
+class Session:
+    """Keep one user's conversation: calls, watches, streams, calls of the mind.
+
+    All values that are handed in are in ``form`` (``json``, ``msgpack``) already. ``epoch`` is unlike any that this
+    session had before, so a host that starts again makes a fresh one; ``new_epoch`` makes the later ones. ``mind``
+    says whether the client accepts calls from the host. ``now`` is in seconds, on the clock of `heard` and `due`.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the wire's word
+        secret: str,
+        identity: Identity,
+        form: str,
+        desk: Desk,
+        limits: Limits,
+        epoch: str,
+        *,
+        mind: bool = False,
+        now: float = 0.0,
+        new_epoch: Callable[[], str] = lambda: secrets.token_hex(6),
+    ) -> None:
+        self.id = id
+        self.secret = secret
+        self.identity = identity
+        self.form = form
+        self.limits = limits
+        self.mind = mind
+        self.state = SessionState.DETACHED
+        self.pruned_to = 0
+        self.last_heard = now
+        self._desk = desk
+        self._backlog = Backlog(form, limits.backlog_items, limits.backlog_bytes, epoch, new_epoch)
+        self._carrier: Carrier | None = None
+        self._woken = False
+        self._pong: bytes | None = None
+        self._detached_at: float | None = now
+        self._gap_reason = ""  # set when a first attachment already misses something
+        self._begun = False
+
+        self._calls: dict[int, StoredResult | None] = {}  # None: running
+        self._refused: set[int] = set()
+        self._open: list[int] = []  # heap of ids that may be in one of the two
+        self._seen = 0
+        self._result_bytes = 0
+        self._unclaimed: deque[int] = deque()  # done, and not repeated in this epoch; ascending
+        self._presumed: set[int] = set()  # their results were sent ahead of a `Lagged`
+
+        self._watched: dict[int, _Watched] = {}
+        self._asked: set[int] = set()  # calls of the mind without an answer
+        self._asked_to = 0
+
+    # --- the carrier's side ---
+
+    @property
+    def epoch(self) -> str:
+        """The present epoch of the numbering."""
+        return self._backlog.epoch
+
+    @property
+    def cursor(self) -> str:
+        """Where deliveries continue that were never sent."""
+        return self._backlog.cursor
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a carrier has it now."""
+        return self.state is SessionState.ATTACHED
+
+    def open_watches(self) -> list[int]:
+        """Return the ids of watches and streams that have not ended."""
+        return [watch_id for watch_id, watched in self._watched.items() if watched.end is None]
+
+    def kept_calls(self) -> list[int]:
+        """Return the ids of calls that run, or whose results are not acknowledged."""
+        return list(self._calls)
+
+    def restore(self, results: Mapping[int, StoredResult], pruned_to: int) -> None:
+        """Take in the stored results of a session whose host has started again, before anything else.
+
+        Raises:
+            LocalProtocolError: If the session has begun. Nothing has changed.
+        """
+        if self._begun or self._calls:
+            raise LocalProtocolError(f"session {self.id} has begun; it can't be restored")
+        for call_id in sorted(results):
+            if call_id > pruned_to:
+                self._calls[call_id] = results[call_id]
+                self._result_bytes += results[call_id].size
+                self._open.append(call_id)
+        self.pruned_to = self._seen = pruned_to
+        self._gap_reason = "restart"
+
+    def attach(self, carrier: Carrier, cursor: str = "") -> bool:
+        """Let ``carrier`` have the deliveries after ``cursor``; the carrier before it is closed.
+
+        Returns:
+            True: it goes on where the client stood. False: it begins, or begins again under a new epoch, after which
+            the client opens its watches again and repeats its unanswered calls. `cursor` holds what to tell it.
+
+        Raises:
+            ClosedError: If the session has ended.
+            RemoteProtocolError: If ``cursor`` is none. In both cases nothing has changed.
+        """
+        if self.state is SessionState.ENDED:
+            raise ClosedError(f"session {self.id} has ended")
+        epoch, seq = wire.parse_cursor(cursor) if cursor else ("", 0)
+        former, self._carrier = self._carrier, carrier
+        self.state = SessionState.ATTACHED
+        self._detached_at = None
+        self._woken = False
+        if former is not None and former is not carrier:
+            former.close(Closing("replaced"))
+        fresh = not self._begun and not self._gap_reason and not cursor
+        self._begun = True
+        resumed = epoch == self._backlog.epoch and self._backlog.rewind(seq)
+        if resumed:
+            self._acknowledge(seq)
+        elif not fresh:
+            self._begin_again()
+        self._wake()
+        return resumed
+
+    def detach(self, carrier: Carrier) -> None:
+        """Say that ``carrier`` is gone. Does nothing if another has replaced it."""
+        if self._carrier is carrier:
+            self._carrier = None
+            if self.state is SessionState.ATTACHED:
+                self.state = SessionState.DETACHED
+
+    def take(self, limit_bytes: int) -> list[bytes]:
+        """Return encoded messages to send now; at most ``limit_bytes`` unless the first alone is larger."""
+        taken = [] if self._pong is None else [self._pong]
+        self._pong = None
+        taken += self._backlog.take(limit_bytes)
+        self._woken = bool(taken)
+        return taken
+
+    def beat(self) -> None:
+        """Show the client a sign of life; call it every ``heartbeat_s`` while attached."""
+        if self._carrier is not None and self._pong is None:
+            self._pong = wire.encode(wire.Pong(), self.form)
+            self._wake()
+
+    def heard(self, now: float) -> None:
+        """Note a sign of life from the client."""
+        self.last_heard = now
+
+    def due(self, now: float) -> Due:
+        """Say what has to be done at time ``now``; ask about once a second."""
+        if self.state is SessionState.ATTACHED:
+            silent = now - self.last_heard > SILENCE * self.limits.heartbeat_s
+            return Due.SILENT if silent else Due.NOTHING
+        if self.state is SessionState.DETACHED:
+            if self._detached_at is None:
+                self._detached_at = now
+            if now - self._detached_at >= self.limits.grace_s:
+                return Due.EXPIRED
+        return Due.NOTHING
+
+    def close(self, message: Closing | Fault | None = None) -> None:
+        """End the session; its carrier is told ``message``. Idempotent. Who waits for its mind is told."""
+        if self.state is SessionState.ENDED:
+            return
+        self.state = SessionState.ENDED
+        carrier, self._carrier = self._carrier, None
+        self._lose_minds(sorted(self._asked), "session_ended")
+        if carrier is not None:
+            carrier.close(message or Closing("ended"))
+
+    def receive(self, message: wire.ToHost) -> None:
+        """Act on one message of the client.
+
+        Raises:
+            RemoteProtocolError: If it is not allowed here. Nothing has changed.
+            ClosedError: If the session has ended.
+        """
+        if self.state is SessionState.ENDED:
+            raise ClosedError(f"session {self.id} has ended")
+        match message:
+            case Call():
+                self._receive_call(message)
+            case wire.Ack():
+                epoch, seq = wire.parse_cursor(message.cursor)
+                # An acknowledgement of an epoch that is over has crossed a `Lagged` on its way.
+                if epoch == self._backlog.epoch:
+                    self._acknowledge(seq)
+                    self._wake()
+            case Watch():
+                self._receive_watch(message)
+            case wire.Unwatch():
+                _check_id(message.id)
+                watched = self._watched.pop(message.id, None)
+                self._backlog.forget(message.id)
+                if watched is not None and watched.end is None:
+                    self._desk.unwatch(self, message.id)
+            case wire.Cancel():
+                _check_id(message.id)
+                if message.id in self._calls and self._calls[message.id] is None:
+                    self._desk.cancel(self, message.id)
+            case wire.Reply():
+                if not 1 <= message.id <= self._asked_to:
+                    raise RemoteProtocolError(f"mind call {message.id} was never made")
+                if message.id in self._asked:
+                    self._asked.discard(message.id)
+                    self._desk.reply(self, message.id, message.value, message.error)
+            case wire.Ping():
+                self._pong = wire.encode(wire.Pong(message.n), self.form)
+                self._wake()
+            case wire.Bye():
+                self._desk.bye(self)
+            case _:
+                raise RemoteProtocolError(f"{type(message).__name__} inside a session")
+
+    # --- the host's side ---
+
+    def result(
+        self, call_id: int, tid_text: str, value: bytes | None, failure: Failure | None = None
+    ) -> None:
+        """Hand in the outcome of a running call, once it is durable.
+
+        Raises:
+            LocalProtocolError: If no such call is running. Nothing has changed.
+        """
+        if self.state is SessionState.ENDED:
+            return
+        if self._calls.get(call_id, _ABSENT) is not None:
+            raise LocalProtocolError(f"session {self.id} has no running call {call_id}")
+        stored = StoredResult(tid_text, value, failure)
+        self._calls[call_id] = stored
+        self._result_bytes += stored.size
+        self._offer_result(call_id, stored)
+
+    def is_open(self, watch_id: int) -> bool:
+        """Tell whether this watch or stream is open."""
+        watched = self._watched.get(watch_id)
+        return watched is not None and watched.end is None and self.state is not SessionState.ENDED
+
+    def answer(
+        self, watch_id: int, tid_text: str, value: bytes, patch: bytes | None = None, base_tid: str = ""
+    ) -> None:
+        """Hand in the newest answer of a watch; does nothing if that has ended.
+
+        ``value`` is the whole answer, its bytes shared by all who watch. ``patch`` makes it of the answer at
+        ``base_tid``; it is used only if that is the one that this client gets right before.
+        """
+        if not self.is_open(watch_id):
+            return
+        watched = self._watched[watch_id]
+        fits = watched.given == base_tid != "" and not self._backlog.has_answer(watch_id)
+        if value is None and not (fits and patch is not None):
+            watched.given = ""
+            self._desk.refresh(self, watch_id)
+            return
+        watched.given = watched.tid = tid_text
+        watched.value = value
+        if patch is not None and fits:
+            self._offer(Answer(0, watch_id, tid_text, patch=Raw(patch)), kept=True)
+        elif value is not None:
+            self._offer(Answer(0, watch_id, tid_text, value=Raw(value)), kept=True)
+
+    def open_stream(self, stream_id: int, items: int, limit_bytes: int, when_full: WhenFull) -> None:
+        """Say that watch ``stream_id`` is a stream, with its bounds and policy (see `Backlog`)."""
+        if self.is_open(stream_id):
+            self._backlog.open_stream(stream_id, items, limit_bytes, when_full)
+            self._watched[stream_id].is_stream = True
+
+    def item(self, stream_id: int, value: bytes) -> bool:
+        """Hand in the next item of a stream. Returns False when the stream has ended: stop its source."""
+        if not self.is_open(stream_id):
+            return False
+        if self._offer(Item(0, stream_id, Raw(value))) is Offered.ENDED:
+            failure = Failure("limit", "too_slow", "this stream was not read fast enough")
+            self._watched[stream_id].end = End(0, stream_id, failure)
+        return self.is_open(stream_id)
+
+    def gap(self, stream_id: int, reason: str) -> None:
+        """Say that a stream (0: the mind) misses something here."""
+        if self.is_open(stream_id) or (not stream_id and self.state is not SessionState.ENDED):
+            self._offer(Gap(0, stream_id, reason))
+
+    def end(self, watch_id: int, failure: Failure | None = None) -> None:
+        """End a watch or stream. With a failure, an answer that waits is not sent any more (PE9)."""
+        if not self.is_open(watch_id):
+            return
+        if failure is not None:
+            self._backlog.drop_answer(watch_id)
+        self._end(watch_id, self._watched[watch_id], failure)
+
+    def mind_call(self, mind_id: int, method: str, args: bytes, kwargs: bytes) -> None:
+        """Call the client's mind. ``mind_id`` 0 wants no reply; others grow, and end with `Desk.reply`.
+
+        Raises:
+            LimitError: If too many calls wait for a reply; code ``too_many_mind_calls``. Nothing has changed.
+            LocalProtocolError: If ``mind_id`` does not grow. Nothing has changed.
+        """
+        if self.state is SessionState.ENDED:
+            if mind_id:
+                failure = Failure("closed", "session_ended", "the session has ended")
+                self._desk.reply(self, mind_id, Raw(b""), failure)
+            return
+        if mind_id:
+            if mind_id <= self._asked_to:
+                raise LocalProtocolError(f"mind call {mind_id} after {self._asked_to}")
+            if len(self._asked) >= self.limits.max_mind_calls:
+                raise LimitError(
+                    f"{len(self._asked)} calls of this user's mind wait for an answer",
+                    code="too_many_mind_calls",
+                )
+            self._asked.add(mind_id)
+            self._asked_to = mind_id
+        self._offer(MindCall(0, mind_id, method, Raw(args), Raw(kwargs)))
+
+    # --- calls ---
+
+    def _receive_call(self, message: Call) -> None:
+        call_id = message.id
+        _check_id(call_id)
+        is_known = call_id in self._calls
+        is_new = call_id > self._seen and not is_known
+        is_full = (
+            len(self._calls) >= self.limits.max_calls
+            or self._result_bytes > self.limits.backlog_bytes
+        )
+        if is_new and is_full and len(self._refused) >= FLOOD * self.limits.max_calls:
+            raise RemoteProtocolError("calls without end, and none acknowledged", code="flood")
+        self._claim(call_id)
+        self._seen = max(self._seen, call_id)
+        if is_known:
+            self._presumed.discard(call_id)
+            stored = self._calls[call_id]
+            if stored is not None and not self._backlog.has_result(call_id):
+                self._offer_result(call_id, stored)
+        elif is_new and not is_full:
+            self._calls[call_id] = None
+            heappush(self._open, call_id)
+            self._desk.call(self, message)
+        elif is_new or call_id in self._refused:
+            if is_new:
+                self._refused.add(call_id)
+                heappush(self._open, call_id)
+            self._fail(call_id, _TOO_MANY_CALLS)
+        else:
+            self._fail(call_id, _EXPIRED)
+
+    def _claim(self, call_id: int) -> None:
+        """Take in that the client, repeating its calls in order, is at ``call_id`` now."""
+        settled: list[int] = []
+        while self._unclaimed and self._unclaimed[0] < call_id:
+            settled.append(self._unclaimed.popleft())
+        if self._unclaimed and self._unclaimed[0] == call_id:
+            self._unclaimed.popleft()
+        self._settle(settled)
+
+    def _settle(self, call_ids: list[int]) -> None:
+        """Let go of calls whose results the client has."""
+        gone = [call_id for call_id in call_ids if self._calls.get(call_id) is not None]
+        for call_id in gone:
+            stored = self._calls.pop(call_id)
+            assert stored is not None
+            self._result_bytes -= stored.size
+            self._seen = max(self._seen, call_id)
+        self._refused.difference_update(call_ids)
+        while self._open and not (self._open[0] in self._calls or self._open[0] in self._refused):
+            heappop(self._open)
+        self.pruned_to = max(self.pruned_to, self._open[0] - 1 if self._open else self._seen)
+        if gone:
+            self._desk.pruned(self, gone, self.pruned_to)
+
+    def _offer_result(self, call_id: int, stored: StoredResult) -> None:
+        value = UNSET if stored.value is None else Raw(stored.value)
+        self._offer(Result(0, call_id, stored.tid, value, stored.failure), kept=True)
+
+    def _fail(self, call_id: int, failure: Failure) -> None:
+        if not self._backlog.has_result(call_id):
+            self._offer(Result(0, call_id, error=failure))
+
+    # --- watches ---
+
+    def _receive_watch(self, message: Watch) -> None:
+        _check_id(message.id)
+        known = self._watched.get(message.id)
+        if known is not None:
+            # After a lost connection the client can't know whether it had arrived.
+            if known.name != message.name:
+                raise RemoteProtocolError(f"watch {message.id} is open, on {known.name}")
+            return
+        if len(self._watched) >= FLOOD * self.limits.max_watches:
+            raise RemoteProtocolError("watches without end", code="flood")
+        running = sum(1 for watched in self._watched.values() if watched.end is None)
+        watched = self._watched[message.id] = _Watched(message.name)
+        if running >= self.limits.max_watches:
+            self._end(message.id, watched, _TOO_MANY_WATCHES)
+        else:
+            self._desk.watch(self, message)
+
+    def _end(self, watch_id: int, watched: _Watched, failure: Failure | None) -> None:
+        watched.end = End(0, watch_id, failure)
+        # It is kept in the table until it is acknowledged, and offered again after a lag.
+        self._offer(End(0, watch_id, failure), kept=True)
+
+    # --- what is common ---
+
+    def _offer(self, delivery: Delivery, *, kept: bool = False) -> Offered:
+        offered = self._backlog.offer(delivery, kept=kept)
+        if offered is Offered.LAGGED:
+            self._offer_anew()
+        self._wake()
+        return offered
+
+    def _offer_anew(self) -> None:
+        """After a lag: offer again what is kept elsewhere, and show gaps where something is missing."""
+        dropped = self._backlog.dropped
+        self._presumed.update(dropped.results)
+        if dropped.minds:
+            self._backlog.offer(Gap(0, 0, "lag"))
+        for watch_id, watched in self._watched.items():
+            if watched.is_stream:
+                self._backlog.offer(Gap(0, watch_id, "lag"))
+            elif watched.value is not None and (watched.end is None or watched.end.error is None):
+                watched.given = watched.tid
+                whole = Answer(0, watch_id, watched.tid, value=Raw(watched.value))
+                self._backlog.offer(whole, kept=True)
+            if watched.end is not None:
+                self._backlog.offer(End(0, watch_id, watched.end.error), kept=True)
+        self._lose_minds(dropped.mind_calls, "lagged")
+
+    def _begin_again(self) -> None:
+        """Begin a new epoch for a client that could not be given everything after its cursor."""
+        dropped = self._backlog.reset()
+        self._presumed.clear()
+        done = (call_id for call_id, stored in self._calls.items() if stored is not None)
+        self._unclaimed = deque(sorted(done))
+        watched, self._watched = self._watched, {}
+        if self.mind:
+            self._backlog.offer(Gap(0, 0, self._gap_reason or "lag"))
+        self._gap_reason = ""
+        for watch_id, one in watched.items():
+            if one.end is None:
+                self._desk.unwatch(self, watch_id)
+        self._lose_minds(dropped.mind_calls, "lagged")
+
+    def _lose_minds(self, mind_ids: list[int], code: str) -> None:
+        for mind_id in mind_ids:
+            if mind_id in self._asked:
+                self._asked.discard(mind_id)
+                message = "the call may or may not have reached the user"
+                self._desk.reply(self, mind_id, Raw(b""), Failure("closed", code, message))
+
+    def _acknowledge(self, seq: int) -> None:
+        calls, ended = self._backlog.ack(seq)
+        if self._presumed:
+            calls += sorted(self._presumed)
+            self._presumed.clear()
+        if calls:
+            self._settle(calls)
+        for watch_id in ended:
+            self._watched.pop(watch_id, None)
+
+    def _wake(self) -> None:
+        if self._carrier is None or self._woken:
+            return
+        if self._pong is not None or self._backlog.pending:
+            self._woken = True
+            self._carrier.wake()
+
+
+def _check_id(number: int) -> None:
+    if not 1 <= number <= MAX_ID:
+        raise RemoteProtocolError(f"{number} can't be an id")
+
+
+_ABSENT = StoredResult()
+_EXPIRED = Failure(
+    "outcome_unknown", "expired", "this call is too old; it may have run, and does not run again"
+)
+_TOO_MANY_CALLS = Failure(
+    "limit", "too_many_calls", "too many calls run or are not acknowledged; this one did not run"
+)
+_TOO_MANY_WATCHES = Failure("limit", "too_many_watches", "too many watches and streams are open")

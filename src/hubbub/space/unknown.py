@@ -1,0 +1,67 @@
+"""Values whose class is not known here: kept, readable, written back unchanged (SP3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hubbub.kernel import UnknownClassError
+
+
+class UnknownValue:
+    """A plain value of a class that this process does not know.
+
+    Its fields are read as attributes; asking for anything else raises `UnknownClassError`. Two are equal if class, kind
+    and fields are; it is hashable if its fields are. Values inside it whose classes are known are kept in this form
+    too, so that the whole is written back byte for byte, whatever shape those classes have here.
+
+    Attributes:
+        hubbub_class: Stored name of its class.
+        hubbub_kind: ``struct``, ``dataclass``, ``namedtuple``, ``enum``, ``flag``, ``datetime`` or ``time`` (of a time
+            zone that this machine does not have), ``path`` (of another system).
+        hubbub_fields: Field name to value, for fields with awkward names. An enum member
+            has ``name``, a flag ``value``.
+    """
+
+    __slots__ = ("hubbub_class", "hubbub_fields", "hubbub_kind")
+
+    hubbub_class: str
+    hubbub_kind: str
+    hubbub_fields: dict[str, Any]
+
+    def __init__(self, class_name: str, kind: str, fields: dict[str, Any]) -> None:
+        object.__setattr__(self, "hubbub_class", class_name)
+        object.__setattr__(self, "hubbub_kind", kind)
+        object.__setattr__(self, "hubbub_fields", fields)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self.hubbub_fields[name]
+        except KeyError:
+            raise UnknownClassError(self.hubbub_class, f"use {name!r}") from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise UnknownClassError(self.hubbub_class, f"set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise UnknownClassError(self.hubbub_class, f"delete {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, UnknownValue):
+            return NotImplemented
+        return (
+            self.hubbub_class == other.hubbub_class
+            and self.hubbub_kind == other.hubbub_kind
+            and self.hubbub_fields == other.hubbub_fields
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.hubbub_class, self.hubbub_kind, tuple(self.hubbub_fields.items())))
+
+    def __copy__(self) -> UnknownValue:
+        return self
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.hubbub_fields.items())
+        return f"<unknown {self.hubbub_class}({fields})>"

@@ -1,0 +1,261 @@
+"""From plain values and references to bytes: the writing half of the value codec (`hubbub.space.codec`).
+
+A writer walks a value only as far as it must: a list or dict of simple values goes to msgspec as it is. Its walk keeps
+no path; when something is refused, `hubbub.space.blame` walks again to find where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import persistent
+from msgspec.msgpack import Ext
+
+from hubbub.kernel import UnstorableError
+from hubbub.space import scalars
+from hubbub.space.blame import MAX_DEPTH, Refusal, located
+from hubbub.space.classes import class_name, has_own_hash
+from hubbub.space.shapes import CODES, UnfitError, shape_of
+from hubbub.space.unknown import UnknownValue
+
+REF, TUPLE, SET, FROZENSET, PAIRS = 1, 6, 7, 8, 9
+
+RefOf = Callable[[Any], int]
+"""Gives a persistent object's oid; assigns one to a new object, or raises `UnstorableError`."""
+
+SIMPLE = frozenset((type(None), bool, int, float, str, bytes))
+_SAFE = SIMPLE - {int, str}
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Writer:
+    """Turns values into what msgspec can encode, collecting references. One per record.
+
+    Args:
+        ref_of: Gives oids.
+        careful: Look at each int and str: some are too big, or not Unicode, for MessagePack. The caller tries without
+            first, because msgspec finds out by itself.
+    """
+
+    __slots__ = ("_depth", "_in_key", "_plain", "ref_of", "refs")
+
+    def __init__(self, ref_of: RefOf, *, careful: bool = False) -> None:
+        self.ref_of = ref_of
+        self.refs: dict[int, None] = {}
+        self._plain = _SAFE if careful else SIMPLE
+        self._depth = 0
+        self._in_key = 0
+
+    def packed(self, value: Any) -> Any:
+        """Return ``value`` in a form that msgspec encodes. Raises `Refusal`."""
+        cls = type(value)
+        if cls in self._plain:
+            return value
+        write = _writers.get(cls)
+        if write is None:
+            write = _writer_for(cls)
+        return write(self, value)
+
+    def nested(self, values: Any) -> list[Any]:
+        """Return the packed form of each of ``values``, one level deeper."""
+        plain = self._plain
+        if plain.issuperset(map(type, values)):
+            return list(values)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise Refusal(f"is nested more than {MAX_DEPTH} deep, or contains itself")
+        packed = self.packed
+        result = [packed(value) for value in values]
+        self._depth -= 1
+        return result
+
+    def parts(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """Return ``parts`` with their values packed."""
+        if self._plain.issuperset(map(type, parts.values())):
+            return parts
+        return dict(zip(parts, self.nested(parts.values()), strict=True))
+
+    def keys(self, values: Any) -> list[Any]:
+        """As `nested`, for what will be hashed when it is read: before any other object can be loaded."""
+        self._in_key += 1
+        result = self.nested(values)
+        self._in_key -= 1
+        return result
+
+    # --- by type ------------------------------------------------------------------------------------------------------
+
+    def write_int(self, value: int) -> Any:
+        """Write an int of any size."""
+        if -(1 << 63) <= value < 1 << 64:
+            return value
+        return Ext(scalars.BIG_INT, scalars.int_bytes(value))
+
+    def write_str(self, value: str) -> Any:
+        """Write a str, lone surrogates and all."""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return Ext(scalars.TEXT, scalars.text_bytes(value))
+        return value
+
+    def write_list(self, value: list[Any]) -> Any:
+        """Write a list as an array."""
+        if self._plain.issuperset(map(type, value)):
+            return value
+        return self.nested(value)
+
+    def write_tuple(self, value: tuple[Any, ...]) -> Any:
+        """Write a tuple."""
+        return Ext(TUPLE, _encode(self.nested(value)))
+
+    def write_set(self, value: Any) -> Any:
+        """Write a set or frozenset, sorted."""
+        items = sorted(map(_encode, self.keys(value)))
+        code = SET if type(value) is set else FROZENSET
+        return Ext(code, _encode([msgspec.Raw(item) for item in items]))
+
+    def write_dict(self, value: dict[Any, Any]) -> Any:
+        """Write a dict as a map if it can be one."""
+        plain = self._plain
+        if SIMPLE.issuperset(map(type, value)) and (
+            plain is SIMPLE or not any(type(self.packed(key)) is Ext for key in value)
+        ):
+            if plain.issuperset(map(type, value.values())):
+                return value
+            return dict(zip(value, self.nested(value.values()), strict=True))
+        return Ext(PAIRS, _encode([self.keys(value), self.nested(value.values())]))
+
+    def write_reference(self, value: Any) -> Any:
+        """Write a reference to a persistent object."""
+        cls = type(value)
+        if self._in_key and has_own_hash(cls):
+            raise Refusal(
+                f"a {cls.__qualname__} has a hash of its own, which is not known before it is loaded; "
+                "use its id as the key"
+            )
+        oid = self.ref_of(value)
+        self.refs[oid] = None
+        return Ext(REF, oid.to_bytes(8, "big") + class_name(cls).encode())
+
+    def write_unknown(self, value: UnknownValue) -> Any:
+        """Write a value of an unknown class as it was."""
+        kind = value.hubbub_kind
+        single = scalars.UNKNOWN_WRITERS.get(kind)
+        if single is not None:
+            return Ext(single[0], single[1](value.hubbub_fields))
+        parts = self.parts(value.hubbub_fields)
+        return Ext(CODES[kind], _encode([value.hubbub_class, parts]))
+
+
+_Write = Callable[[Writer, Any], Any]
+
+_writers: dict[type, _Write] = {
+    int: Writer.write_int,
+    str: Writer.write_str,
+    list: Writer.write_list,
+    tuple: Writer.write_tuple,
+    set: Writer.write_set,
+    frozenset: Writer.write_set,
+    dict: Writer.write_dict,
+    UnknownValue: Writer.write_unknown,
+}
+
+
+def _scalar_writer(code: int, to_bytes: Callable[[Any], bytes]) -> _Write:
+    def write(_writer: Writer, value: Any) -> Any:
+        try:
+            return Ext(code, to_bytes(value))
+        except (TypeError, UnicodeError) as error:
+            raise Refusal(str(error)) from None
+
+    return write
+
+
+_writers.update({cls: _scalar_writer(*how) for cls, how in scalars.WRITERS.items()})
+
+
+def _writer_for(cls: type) -> _Write:
+    """Find out how values of ``cls`` are written. Raises `Refusal`."""
+    if issubclass(cls, persistent.Persistent):
+        _writers[cls] = Writer.write_reference
+        return Writer.write_reference
+    try:
+        shape = shape_of(cls)
+    except UnfitError as error:
+        raise Refusal(str(error)) from None
+    code, name, parts_of = shape.code, shape.name, shape.parts
+
+    def write(writer: Writer, value: Any) -> Any:
+        try:
+            parts = parts_of(value)
+        except UnfitError as error:
+            raise Refusal(str(error)) from None
+        return Ext(code, _encode((name, writer.parts(parts))))
+
+    _writers[cls] = write
+    return write
+
+
+def _attempt(pack: Callable[[Writer], Any], ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+    writer = Writer(ref_of)
+    try:
+        return _encode(pack(writer)), tuple(writer.refs)
+    except (OverflowError, UnicodeEncodeError):
+        # Some int or str is more than MessagePack can hold: look at each of them.
+        writer = Writer(ref_of, careful=True)
+        return _encode(pack(writer)), tuple(writer.refs)
+
+
+def encode_value(value: Any, ref_of: RefOf, path: str = "value") -> tuple[bytes, tuple[int, ...]]:
+    """Encode one value.
+
+    Args:
+        value: Any storable value.
+        ref_of: Called for each persistent object in it.
+        path: What to call the value in an error.
+
+    Returns:
+        Its bytes, and the oids that it refers to, each once, in order of appearance.
+
+    Raises:
+        UnstorableError: Naming the place in the value that can't be stored (SP2).
+    """
+    try:
+        if type(value) in _SAFE:
+            return _encode(value), ()
+        return _attempt(lambda writer: writer.packed(value), ref_of)
+    except (Refusal, UnstorableError) as error:
+        raise located(
+            value, path, error, lambda part: _attempt(lambda w: w.packed(part), ref_of)
+        ) from None
+
+
+def encode_state(
+    state: dict[str, Any], ref_of: RefOf, path: str = "object"
+) -> tuple[bytes, tuple[int, ...]]:
+    """Encode an ordinary object's attributes, leaving out those that begin with ``_v_`` or ``_p_``.
+
+    Args, Returns, Raises: As `encode_value`; an error's path is that of the attribute: ``Room.settings['a']``.
+    """
+    for name in state:
+        if name[:3] in _VOLATILE:
+            state = {key: value for key, value in state.items() if key[:3] not in _VOLATILE}
+            break
+    if SIMPLE.issuperset(map(type, state.values())):
+        try:
+            return _encode(state), ()
+        except (OverflowError, UnicodeEncodeError):
+            pass
+    try:
+        return _attempt(lambda writer: writer.parts(state), ref_of)
+    except (Refusal, UnstorableError) as error:
+        for name, value in state.items():
+            # The attribute at fault says so again, with its path.
+            encode_value(value, ref_of, f"{path}.{name}")
+        raise UnstorableError(path, str(error)) from None
+
+
+_VOLATILE = ("_v_", "_p_")

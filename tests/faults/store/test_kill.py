@@ -1,0 +1,73 @@
+"""SIGKILL at random moments; a second process."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hubbub.kernel import SpaceInUseError
+from hubbub.store import SQLiteStore
+from tests.conformance.store.building import tid
+
+ROOT = Path(__file__).resolve().parents[3]
+CHILD = [sys.executable, "-m", "tests.faults.store.child"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+OIDS_PER_COMMIT = 3
+
+
+def start(path: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*CHILD, str(path)], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE)
+
+
+def read_then_kill(child: subprocess.Popen[bytes], byte_count: int) -> list[int]:
+    """Read what the child acknowledges, kill it without warning, and return all that it acknowledged."""
+    assert child.stdout is not None
+    with child:
+        data = child.stdout.read(byte_count)
+        child.kill()
+        data += child.stdout.read()
+    return [int(line, 16) for line in data.split(b"\n") if len(line) == 16]
+
+
+@pytest.mark.rule("ST2", "ST6")
+def test_all_that_was_acknowledged_survives_sigkill_in_whole_commits(tmp_path: Path) -> None:
+    path = tmp_path / "chat.hub"
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
+    newest = 0
+    for _ in range(10):
+        # The pipe, not a clock, says when: the child is somewhere in its work by then.
+        acknowledged = read_then_kill(start(path), chance.randrange(17, 17 * 900))
+        assert acknowledged
+        newest = max(newest, *acknowledged)
+        store = SQLiteStore(path)
+        try:
+            assert store.last_tid >= newest
+            entries = list(store.feed())
+            assert [e.tid for e in entries] == [tid(n) for n in range(1, len(entries) + 1)]
+            for entry in entries[-200:]:
+                assert len(entry.oids) == OIDS_PER_COMMIT
+                assert {r.tid for r in store.load_many(entry.oids)} == {entry.tid}
+                assert len(store.load_many(entry.oids)) == OIDS_PER_COMMIT
+            assert store.row("last", b"") == b"%d" % len(entries)
+            newest = store.last_tid
+        finally:
+            store.close()
+
+
+@pytest.mark.rule("ST8")
+def test_a_second_process_is_told_who_is_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "chat.hub"
+    child = start(path)
+    assert child.stdout is not None
+    child.stdout.read(17)
+    with pytest.raises(SpaceInUseError, match=f"in use by process {child.pid} on "):
+        SQLiteStore(path)
+    read_then_kill(child, 0)
+    SQLiteStore(path).close()  # the lock ended with its process

@@ -1,0 +1,176 @@
+"""What only the SQLite store promises; the rest is in tests/conformance and tests/faults."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+import threading
+from pathlib import Path
+
+import apsw
+import pytest
+
+from hubbub.kernel import ClosedError, SpaceInUseError, StoreError
+from hubbub.store import MemoryStore, SQLiteStore, open_store
+from tests.conformance.store.building import commit, tid
+
+
+def make_other(path: Path, *statements: str) -> None:
+    connection = apsw.Connection(str(path))
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_a_file_that_is_no_space_is_left_alone(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("dear diary " * 20)
+    with pytest.raises(StoreError, match=r"notes\.txt is not a Hubbub space"):
+        SQLiteStore(text)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    other = tmp_path / "other.db"
+    make_other(other, "CREATE TABLE t (x)")
+    before = other.read_bytes()
+    with pytest.raises(StoreError, match="an SQLite file, but not a Hubbub space"):
+        SQLiteStore(other)
+    assert other.read_bytes() == before
+    assert not (tmp_path / "other.db-lock").exists()
+
+
+def test_a_space_of_a_newer_format_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "chat.hub"
+    SQLiteStore(path).close()
+    make_other(path, "PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="has format version 99; this Hubbub reads up to 1"):
+        SQLiteStore(path)
+
+
+def test_what_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no space at"):
+        SQLiteStore(tmp_path / "none.hub", create=False)
+    with pytest.raises(StoreError, match="is a folder"):
+        SQLiteStore(tmp_path)
+    with pytest.raises(StoreError, match=r"the folder .* does not exist"):
+        SQLiteStore(tmp_path / "no" / "chat.hub")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty.hub").touch()
+    with pytest.raises(StoreError, match="is empty"):
+        SQLiteStore(tmp_path / "empty.hub", create=False)
+    SQLiteStore(tmp_path / "empty.hub").close()
+
+
+@pytest.mark.rule("ST6")
+def test_a_log_without_its_main_file_is_not_thrown_away(tmp_path: Path) -> None:
+    log = tmp_path / "chat.hub-wal"
+    log.write_bytes(b"x" * 5000)
+    with pytest.raises(StoreError, match=r"its log chat.hub-wal is there"):
+        SQLiteStore(tmp_path / "chat.hub")
+    assert log.stat().st_size == 5000
+
+
+@pytest.mark.rule("ST8")
+def test_a_second_store_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "chat.hub")
+    store.side_file.set_addresses(["hub://here:1"])
+    with pytest.raises(SpaceInUseError, match="hub://here:1"):
+        SQLiteStore(tmp_path / "chat.hub")
+    store.write([commit(1, [1])])
+    store.close()
+
+
+@pytest.mark.rule("ST2")
+def test_commits_are_synced_in_full(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "chat.hub")
+    assert store._writer.execute("PRAGMA synchronous").get == 2
+    assert store._writer.execute("PRAGMA journal_mode").get == "wal"
+    assert store._writer.execute("PRAGMA wal_autocheckpoint").get == 0
+    store.close()
+
+
+def test_the_log_is_kept_short_while_readers_come_and_go(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "chat.hub", log_limit_bytes=200_000)
+    for number in range(1, 200):
+        store.write([commit(number, [number], size=4000)])
+        feed = store.feed()
+        next(feed)  # and left there
+    assert (tmp_path / "chat.hub-wal").stat().st_size < 400_000
+    store.close()
+    store = SQLiteStore(tmp_path / "chat.hub")
+    assert len(list(store.feed())) == 199
+    store.close()
+
+
+def test_connections_end_with_their_threads_and_with_the_store(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "chat.hub")
+    store.write([commit(1, [1])])
+    stay, loaded = threading.Event(), threading.Barrier(3)
+    errors: list[BaseException] = []
+
+    def read(wait: bool) -> None:
+        store.load(1)
+        if wait:
+            loaded.wait()
+            stay.wait()
+            try:
+                store.load(1)
+            except ClosedError as error:
+                errors.append(error)
+
+    brief = [threading.Thread(target=read, args=(False,)) for _ in range(5)]
+    for thread in brief:
+        thread.start()
+        thread.join()
+    gc.collect()
+    assert len(store._readers) == 0
+    waiting = [threading.Thread(target=read, args=(True,)) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    loaded.wait()
+    assert len(store._readers) == 2
+    store.close()
+    stay.set()
+    for thread in waiting:
+        thread.join()
+    assert len(errors) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["chat.hub", "chat.hub-lock"]
+
+
+def test_a_commit_that_can_not_be_stored_changes_nothing_and_writing_goes_on(
+    tmp_path: Path,
+) -> None:
+    store = SQLiteStore(tmp_path / "chat.hub")
+    wrong = commit(2, [2])
+    wrong.records[0].payload = object()  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        store.write([commit(1, [1]), wrong])
+    bad_row = commit(2, [2], [("job", b"a", b"b"), ("job", 3.5j, None)])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        store.write([bad_row])
+    assert (store.last_tid, list(store.feed()), store.rows("job")) == (0, [], [])
+    store.write([commit(1, [1])])
+    assert [e.tid for e in store.feed()] == [tid(1)]
+    store.close()
+
+
+def test_the_file_is_ordinary_sqlite_for_other_tools(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "chat.hub")
+    store.write([commit(1, [1, 2])])
+    store.close()
+    with sqlite3.connect(tmp_path / "chat.hub") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT oid, class FROM record").fetchall() == [
+            (1, "app:Thing"),
+            (2, "app:Thing"),
+        ]
+    connection.close()
+
+
+def test_open_store_takes_paths_and_memory(tmp_path: Path) -> None:
+    assert isinstance(open_store("memory:"), MemoryStore)
+    store = open_store(tmp_path / "chat.hub")
+    assert isinstance(store, SQLiteStore)
+    store.close()
+    open_store(str(tmp_path / "chat.hub"), create=False).close()
+    for wrong in ("", "hub://host/space", "postgresql://x", "memory:else"):
+        with pytest.raises(StoreError, match="give a path, or memory:"):
+            open_store(wrong)
