@@ -43,9 +43,7 @@ export interface Watching {
 }
 
 /** `patch`: how the value differs from the one before, if it came so. The value is whole either way; do not change it. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type OnAnswer<T = any> = (value: T, patch?: readonly PatchOp[]) => void;
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type OnItem<T = any> = (item: T) => void;
 
 /** The user's avatar, or an object that it hands out. */
@@ -58,7 +56,6 @@ export interface Target {
    * @returns its result, when it is durable.
    * @throws HubbubError as the host refused it; `outcome_unknown` if the session was lost on the way.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   call<T = any>(name: string, args?: Args, options?: { signal?: AbortSignal }): Promise<T>;
   /** Hear the newest answer of a query or view now and whenever it changes. Intermediate ones may be skipped. */
   watch<T>(name: string, callback: OnAnswer<T>, options?: WatchOptions): Watching;
@@ -76,7 +73,6 @@ export interface Mind {
    *
    * @returns what takes the handler away again.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   on(method: string, handler: (...args: any[]) => unknown): () => void;
 }
 

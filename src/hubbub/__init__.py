@@ -2,53 +2,96 @@
 
 Write ordinary classes. Their instances persist, change only in transactions, and are seen live by every process, user
 and browser that is connected.
+
+Names are imported when they are first used, so that a peer's script does not pay for the web face.
 """
 
-from hubbub.app import Hub
-from hubbub.gateway import Gateway
-from hubbub.kernel import (
-    AccessError,
-    AddressInUseError,
-    BlockingError,
-    BrokenError,
-    ClosedError,
-    ConfigurationError,
-    ConflictError,
-    CorruptRecordError,
-    DiskFullError,
-    HubbubError,
-    InvalidArgumentsError,
-    LimitError,
-    Limits,
-    LoginFailedError,
-    NotAllowedError,
-    NoTransactionError,
-    OutcomeUnknownError,
-    ProtocolError,
-    ReadOnlyError,
-    Refused,
-    RemoteError,
-    SpaceInUseError,
-    StoreError,
-    TransientError,
-    UnknownClassError,
-    UnknownObjectError,
-    UnstorableError,
-)
-from hubbub.mount import Space, open  # noqa: A004 - hubbub.open is the name
-from hubbub.perspective.avatar import Avatar, LiveSession, Mind, Minds, Timer
-from hubbub.perspective.checkers import Anonymous, Passwords
-from hubbub.perspective.client import login
-from hubbub.perspective.declarations import action, command, query, stream, view
-from hubbub.perspective.identity import Identity
-from hubbub.perspective.realm import Realm
-from hubbub.perspective.sending import publish, subscribe
-from hubbub.space.classes import register
-from hubbub.space.containers import List, Log, Map, SortedMap
-from hubbub.space.context import now, random, unique
-from hubbub.space.persistent import Ephemeral, Persistent
-from hubbub.space.presence import Presence
-from hubbub.space.root import Root
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hubbub.app import Hub
+    from hubbub.gateway import Gateway
+    from hubbub.kernel import (
+        AccessError,
+        AddressInUseError,
+        BlockingError,
+        BrokenError,
+        ClosedError,
+        ConfigurationError,
+        ConflictError,
+        CorruptRecordError,
+        DiskFullError,
+        HubbubError,
+        InvalidArgumentsError,
+        LimitError,
+        Limits,
+        LoginFailedError,
+        NotAllowedError,
+        NoTransactionError,
+        OutcomeUnknownError,
+        ProtocolError,
+        ReadOnlyError,
+        Refused,
+        RemoteError,
+        SpaceInUseError,
+        StoreError,
+        TransientError,
+        UnknownClassError,
+        UnknownObjectError,
+        UnstorableError,
+    )
+    from hubbub.mount import Space, open  # noqa: A004 - hubbub.open is the name
+    from hubbub.perspective.avatar import Avatar, LiveSession, Mind, Minds, Timer
+    from hubbub.perspective.checkers import Anonymous, Passwords
+    from hubbub.perspective.client import login
+    from hubbub.perspective.declarations import action, command, query, stream, view
+    from hubbub.perspective.identity import Identity
+    from hubbub.perspective.realm import Realm
+    from hubbub.perspective.sending import publish, subscribe
+    from hubbub.space.classes import register
+    from hubbub.space.containers import List, Log, Map, SortedMap
+    from hubbub.space.context import now, random, unique
+    from hubbub.space.persistent import Ephemeral, Persistent
+    from hubbub.space.presence import Presence
+    from hubbub.space.root import Root
+
+_PLACES = {
+    "hubbub.app": "Hub",
+    "hubbub.gateway": "Gateway",
+    "hubbub.kernel": "AccessError AddressInUseError BlockingError BrokenError ClosedError ConfigurationError ConflictError CorruptRecordError DiskFullError HubbubError InvalidArgumentsError LimitError Limits LoginFailedError NoTransactionError NotAllowedError OutcomeUnknownError ProtocolError ReadOnlyError Refused RemoteError SpaceInUseError StoreError TransientError UnknownClassError UnknownObjectError UnstorableError",
+    "hubbub.mount": "Space open",
+    "hubbub.perspective.avatar": "Avatar LiveSession Mind Minds Timer",
+    "hubbub.perspective.checkers": "Anonymous Passwords",
+    "hubbub.perspective.client": "login",
+    "hubbub.perspective.declarations": "action command query stream view",
+    "hubbub.perspective.identity": "Identity",
+    "hubbub.perspective.realm": "Realm",
+    "hubbub.perspective.sending": "publish subscribe",
+    "hubbub.space.classes": "register",
+    "hubbub.space.containers": "List Log Map SortedMap",
+    "hubbub.space.context": "now random unique",
+    "hubbub.space.persistent": "Ephemeral Persistent",
+    "hubbub.space.presence": "Presence",
+    "hubbub.space.root": "Root",
+}
+_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    module = _PLACE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'hubbub' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 __all__ = [
     "AccessError",

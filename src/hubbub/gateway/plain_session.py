@@ -5,7 +5,6 @@ It is a transient session of the portal with an in-process carrier: the same che
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -18,6 +17,9 @@ from hubbub.perspective.portal import Portal
 from hubbub.perspective.session import Session
 from hubbub.wire import patch as patches
 from hubbub.wire import session as wire
+
+_NOTHING = "-.-"
+"""The path of something that nobody can have declared."""
 
 
 class PlainSession:
@@ -32,6 +34,8 @@ class PlainSession:
         self._session = session
         self._carrier = carrier
         self._epoch, _ = wire.parse_cursor(cursor)
+        self._calls = 0
+        self._watches = 0
         self.answer: bytes | None = None
         self.tid = ""
 
@@ -60,9 +64,46 @@ class PlainSession:
         """Let whoever waits look again."""
         self._carrier.wake()
 
-    def ask(self, message: wire.Call | wire.Watch) -> None:
-        """Ask something. Its answers come out of `deliveries`."""
-        self._session.receive(message)
+    async def call(
+        self, path: str, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[wire.Result, list[wire.ToClient]]:
+        """Call what ``path`` names; returns the outcome, and whatever else was delivered before it.
+
+        Raises:
+            HubbubError: If the host closes the session first.
+        """
+        target, name = steps(path)
+        self._calls += 1
+        call = wire.Call(self._calls, name, target, args=_raw(args), kwargs=_raw(kwargs))
+        self._session.receive(call)
+        others: list[wire.ToClient] = []
+        while True:
+            for message in self.taken():
+                if isinstance(message, wire.Result) and message.id == call.id:
+                    return message, others
+                others.append(message)
+            await self._carrier.wait()
+
+    async def watch(self, path: str, kwargs: dict[str, Any]) -> list[wire.ToClient]:
+        """Watch what ``path`` names, and return what is delivered first.
+
+        That holds the answer, or the end if it can't be watched; of a stream there may be nothing yet.
+
+        Raises:
+            HubbubError: If the host closes the session first.
+        """
+        target, name = steps(path)
+        self._watches += 1
+        self._session.receive(wire.Watch(self._watches, name, target, kwargs=_raw(kwargs)))
+        found: list[wire.ToClient] = []
+        # A stream does not say that it is open, and a query may take its time. But bodies run one after another, so
+        # once two calls of nothing at all have come back, the watch was looked at, and then answered, or it is a stream.
+        for _ in range(2):
+            _, others = await self.call(_NOTHING, [], {})
+            found += others
+            if any(isinstance(message, wire.Answer | wire.End) for message in found):
+                break
+        return found
 
     def taken(self) -> list[wire.ToClient]:
         """Return what has been delivered since the last time, and acknowledge it.
@@ -89,20 +130,13 @@ class PlainSession:
             raise _closed(carrier.closing)
         return found
 
+    async def wait(self) -> None:
+        """Wait until something may have been delivered."""
+        await self._carrier.wait()
+
     async def wait_for(self, timeout_s: float) -> bool:
         """Wait until something may have been delivered. Returns False when ``timeout_s`` was over first."""
         return await self._carrier.wait_for(timeout_s)
-
-    async def deliveries(self) -> AsyncIterator[wire.ToClient]:
-        """Yield what is delivered, until the session ends.
-
-        Raises:
-            HubbubError: If the host has closed the session.
-        """
-        while True:
-            for message in self.taken():
-                yield message
-            await self._carrier.wait()
 
     def _note(self, message: wire.Answer) -> None:
         self.tid = message.tid
@@ -127,6 +161,6 @@ def steps(path: str) -> tuple[list[wire.Step], str]:
     return [wire.Step(step) for step in way], name
 
 
-def raw(value: Any) -> Raw:
+def _raw(value: Any) -> Raw:
     """Return ``value`` as the JSON that messages carry."""
     return Raw(msgspec.json.encode(value))

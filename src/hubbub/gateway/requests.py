@@ -13,6 +13,7 @@ import msgspec
 from starlette.requests import Request
 
 from hubbub.kernel import InvalidArgumentsError, LoginFailedError, RemoteProtocolError
+from hubbub.wire import session as wire
 
 OPTIONS = frozenset({"wait", "after", "client", "name"})
 """Query parameters that are ours; everything else is an argument. An argument of such a name goes in a JSON body."""
@@ -21,7 +22,7 @@ _CULPRIT = re.compile(r"argument '([^']*)'")
 
 
 def credentials_of(request: Request) -> dict[str, str]:
-    """Return what the request shows of who it is: HTTP Basic or a bearer token, else at most a name.
+    """Return what the request shows of who it is: HTTP Basic or a bearer token, else a name and a key, if that.
 
     Raises:
         LoginFailedError: If its ``Authorization`` can't be read.
@@ -40,7 +41,9 @@ def credentials_of(request: Request) -> dict[str, str]:
     if header:
         raise LoginFailedError("log in with HTTP Basic or a bearer token", code="garbled")
     name = request.query_params.get("name") or request.headers.get("hubbub-name", "")
-    return {"name": name} if name else {}
+    # Whoever names a queue is the same anonymous user in each of its requests.
+    key = request.query_params.get("client", "")
+    return {k: v for k, v in (("name", name), ("key", key)) if v}
 
 
 class Asked:
@@ -105,9 +108,9 @@ class Asked:
             return cls(value, {}, {})
         raise InvalidArgumentsError("the body has to be a JSON object with the arguments by name")
 
-    def read_as_text(self, complaint: str) -> bool:
-        """Read the argument that ``complaint`` names as text from now on. False: there is nothing else to try."""
-        culprit = _CULPRIT.search(complaint)
+    def fits_better_after(self, failure: wire.Failure) -> bool:
+        """Read the argument that ``failure`` complains of as text from now on. False: there is nothing else to try."""
+        culprit = _CULPRIT.search(failure.message) if failure.kind == "invalid" else None
         text = self._texts.pop(culprit[1], None) if culprit else None
         if culprit is None or text is None:
             return False

@@ -187,8 +187,8 @@ class InvalidArgumentsError(AccessError):
 
     code = "invalid"
 
-    def __init__(self, message: str = "", *, parameter: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", *, parameter: str = "", code: str | None = None) -> None:
+        super().__init__(message, code=code)
         self.parameter = parameter
 
 

@@ -76,7 +76,11 @@ class RecordCache:
             if known.until is not None:
                 known.until = None if until is None else max(known.until, until)
             return
-        if place and (before := versions[place - 1]):
+        if place < len(versions):
+            newer = versions[place].record.tid
+            until = newer if until is None else min(until, newer)
+        if place:
+            before = versions[place - 1]
             before.until = tid if before.until is None else min(before.until, tid)
         versions.insert(place, _Version(record, until))
         self._young_bytes += _size(record)

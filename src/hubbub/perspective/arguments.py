@@ -60,9 +60,7 @@ class Arguments:
         self._keyword = tuple(p for p in parameters if p.kind is not p.kind.POSITIONAL_ONLY)
         self._required = tuple(p.name for p in parameters if p.required)
         # So many positional arguments are enough when there are no others; -1: no number is.
-        self._enough = max(
-            (i + 1 for i, p in enumerate(self._positional) if p.required), default=0
-        )
+        self._enough = max((i + 1 for i, p in enumerate(self._positional) if p.required), default=0)
         if any(p.required and p.kind is p.kind.KEYWORD_ONLY for p in parameters):
             self._enough = len(self._positional) + 1
         self._may_nest = not all(_is_flat(p.type) for p in parameters)
@@ -137,9 +135,7 @@ class Arguments:
                 f"{self.name}: the arguments can't be read: {error}"
             ) from None
 
-    def _explained(
-        self, message: str, parameters: tuple[Parameter, ...]
-    ) -> InvalidArgumentsError:
+    def _explained(self, message: str, parameters: tuple[Parameter, ...]) -> InvalidArgumentsError:
         place = _PLACE.search(message)
         if place is None:
             return InvalidArgumentsError(f"{self.name}: {message}")

@@ -155,8 +155,8 @@ class Backlog:
 
     @property
     def cursor(self) -> str:
-        """The newest delivery that was taken, as a cursor."""
-        return cursor_text(self.epoch, self.newest)
+        """What the next delivery to be taken comes after."""
+        return cursor_text(self.epoch, self._again[0].n - 1 if self._again else self.newest)
 
     @property
     def pending(self) -> bool:
@@ -180,7 +180,9 @@ class Backlog:
 
     # --- offers ---
 
-    def open_stream(self, stream_id: int, items: int, limit_bytes: int, when_full: WhenFull) -> None:
+    def open_stream(
+        self, stream_id: int, items: int, limit_bytes: int, when_full: WhenFull
+    ) -> None:
         """Let items of this stream in, up to ``items`` and ``limit_bytes`` waiting or unacknowledged.
 
         Raises:
@@ -267,7 +269,9 @@ class Backlog:
             RemoteProtocolError: If nothing with that number was sent. Nothing has changed.
         """
         if seq > self.newest:
-            raise RemoteProtocolError(f"delivery {seq} was acknowledged, {self.newest} is the newest")
+            raise RemoteProtocolError(
+                f"delivery {seq} was acknowledged, {self.newest} is the newest"
+            )
         done = Acknowledged([], [])
         while self._sent and self._sent[0].n <= seq:
             entry = self._sent.popleft()
@@ -372,7 +376,9 @@ class Backlog:
         stream = self._stream_of(gap)
         if stream is None:  # it has ended, and what was dropped then is missing all the same
             self._append(gap, counted=False)
-        elif stream.gap <= next(reversed(stream.waiting), 0):  # else the last that waits is a gap already
+        elif stream.gap <= next(
+            reversed(stream.waiting), 0
+        ):  # else the last that waits is a gap already
             stream.gap = self._append(gap, counted=False).serial
         return Offered.KEPT
 

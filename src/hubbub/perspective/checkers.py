@@ -55,7 +55,7 @@ class Checker(Protocol):
         ...
 
     def released(self, identity: Identity) -> None:
-        """Take note that the last session of this identity has ended."""
+        """Take note that a session has ended; called once for each `check` and `resumed` that worked."""
         ...
 
 
@@ -67,7 +67,11 @@ class Accounts(Protocol):
         ...
 
     def set(self, name: str, hashed: str) -> None:
-        """Make an account, or change its hash."""
+        """Make an account, or change its hash.
+
+        Raises:
+            LoginFailedError: If that can't be a name; code ``bad_name``.
+        """
         ...
 
     def delete(self, name: str) -> bool:
@@ -93,7 +97,9 @@ def checked_name(text: str, max_chars: int = Limits().max_name_chars) -> str:
         if hidden or (character.isspace() and character != " "):
             raise LoginFailedError("a name has visible characters only", code="bad_name")
     if name != " ".join(name.split(" ")).strip() or "  " in name:
-        raise LoginFailedError("a name has no spaces at its ends, and no two in a row", code="bad_name")
+        raise LoginFailedError(
+            "a name has no spaces at its ends, and no two in a row", code="bad_name"
+        )
     if unicodedata.combining(name[0]):
         raise LoginFailedError("a name can't begin with an accent", code="bad_name")
     return name
@@ -120,39 +126,41 @@ class Anonymous:
     def __init__(self, accounts: Accounts | None = None, limits: Limits | None = None) -> None:
         self.accounts = accounts
         self._limits = limits or Limits()
-        self._holders: dict[str, str] = {}  # folded name -> identity id
-        self._held: dict[str, dict[str, None]] = {}  # identity id -> folded names
+        self._holders: dict[str, tuple[str, int]] = {}  # folded name -> identity id, sessions
 
     async def check(self, credentials: dict[str, str], address: str) -> Identity:
         key = credentials.get("key") or secrets.token_urlsafe(_KEY_BYTES)
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES)
-        identity_id = f"anon:{digest.hexdigest()}"
         wanted = credentials.get("name", "")
         name = checked_name(wanted, self._limits.max_name_chars) if wanted else self._guest()
-        folded = _folded(name)
-        self._hold(identity_id, name)
-        return Identity(identity_id, name, address=address)
+        identity = Identity(f"anon:{digest.hexdigest()}", name, address=address)
+        self.resumed(identity)
+        return identity
 
     def resumed(self, identity: Identity) -> None:
-        self._hold(identity.id, identity.name)
-
-    def _hold(self, identity_id: str, name: str) -> None:
-        folded = _folded(name)
-        holder = self._holders.get(folded)
-        taken = holder is not None and holder != identity_id
-        if taken or (self.accounts is not None and self.accounts.get(folded) is not None):
-            raise LoginFailedError(f"the name {name!r} is taken", code="name_taken")
-        self._holders[folded] = identity_id
-        self._held.setdefault(identity_id, {})[folded] = None
+        folded = _folded(identity.name)
+        holder, sessions = self._holders.get(folded, (identity.id, 0))
+        if holder != identity.id or self._is_account(folded):
+            raise LoginFailedError(f"the name {identity.name!r} is taken", code="name_taken")
+        self._holders[folded] = (holder, sessions + 1)
 
     def released(self, identity: Identity) -> None:
-        for folded in self._held.pop(identity.id, ()):
+        folded = _folded(identity.name)
+        holder, sessions = self._holders.get(folded, ("", 0))
+        if holder != identity.id:
+            return
+        if sessions > 1:
+            self._holders[folded] = (holder, sessions - 1)
+        else:
             del self._holders[folded]
+
+    def _is_account(self, folded: str) -> bool:
+        return self.accounts is not None and self.accounts.get(folded) is not None
 
     def _guest(self) -> str:
         while True:
             name = f"guest-{secrets.token_hex(2)}"
-            if name not in self._holders and not (self.accounts and self.accounts.get(name)):
+            if name not in self._holders and not self._is_account(name):
                 return name
 
 
@@ -162,7 +170,7 @@ class Passwords:
     Hashing (Argon2id) runs in threads of its own, a few at a time. An unknown name takes as long as a wrong password.
 
     Args:
-        accounts: Where the hashes are; the hub sets it to the accounts of its data directory.
+        accounts: Where the hashes are; else in a file beside the space, or in memory if that is there.
         limits: See `Limits.failed_logins` and `Limits.password_checks`.
         clock: For the time within which failures count.
         hasher: Another strength, for tests.
@@ -219,8 +227,8 @@ class Passwords:
         """
         if not password:
             raise LoginFailedError("a password can't be empty", code="bad_password")
-        folded = _folded(checked_name(name, self._limits.max_name_chars))
-        self.accounts.set(folded, self._hasher.hash(_secret(password)))
+        checked_name(name, self._limits.max_name_chars)
+        self.accounts.set(name, self._hasher.hash(_secret(password)))
 
     def close(self) -> None:
         """End the threads. Idempotent."""
@@ -349,7 +357,7 @@ class MemoryAccounts:
         return self._hashes.get(_folded(name))
 
     def set(self, name: str, hashed: str) -> None:
-        self._hashes[_folded(name)] = hashed
+        self._hashes[_folded(checked_name(name))] = hashed
 
     def delete(self, name: str) -> bool:
         return self._hashes.pop(_folded(name), None) is not None
@@ -379,7 +387,8 @@ class AccountsFile:
         return self._read().get(_folded(name))
 
     def set(self, name: str, hashed: str) -> None:
-        self._change(lambda hashes: hashes.update({_folded(name): hashed}))
+        folded = _folded(checked_name(name))
+        self._change(lambda hashes: hashes.update({folded: hashed}))
 
     def delete(self, name: str) -> bool:
         return self._change(lambda hashes: hashes.pop(_folded(name), None)) is not None
@@ -403,7 +412,9 @@ class AccountsFile:
             try:
                 hashes = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise StoreError(f"{self._path} is no file of accounts: {error}", code="accounts") from None
+                raise StoreError(
+                    f"{self._path} is no file of accounts: {error}", code="accounts"
+                ) from None
             self._hashes, self._stamp = hashes, stamp
         return self._hashes
 
@@ -412,7 +423,9 @@ class AccountsFile:
         import fcntl
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        guard = os.open(self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        guard = os.open(
+            self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600
+        )
         try:
             fcntl.flock(guard, fcntl.LOCK_EX)
             hashes = dict(self._read())

@@ -61,7 +61,9 @@ class Declaration:
         owner: The class through which it was found.
     """
 
-    def __init__(self, owner: type, name: str, kind: Kind, function: FunctionType, options: Options):
+    def __init__(
+        self, owner: type, name: str, kind: Kind, function: FunctionType, options: Options
+    ):
         self.owner = owner
         self.name = name
         self.kind = kind
@@ -124,7 +126,10 @@ class Declaration:
         holder = SimpleNamespace(__annotations__={name: annotation})
         try:
             hints = typing.get_type_hints(
-                holder, self.function.__globals__, {self.owner.__name__: self.owner}, include_extras=True
+                holder,
+                self.function.__globals__,
+                {self.owner.__name__: self.owner},
+                include_extras=True,
             )
         except (NameError, AttributeError, TypeError, SyntaxError) as error:
             raise ConfigurationError(
@@ -182,9 +187,7 @@ def stream(
         ConfigurationError: If an option makes no sense.
     """
     if when_full not in ("lag", "disconnect", "latest"):
-        raise ConfigurationError(
-            f"when_full is 'lag', 'disconnect' or 'latest', not {when_full!r}"
-        )
+        raise ConfigurationError(f"when_full is 'lag', 'disconnect' or 'latest', not {when_full!r}")
     if items < 1 or limit_bytes < 1:
         raise ConfigurationError("a stream needs room for at least one item")
     options = Options(items=items, when_full=when_full, limit_bytes=limit_bytes)

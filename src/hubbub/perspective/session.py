@@ -45,20 +45,7 @@ from hubbub.perspective.backlog import Backlog, Offered
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.identity import Identity
 from hubbub.wire import session as wire
-from hubbub.wire.session import (
-    Answer,
-    Call,
-    Closing,
-    Delivery,
-    End,
-    Failure,
-    Fault,
-    Gap,
-    Item,
-    MindCall,
-    Result,
-    Watch,
-)
+from hubbub.wire.session import Answer, Closing, Delivery, End, Failure, Fault, Gap, Result
 
 MAX_ID = (1 << 53) - 1
 """The largest id of a call or watch: the largest integer that JavaScript counts to."""
@@ -112,17 +99,19 @@ class Carrier(Protocol):
 
 
 class Desk(Protocol):
-    """Where a session hands in what its user wants: the host. Nothing here may raise."""
+    """Where a session hands in what its user wants: the host. Nothing here may raise.
 
-    def call(self, session: Session, message: Call) -> None: ...
-    def watch(self, session: Session, message: Watch) -> None: ...
+    ``refresh`` asks for the newest answer, whole: only a patch was at hand, and it does not fit.
+    """
+
+    def call(self, session: Session, message: wire.Call) -> None: ...
+    def watch(self, session: Session, message: wire.Watch) -> None: ...
+    def refresh(self, session: Session, watch_id: int) -> None: ...
     def unwatch(self, session: Session, watch_id: int) -> None: ...
-
-    def refresh(self, session: Session, watch_id: int) -> None:
-        """Hand in the whole newest answer of this watch again."""
-        ...
     def cancel(self, session: Session, call_id: int) -> None: ...
-    def reply(self, session: Session, mind_id: int, value: Raw, failure: Failure | None) -> None: ...
+    def reply(
+        self, session: Session, mind_id: int, value: Raw, failure: Failure | None
+    ) -> None: ...
     def pruned(self, session: Session, ids: list[int], pruned_to: int) -> None: ...
     def bye(self, session: Session) -> None: ...
 
@@ -130,14 +119,15 @@ class Desk(Protocol):
 class _Watched:
     """A watch or stream: its name, the newest answer this client was offered, and its end if that is not known yet."""
 
-    __slots__ = ("end", "given", "is_stream", "name", "tid", "value")
+    __slots__ = ("asked", "end", "given", "is_stream", "name", "tid", "value")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_stream = False
         self.given = ""  # tid of the answer offered last in this epoch: what a patch must build on
         self.tid = ""
-        self.value: bytes | None = None
+        self.value: bytes | None = None  # that answer, whole, if it is at hand
+        self.asked = False  # the desk was asked for a whole answer
         self.end: End | None = None
 
 
@@ -202,7 +192,7 @@ class Session:
 
     @property
     def cursor(self) -> str:
-        """Where deliveries continue that were never sent."""
+        """What the next delivery comes after."""
         return self._backlog.cursor
 
     @property
@@ -321,7 +311,7 @@ class Session:
         if self.state is SessionState.ENDED:
             raise ClosedError(f"session {self.id} has ended")
         match message:
-            case Call():
+            case wire.Call():
                 self._receive_call(message)
             case wire.Ack():
                 epoch, seq = wire.parse_cursor(message.cursor)
@@ -329,7 +319,7 @@ class Session:
                 if epoch == self._backlog.epoch:
                     self._acknowledge(seq)
                     self._wake()
-            case Watch():
+            case wire.Watch():
                 self._receive_watch(message)
             case wire.Unwatch():
                 _check_id(message.id)
@@ -342,9 +332,10 @@ class Session:
                 if message.id in self._calls and self._calls[message.id] is None:
                     self._desk.cancel(self, message.id)
             case wire.Reply():
-                if not 1 <= message.id <= self._asked_to:
-                    raise RemoteProtocolError(f"mind call {message.id} was never made")
-                if message.id in self._asked:
+                _check_id(message.id)
+                if (
+                    message.id in self._asked
+                ):  # else its answer crossed the news that nobody waits for it
                     self._asked.discard(message.id)
                     self._desk.reply(self, message.id, message.value, message.error)
             case wire.Ping():
@@ -367,7 +358,7 @@ class Session:
         """
         if self.state is SessionState.ENDED:
             return
-        if self._calls.get(call_id, _ABSENT) is not None:
+        if call_id not in self._calls or self._calls[call_id] is not None:
             raise LocalProtocolError(f"session {self.id} has no running call {call_id}")
         stored = StoredResult(tid_text, value, failure)
         self._calls[call_id] = stored
@@ -380,29 +371,36 @@ class Session:
         return watched is not None and watched.end is None and self.state is not SessionState.ENDED
 
     def answer(
-        self, watch_id: int, tid_text: str, value: bytes, patch: bytes | None = None, base_tid: str = ""
+        self,
+        watch_id: int,
+        tid_text: str,
+        value: bytes | None,
+        patch: bytes | None = None,
+        base_tid: str = "",
     ) -> None:
-        """Hand in the newest answer of a watch; does nothing if that has ended.
+        """Hand in the newest answer of a watch, as of ``tid_text``; does nothing if that has ended.
 
-        ``value`` is the whole answer, its bytes shared by all who watch. ``patch`` makes it of the answer at
-        ``base_tid``; it is used only if that is the one that this client gets right before.
+        ``value`` is the whole answer, its bytes shared by all who watch; None if only a patch is at hand. ``patch``
+        makes it of the answer as of ``base_tid``, and is used only if that is the one that this client gets right before.
         """
         if not self.is_open(watch_id):
             return
         watched = self._watched[watch_id]
         fits = watched.given == base_tid != "" and not self._backlog.has_answer(watch_id)
-        if value is None and not (fits and patch is not None):
-            watched.given = ""
-            self._desk.refresh(self, watch_id)
-            return
-        watched.given = watched.tid = tid_text
-        watched.value = value
         if patch is not None and fits:
             self._offer(Answer(0, watch_id, tid_text, patch=Raw(patch)), kept=True)
         elif value is not None:
             self._offer(Answer(0, watch_id, tid_text, value=Raw(value)), kept=True)
+            watched.asked = False
+        else:
+            self._ask_whole(watch_id, watched)
+            return
+        watched.given = watched.tid = tid_text
+        watched.value = value
 
-    def open_stream(self, stream_id: int, items: int, limit_bytes: int, when_full: WhenFull) -> None:
+    def open_stream(
+        self, stream_id: int, items: int, limit_bytes: int, when_full: WhenFull
+    ) -> None:
         """Say that watch ``stream_id`` is a stream, with its bounds and policy (see `Backlog`)."""
         if self.is_open(stream_id):
             self._backlog.open_stream(stream_id, items, limit_bytes, when_full)
@@ -412,7 +410,7 @@ class Session:
         """Hand in the next item of a stream. Returns False when the stream has ended: stop its source."""
         if not self.is_open(stream_id):
             return False
-        if self._offer(Item(0, stream_id, Raw(value))) is Offered.ENDED:
+        if self._offer(wire.Item(0, stream_id, Raw(value))) is Offered.ENDED:
             failure = Failure("limit", "too_slow", "this stream was not read fast enough")
             self._watched[stream_id].end = End(0, stream_id, failure)
         return self.is_open(stream_id)
@@ -452,11 +450,11 @@ class Session:
                 )
             self._asked.add(mind_id)
             self._asked_to = mind_id
-        self._offer(MindCall(0, mind_id, method, Raw(args), Raw(kwargs)))
+        self._offer(wire.MindCall(0, mind_id, method, Raw(args), Raw(kwargs)))
 
     # --- calls ---
 
-    def _receive_call(self, message: Call) -> None:
+    def _receive_call(self, message: wire.Call) -> None:
         call_id = message.id
         _check_id(call_id)
         is_known = call_id in self._calls
@@ -520,7 +518,7 @@ class Session:
 
     # --- watches ---
 
-    def _receive_watch(self, message: Watch) -> None:
+    def _receive_watch(self, message: wire.Watch) -> None:
         _check_id(message.id)
         known = self._watched.get(message.id)
         if known is not None:
@@ -542,6 +540,11 @@ class Session:
         # It is kept in the table until it is acknowledged, and offered again after a lag.
         self._offer(End(0, watch_id, failure), kept=True)
 
+    def _ask_whole(self, watch_id: int, watched: _Watched) -> None:
+        if not watched.asked:
+            watched.asked = True
+            self._desk.refresh(self, watch_id)
+
     # --- what is common ---
 
     def _offer(self, delivery: Delivery, *, kept: bool = False) -> Offered:
@@ -561,9 +564,11 @@ class Session:
             if watched.is_stream:
                 self._backlog.offer(Gap(0, watch_id, "lag"))
             elif watched.value is not None and (watched.end is None or watched.end.error is None):
-                watched.given = watched.tid
                 whole = Answer(0, watch_id, watched.tid, value=Raw(watched.value))
                 self._backlog.offer(whole, kept=True)
+            elif watched.given and watched.end is None:
+                watched.given = ""
+                self._ask_whole(watch_id, watched)
             if watched.end is not None:
                 self._backlog.offer(End(0, watch_id, watched.end.error), kept=True)
         self._lose_minds(dropped.mind_calls, "lagged")
@@ -613,7 +618,6 @@ def _check_id(number: int) -> None:
         raise RemoteProtocolError(f"{number} can't be an id")
 
 
-_ABSENT = StoredResult()
 _EXPIRED = Failure(
     "outcome_unknown", "expired", "this call is too old; it may have run, and does not run again"
 )

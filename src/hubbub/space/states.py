@@ -1,30 +1,186 @@
-"""STAND-IN, to be replaced: class states to payloads and back."""
-from __future__ import annotations
-from typing import Any
-from hubbub.space.classes import class_name, find_class
-from hubbub.space.codec import encode_value, decode_value
+"""The states of persistent objects: attributes or B-tree nodes <-> payloads of records.
 
-_PLAIN = (str, int, float, bytes, bool, type(None))
+The connection calls three functions and knows nothing of what is in a payload: `class_for`, `encode_object`,
+`fill_object`. How a class writes its state is its `StateCodec`: the attributes as one MessagePack map, unless the class
+or one of its bases has another (`use_codec`): B-tree nodes do, and containers that merge without decoding items.
+
+A decoded state that holds nothing mutable is kept with its record (`Record.memo`), so that the next object that wakes
+from the same record, in this connection or another, only has its references put in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import persistent
+
+from hubbub.kernel import Record, UnstorableError
+from hubbub.space.classes import find_class
+from hubbub.space.placeholders import UnknownObject, placeholder_class
+from hubbub.space.reading import ObjectOf, decode_state, read
+from hubbub.space.writing import RefOf, encode_state
+
+
+class StateCodec(Protocol):
+    """How the state of one kind of persistent object is written."""
+
+    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+        """Return the payload of ``obj``, and the oids that it refers to, each once."""
+        ...
+
+    def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
+        """Give ``obj`` the state that ``record`` holds. Tell whether it holds a plain mutable value (SP8)."""
+        ...
+
+
+_codecs: dict[type, StateCodec] = {}
+_found: dict[type, StateCodec] = {}
+
+
+def use_codec(cls: type, codec: StateCodec) -> None:
+    """Let ``codec`` write the states of ``cls`` and its subclasses."""
+    _codecs[cls] = codec
+    _found.clear()
+
+
+def _codec_of(cls: type) -> StateCodec:
+    codec = _found.get(cls)
+    if codec is None:
+        # Some base always has one: `persistent.Persistent`.
+        codec = next(_codecs[base] for base in cls.__mro__ if base in _codecs)
+        _found[cls] = codec
+    return codec
+
 
 def class_for(name: str) -> type:
+    """Return the persistent class that is stored as ``name``.
+
+    A class that is not known here is stood in for by a subclass of `UnknownObject`, one for each name (SP3).
+    """
     cls = find_class(name)
-    if cls is None:
-        raise LookupError(name)
+    if cls is None or not issubclass(cls, persistent.Persistent):
+        return placeholder_class(name)
     return cls
 
-def encode_object(obj: Any, ref_of: Any) -> tuple[bytes, tuple[int, ...]]:
-    if hasattr(type(obj), "_hubbub_ephemeral") and not hasattr(type(obj), "max_leaf_size"):
-        obj._p_activate()
-        state: Any = {k: v for k, v in obj.__dict__.items() if not k.startswith(("_v_", "_p_"))}
-    else:
-        state = obj.__getstate__()
-    return encode_value(state, ref_of, type(obj).__name__)
 
-def fill_object(obj: Any, record: Any, object_of: Any) -> bool:
-    state = decode_value(record.payload, object_of)
-    state = getattr(state, "value", state)
-    if hasattr(type(obj), "_hubbub_ephemeral") and not hasattr(type(obj), "max_leaf_size"):
-        obj.__dict__.update(state)
-        return any(type(v) in (list, dict, set, bytearray) for v in state.values())
-    obj.__setstate__(state)
-    return False
+def encode_object(obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+    """Return the payload of ``obj``'s state, and the oids that it refers to, each once, in order of appearance.
+
+    Args:
+        obj: A persistent object; a ghost is woken.
+        ref_of: Gives the oid of each persistent object that it refers to.
+
+    Raises:
+        UnstorableError: Naming the path of what can't be stored (SP2).
+    """
+    return _codec_of(type(obj)).encode(obj, ref_of)
+
+
+def fill_object(obj: Any, record: Record, object_of: ObjectOf) -> bool:
+    """Give ``obj`` the state that ``record`` holds.
+
+    Args:
+        obj: A ghost of the record's class.
+        record: Where its state is; ``memo`` is used, and set when the decoded state may be shared.
+        object_of: Makes ghosts of the objects that it refers to; loads nothing.
+
+    Returns:
+        Whether the state holds a plain mutable value, whose changes `persistent` can't see (SP8).
+
+    Raises:
+        CorruptRecordError: If the payload is damaged; ``obj`` has no state then.
+    """
+    return _codec_of(type(obj)).fill(obj, record, object_of)
+
+
+class Ref:
+    """Stands for a reference in a decoded state that is shared by several connections."""
+
+    __slots__ = ("class_name", "oid")
+
+    def __init__(self, oid: int, class_name: str) -> None:
+        self.oid = oid
+        self.class_name = class_name
+
+
+UNSHAREABLE = "unshareable"
+"""Memo of a record whose state has to be decoded for each object anew."""
+
+
+class _Attributes:
+    """An ordinary object: a map of its attributes.
+
+    Memo: (state with None for references, references by attribute).
+    """
+
+    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+        path = type(obj).__qualname__
+        state = obj.__getstate__()
+        if state is None:
+            state = {}
+        if type(state) is not dict:
+            raise UnstorableError(path, "its state is not a dict of attributes (has it __slots__?)")
+        return encode_state(state, ref_of, path)
+
+    def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
+        memo = record.memo
+        if memo is None:
+            memo = record.memo = self._memo(record)
+        if memo is not UNSHAREABLE:
+            state, refs = memo
+            if refs:
+                state = state.copy()
+                for name, oid, class_name in refs:
+                    state[name] = object_of(oid, class_name)
+            obj.__setstate__(state)
+            return False
+        decoded = decode_state(record.payload, object_of)
+        obj.__setstate__(decoded.value)
+        return decoded.has_mutable
+
+    def _memo(self, record: Record) -> Any:
+        refs: list[Ref] = []
+
+        def note(oid: int, class_name: str) -> Ref:
+            refs.append(Ref(oid, class_name))
+            return refs[-1]
+
+        decoded = decode_state(record.payload, note)
+        if decoded.has_mutable:
+            return UNSHAREABLE
+        if not refs:
+            return decoded.value, ()
+        state: dict[str, Any] = decoded.value
+        direct = [
+            (name, ref.oid, ref.class_name) for name, ref in state.items() if type(ref) is Ref
+        ]
+        if len(direct) != len(refs):
+            # Some references are deeper, in a tuple or a struct.
+            return UNSHAREABLE
+        for name, _, _ in direct:
+            state[name] = None
+        return state, tuple(direct)
+
+
+class _Unknown:
+    """An object of a class that is not known here: kept as it is (SP3)."""
+
+    def encode(self, obj: UnknownObject, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+        payload, refs, state = obj.hubbub_record()
+        if state is not None and encode_state(state, ref_of, obj.hubbub_class)[0] != payload:
+            raise UnstorableError(
+                obj.hubbub_class, "was changed in place where its class is not known"
+            )
+        return payload, refs
+
+    def fill(self, obj: UnknownObject, record: Record, object_of: ObjectOf) -> bool:
+        decoded = None
+        if record.payload[:1] >= b"\xde" or record.payload[:1] < b"\x90":
+            decoded = read(lambda reader: reader.state_as_stored(record.payload), object_of)
+        state = None if decoded is None else decoded.value
+        obj.__setstate__({"_hubbub_record": (record.payload, record.refs, state)})
+        return decoded is not None and decoded.has_mutable
+
+
+use_codec(persistent.Persistent, _Attributes())
+use_codec(UnknownObject, _Unknown())

@@ -18,7 +18,7 @@ class UnknownValue:
         hubbub_class: Stored name of its class.
         hubbub_kind: ``struct``, ``dataclass``, ``namedtuple``, ``enum``, ``flag``, ``datetime`` or ``time`` (of a time
             zone that this machine does not have), ``path`` (of another system).
-        hubbub_fields: Field name to value, for fields with awkward names. An enum member
+        hubbub_fields: Field name to value; also ``fields``, unless there is a field of that name. An enum member
             has ``name``, a flag ``value``.
     """
 
@@ -39,6 +39,8 @@ class UnknownValue:
         try:
             return self.hubbub_fields[name]
         except KeyError:
+            if name == "fields":
+                return self.hubbub_fields
             raise UnknownClassError(self.hubbub_class, f"use {name!r}") from None
 
     def __setattr__(self, name: str, value: object) -> None:

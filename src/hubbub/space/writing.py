@@ -199,7 +199,12 @@ def _writer_for(cls: type) -> _Write:
     return write
 
 
-def _attempt(pack: Callable[[Writer], Any], ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+def encode_with(pack: Callable[[Writer], Any], ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+    """Encode what ``pack`` makes with a writer; return bytes and references. ``pack`` may be called twice.
+
+    Raises:
+        Refusal, UnstorableError: What is in it can't be stored; where is not said.
+    """
     writer = Writer(ref_of)
     try:
         return _encode(pack(writer)), tuple(writer.refs)
@@ -226,10 +231,10 @@ def encode_value(value: Any, ref_of: RefOf, path: str = "value") -> tuple[bytes,
     try:
         if type(value) in _SAFE:
             return _encode(value), ()
-        return _attempt(lambda writer: writer.packed(value), ref_of)
+        return encode_with(lambda writer: writer.packed(value), ref_of)
     except (Refusal, UnstorableError) as error:
         raise located(
-            value, path, error, lambda part: _attempt(lambda w: w.packed(part), ref_of)
+            value, path, error, lambda part: encode_with(lambda w: w.packed(part), ref_of)
         ) from None
 
 
@@ -250,7 +255,7 @@ def encode_state(
         except (OverflowError, UnicodeEncodeError):
             pass
     try:
-        return _attempt(lambda writer: writer.parts(state), ref_of)
+        return encode_with(lambda writer: writer.parts(state), ref_of)
     except (Refusal, UnstorableError) as error:
         for name, value in state.items():
             # The attribute at fault says so again, with its path.

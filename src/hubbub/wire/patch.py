@@ -111,7 +111,9 @@ def _diff_dicts(old: dict[Any, Any], new: dict[Any, Any]) -> Patch | None:
         return None
     deletions: Patch = [["d", key] for key in old if key not in new]
     settings: Patch = [
-        ["k", key, value] for key, value in new.items() if key not in old or not _same(old[key], value)
+        ["k", key, value]
+        for key, value in new.items()
+        if key not in old or not _same(old[key], value)
     ]
     kept = [key for key in old if key in new]
     if not all(map(_equal, kept, new)):

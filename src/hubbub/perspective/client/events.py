@@ -117,11 +117,19 @@ class MindCalled(msgspec.Struct, frozen=True):
 
 
 class Parting(msgspec.Struct, frozen=True):
-    """The host closes this connection. ``error`` is None if one should come back after ``retry_s``."""
+    """The host closes this connection.
+
+    Attributes:
+        reason: A short word.
+        retry_s: Seconds after which one may come back, unless it is final.
+        error: Why; what a login raises.
+        is_final: There is no session to come back to.
+    """
 
     reason: str
     retry_s: float
-    error: HubbubError | None = None
+    error: HubbubError
+    is_final: bool
 
 
 Event = Opened | Finished | Answered | Streamed | Missed | Ended | MindCalled | Parting

@@ -32,7 +32,6 @@ from typing import Any
 import msgspec
 
 from hubbub.kernel import (
-    BrokenError,
     ClosedError,
     CorruptRecordError,
     HubbubError,
@@ -63,6 +62,9 @@ ACK_EVERY = 32
 
 SILENCE = 2.5
 """After this many heartbeat times without a sign of life the connection is taken for dead."""
+
+GREETING_S = 30.0
+"""Seconds within which the host has to answer a hello."""
 
 KEPT_REPLIES = 100
 """Replies of the mind that are kept in case their connection was lost under them."""
@@ -194,6 +196,8 @@ class ClientProtocol:
         Returns:
             False if the host was silent for so long that the connection has to be given up.
         """
+        if self.state is ProtocolState.GREETING:
+            return now - self._heard_at <= GREETING_S
         if self.state is not ProtocolState.OPEN or self.welcome is None:
             return True
         period = self.welcome.heartbeat_s
@@ -305,10 +309,8 @@ class ClientProtocol:
         if isinstance(message, wire.Fault):
             return [_fault(message)]
         if isinstance(message, wire.Closing):
-            error = None
-            if message.reason in _FINAL:
-                error = ClosedError(f"the host has ended the session ({message.reason})", code=message.reason)
-            return [Parting(message.reason, message.retry_s, error)]
+            error = ClosedError(f"the host ended the session ({message.reason})", code=message.reason)
+            return [Parting(message.reason, message.retry_s, error, message.reason in _FINAL)]
         if self.state is not ProtocolState.OPEN or isinstance(message, wire.Welcome):
             raise RemoteProtocolError(f"{type(message).__name__} while {self.state.name}")
         if isinstance(message, wire.Pong):
@@ -375,8 +377,7 @@ class ClientProtocol:
                 return []
             return [self._finished(call, message)]
         if isinstance(message, wire.MindCall):
-            args, kwargs = self._decode(bytes(message.args)), self._decode(bytes(message.kwargs))
-            return [MindCalled(message.id, message.method, args, kwargs, self._epoch)]
+            return [self._mind_called(message)]
         if isinstance(message, wire.Gap) and message.id == 0:
             return [Missed(None, message.reason)]
         subscription = self._subscriptions.get(message.id)
@@ -395,6 +396,15 @@ class ClientProtocol:
         except (CorruptRecordError, NotAllowedError) as error:
             self.unwatch(subscription)
             return [Ended(subscription, error)]
+
+    def _mind_called(self, message: wire.MindCall) -> Event:
+        try:
+            args, kwargs = self._decode(bytes(message.args)), self._decode(bytes(message.kwargs))
+        except HubbubError as error:
+            called = MindCalled(message.id, message.method, [], {}, self._epoch)
+            self.reply(called, b"", wire.Failure("internal", "unreadable", str(error)))
+            return Missed(None, "unreadable")
+        return MindCalled(message.id, message.method, args, kwargs, self._epoch)
 
     def _finished(self, call: Pending, message: wire.Result) -> Finished:
         if message.error is not None:
@@ -430,10 +440,9 @@ class ClientProtocol:
 
 
 def _fault(message: wire.Fault) -> Parting:
-    failure = wire.Failure(message.kind, message.code, message.message)
+    error: HubbubError
     if message.kind == "protocol":
-        return Parting(message.code, 0.0, RemoteProtocolError(message.message, code=message.code))
-    error = error_of(failure)
-    if message.kind in _HOPELESS:
-        return Parting(message.code, 0.0, error)
-    return Parting("busy", 0.5, BrokenError(str(error), code=message.code))
+        error = RemoteProtocolError(message.message, code=message.code)
+    else:
+        error = error_of(wire.Failure(message.kind, message.code, message.message))
+    return Parting(message.code, 0.5, error, message.kind in _HOPELESS)

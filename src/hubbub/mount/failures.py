@@ -1,0 +1,98 @@
+"""Errors over the peer wire: which message becomes which error class, and back."""
+
+from __future__ import annotations
+
+from hubbub.kernel import (
+    BrokenError,
+    ClosedError,
+    ConflictError,
+    CorruptRecordError,
+    DiskFullError,
+    HubbubError,
+    LimitError,
+    LoginFailedError,
+    NotAllowedError,
+    OutcomeUnknownError,
+    ReadOnlyError,
+    Record,
+    RemoteError,
+    RemoteProtocolError,
+    StoreError,
+    TransientError,
+    UnknownObjectError,
+)
+from hubbub.wire import peer
+
+_CLASSES: dict[str, type[HubbubError]] = {
+    cls.code: cls
+    for cls in (
+        DiskFullError,
+        LimitError,
+        LoginFailedError,
+        NotAllowedError,
+        OutcomeUnknownError,
+        ReadOnlyError,
+        StoreError,
+        TransientError,
+    )
+}
+_CLASSES["protocol"] = RemoteProtocolError
+
+
+def to_failed(call_id: int, error: BaseException) -> peer.Failed:
+    """Return ``error`` as the answer to a call. What is not Hubbub's own crosses as ``internal`` only (PE2)."""
+    if isinstance(error, ConflictError):
+        return peer.Failed(
+            call_id,
+            error.code,
+            error.message,
+            error.oid,
+            error.class_name,
+            error.read_tid,
+            error.committed_tid,
+            error.committed.fields() if error.committed is not None else None,
+            error.base.fields() if error.base is not None else None,
+        )
+    if isinstance(error, CorruptRecordError):
+        return peer.Failed(call_id, error.code, error.message, error.oid or 0, "", error.tid or 0)
+    if isinstance(error, UnknownObjectError):
+        return peer.Failed(call_id, error.code, error.message, error.oid, "", error.at or 0)
+    if isinstance(error, ClosedError):
+        return peer.Failed(call_id, TransientError.code, error.message)
+    if isinstance(error, HubbubError):
+        return peer.Failed(call_id, error.code, error.message)
+    return peer.Failed(call_id, RemoteError.code, "the host failed; the cause is in its log")
+
+
+def from_failed(failed: peer.Failed) -> HubbubError:
+    """Return the error that ``failed`` tells of."""
+    if failed.kind == ConflictError.code:
+        conflict = ConflictError(
+            failed.oid, failed.class_name, failed.read_tid, failed.committed_tid
+        )
+        conflict.message = failed.message
+        conflict.committed = Record(*failed.record) if failed.record else None
+        conflict.base = Record(*failed.base) if failed.base else None
+        return conflict
+    if failed.kind == CorruptRecordError.code:
+        return CorruptRecordError(
+            failed.message, oid=failed.oid or None, tid=failed.read_tid or None
+        )
+    if failed.kind == UnknownObjectError.code:
+        return UnknownObjectError(failed.oid, failed.read_tid or None)
+    return from_kind(failed.kind, failed.message)
+
+
+def from_kind(kind: str, message: str) -> HubbubError:
+    """Return an error of the class that ``kind`` names."""
+    cls = _CLASSES.get(kind)
+    return RemoteError(message, code=kind) if cls is None else cls(message)
+
+
+def from_fault(fault: peer.Fault, address: str) -> HubbubError:
+    """Return the error for a connection that the host ended."""
+    if fault.kind == "login_failed":
+        return LoginFailedError(f"{address} did not accept the token: {fault.message}")
+    if fault.kind in _CLASSES or fault.kind == "unknown_space":
+        return from_kind(fault.kind, f"{address}: {fault.message}")
+    return BrokenError(f"{address} ended the connection: {fault.message}")

@@ -1,0 +1,267 @@
+"""The socket of a peer: addresses, the handshake, frames out and messages in. It knows no cache and no calls.
+
+Reading never waits (`receive`); waiting is `poll`, for whoever has the turn (see `hubbub.mount.turn`). Any thread may
+send; a sender that finds the socket full takes in what the host sends meanwhile, so two full directions can't
+lock each other out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec
+
+from hubbub.kernel import BrokenError, ConfigurationError, RemoteProtocolError
+from hubbub.wire import peer
+from hubbub.wire.frames import PREFACE_PEER, FrameReader, frame
+
+DEFAULT_PORT = 1975
+_READ_BYTES = 256 << 10
+_LIMIT_BYTES = 1 << 30
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a host listens: a TCP host and port, or the path of a Unix socket; and the name of the space."""
+
+    host: str = ""
+    port: int = DEFAULT_PORT
+    path: str = ""
+    space: str = ""
+
+    def __str__(self) -> str:
+        return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Return the address in ``hub://host:port/space`` or ``hub+unix:///path``.
+
+        Raises:
+            ConfigurationError: If it is none.
+        """
+        parts = urlsplit(url)
+        if parts.scheme == "hub+unix":
+            if parts.netloc or not parts.path:
+                raise ConfigurationError(f"{url!r}: a Unix socket is hub+unix:///absolute/path")
+            return cls(path=parts.path)
+        try:
+            port = parts.port
+        except ValueError:
+            raise ConfigurationError(f"{url!r}: the port has to be a number up to 65535") from None
+        if parts.scheme != "hub" or not parts.hostname:
+            raise ConfigurationError(f"{url!r} names no host: give hub://host:port/space")
+        return cls(parts.hostname, DEFAULT_PORT if port is None else port, "", parts.path.strip("/"))
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """Return a connected socket.
+
+        Raises:
+            OSError: If nobody answers.
+        """
+        if self.path:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                made.settimeout(timeout_s)
+                made.connect(self.path)
+            except OSError:
+                made.close()
+                raise
+            return made
+        made = socket.create_connection((self.host, self.port), timeout_s)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return made
+
+
+class Bell:
+    """Wakes the one who polls, from any thread."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+        self._is_closed = False
+
+    def fileno(self) -> int:
+        """Return what to poll."""
+        return self._out
+
+    def ring(self) -> None:
+        """Wake the one who polls, now or the next time."""
+        if not self._is_closed:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._in, b"!")
+
+    def clear(self) -> None:
+        """Take the rings back."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._out, 4096)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a ring or until the time is over."""
+        poller = select.poll()
+        poller.register(self._out, select.POLLIN)
+        if poller.poll(max(0, timeout_s * 1000)):
+            self.clear()
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._out)
+            os.close(self._in)
+
+
+class Link:
+    """One connection to a host.
+
+    Args:
+        address: Where.
+        bell: Ends a `poll` early.
+        timeout_s: How long connecting may take.
+
+    Raises:
+        OSError: If nobody answers.
+    """
+
+    def __init__(self, address: Address, bell: Bell, timeout_s: float) -> None:
+        self.address = address
+        self._bell = bell
+        self._socket = address.connect(timeout_s)
+        self._frames = FrameReader(_LIMIT_BYTES)
+        self._early: deque[peer.ToPeer] = deque()
+        self._send_lock = threading.Lock()
+        self._poller = select.poll()
+        self._poller.register(self._socket, select.POLLIN)
+        self._poller.register(bell, select.POLLIN)
+        self.heartbeat_s = 15.0
+        self.max_bytes = 1 << 20
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.received_at = time.monotonic()
+        self.pinged_at: float | None = None
+
+    def greet(self, message: peer.Mount, timeout_s: float) -> peer.Mounted:
+        """Say who we are and return the host's answer. What came behind it is the first that `receive` returns.
+
+        Raises:
+            OSError: If the connection fails or takes too long.
+            BrokenError: If the host goes away at once.
+            RemoteProtocolError: If it is no Hubbub host.
+            HubbubError: The host's own no.
+        """
+        self._socket.settimeout(timeout_s)
+        self._socket.sendall(PREFACE_PEER + frame(peer.encode(message)))
+        first = b""
+        messages: list[peer.ToPeer] = []
+        while not messages:
+            data = self._socket.recv(_READ_BYTES)
+            first = (first + data)[:60]
+            if not data:
+                raise BrokenError(
+                    f"{self.address} closed the connection before it answered: "
+                    "is it a Hubbub host that takes peers?"
+                )
+            try:
+                messages = [peer.decode_to_peer(payload) for payload in self._frames.feed(data)]
+            except RemoteProtocolError:
+                raise RemoteProtocolError(
+                    f"what listens at {self.address} is not a Hubbub host: it answered {first!r}",
+                    code="not_hubbub",
+                ) from None
+        self._socket.settimeout(None)
+        answer = messages[0]
+        self._early.extend(messages[1:])
+        if isinstance(answer, peer.Fault | peer.Closing):
+            raise Refusal(answer)
+        if not isinstance(answer, peer.Mounted):
+            raise RemoteProtocolError(f"{self.address} answered with {type(answer).__name__}")
+        self.heartbeat_s = answer.heartbeat_s
+        self.max_bytes = answer.max_bytes
+        self.received_at = time.monotonic()
+        return answer
+
+    def receive(self) -> list[peer.ToPeer]:
+        """Return the messages that have arrived, in order; never waits. One thread at a time.
+
+        Raises:
+            OSError: If the connection is broken.
+            RemoteProtocolError: If what arrives makes no sense.
+        """
+        messages = list(self._early)
+        self._early.clear()
+        while True:
+            try:
+                data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return messages
+            if not data:
+                if messages:
+                    return messages  # the next call finds the end again
+                raise ConnectionResetError("the host closed the connection")
+            self.bytes_in += len(data)
+            self.received_at = time.monotonic()
+            self.pinged_at = None
+            messages += [peer.decode_to_peer(payload) for payload in self._frames.feed(data)]
+            if len(data) < _READ_BYTES:
+                return messages
+
+    def poll(self, timeout_s: float) -> None:
+        """Wait until something arrives, the bell rings or the time is over. One thread at a time."""
+        for descriptor, _ in self._poller.poll(max(0.0, timeout_s * 1000)):
+            if descriptor == self._bell.fileno():
+                self._bell.clear()
+
+    def send(self, data: bytes, drain: Callable[[], None]) -> None:
+        """Send ``data`` whole. Any thread.
+
+        Args:
+            data: Frames.
+            drain: Takes in what has arrived; called while the socket is full.
+
+        Raises:
+            OSError: If the connection is broken, or nothing moves for two heartbeats.
+        """
+        with self._send_lock:
+            self.bytes_out += len(data)
+            view = memoryview(data)
+            while view:
+                try:
+                    view = view[self._socket.send(view, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    self._wait_for_room(drain)
+
+    def _wait_for_room(self, drain: Callable[[], None]) -> None:
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN | select.POLLOUT)
+        ready = poller.poll(2000 * self.heartbeat_s)
+        if not ready:
+            raise TimeoutError("the host does not read")
+        if ready[0][1] & select.POLLIN:
+            drain()
+
+    def shut(self) -> None:
+        """Break it: whoever polls or sends wakes up. `close` follows once nobody polls."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, told to the user as another error
+    """The host answered the greeting with a no."""
+
+    def __init__(self, answer: peer.Fault | peer.Closing) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
+
+

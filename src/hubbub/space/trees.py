@@ -1,0 +1,200 @@
+"""The states of B-tree nodes, written so that a merge need not decode values (design, section 7).
+
+    bucket       [items]  or  [items, oid of the next bucket]
+    tree         []                                              empty
+                 [items]                                         all in one bucket, which has no record of its own
+                 [kind, keys, oids of the children, oid of the first bucket]
+                                                                 kind 0: children are buckets, 1: they are trees
+
+``items`` is key, value, key, value...; of a set, its keys. The oids of children are 8 bytes each in one byte string. It
+is the same for all of `BTrees`: the class that the record names says which it is.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import BTrees
+import msgspec
+
+from hubbub.kernel import CorruptRecordError, Record, UnstorableError
+from hubbub.space.blame import Refusal
+from hubbub.space.classes import class_name, register
+from hubbub.space.reading import ObjectOf, Reader, read
+from hubbub.space.states import UNSHAREABLE, use_codec
+from hubbub.space.writing import RefOf, Writer, encode_value, encode_with
+
+split_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+"""Cut a node's payload into its parts, each still encoded."""
+
+_decode_keys = msgspec.msgpack.Decoder(tuple[msgspec.Raw, ...]).decode
+
+
+def _oids(packed: bytes) -> tuple[int, ...]:
+    if len(packed) % 8:
+        raise CorruptRecordError("a B-tree's list of children is cut off")
+    return struct.unpack(f">{len(packed) // 8}Q", packed)
+
+
+def _blamed(obj: Any, items: Any, step: int, ref_of: RefOf, error: Exception) -> Exception:
+    """Return the error for the first item of ``items`` that can't be stored."""
+    name = type(obj).__qualname__
+    for index in range(0, len(items), step):
+        for part in items[index : index + step]:
+            encode_value(part, ref_of, f"{name}[{items[index]!r}]")
+    return UnstorableError(name, str(error))
+
+
+class _Node:
+    """What buckets and trees have in common."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step  # 2 for mappings, 1 for sets
+
+    def _with_items(
+        self, obj: Any, items: Any, rest: list[int], ref_of: RefOf
+    ) -> tuple[bytes, tuple[int, ...]]:
+        def pack(writer: Writer) -> Any:
+            packed = [writer.nested(items), *rest]
+            writer.refs.update(dict.fromkeys(rest))
+            return packed
+
+        try:
+            return encode_with(pack, ref_of)
+        except (Refusal, UnstorableError) as error:
+            raise _blamed(obj, items, self.step, ref_of, error) from None
+
+
+def _item_reader(part: Any) -> Any:
+    return lambda reader: reader.read_tuple(part)
+
+
+class Buckets(_Node):
+    """Codec of leaf nodes. Memo: (items, oid of the next or None)."""
+
+    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+        items, *rest = obj.__getstate__()
+        return self._with_items(obj, items, [ref_of(following) for following in rest], ref_of)
+
+    def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
+        memo = record.memo
+        cls = type(obj)
+        has_mutable = False
+        if memo is None or memo is UNSHAREABLE:
+            decoded = read(lambda reader: self._read(reader, record.payload), object_of)
+            memo = decoded.value
+            has_mutable = decoded.has_mutable
+            record.memo = memo if decoded.is_shareable else UNSHAREABLE
+        items, following = memo
+        if following is None:
+            _set_state(obj, (items,))
+        else:
+            _set_state(obj, (items, _checked(object_of(following, class_name(cls)), cls)))
+        return has_mutable
+
+    def _read(self, reader: Reader, payload: bytes) -> tuple[tuple[Any, ...], int | None]:
+        parts = split_parts(payload)
+        following = reader.value(parts[1]) if len(parts) > 1 else None
+        if not 1 <= len(parts) <= 2 or type(following) not in (int, type(None)):
+            raise CorruptRecordError("a bucket has parts that don't belong to it")
+        items = reader.read_tuple(parts[0])
+        if len(items) % self.step:
+            raise CorruptRecordError("a bucket has a key without a value")
+        return items, following
+
+
+class Trees(_Node):
+    """Codec of trees and their inner nodes. Memo: None, or (items,), or (kind, keys, child oids, first bucket)."""
+
+    def __init__(self, step: int, bucket: type) -> None:
+        super().__init__(step)
+        self.bucket = bucket
+
+    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+        state = obj.__getstate__()
+        if state is None:
+            return b"\x90", ()
+        if len(state) == 1:
+            return self._with_items(obj, state[0][0][0], [], ref_of)
+        nodes, first = state
+        children, keys = nodes[::2], nodes[1::2]
+        kind = int(type(children[0]) is not self.bucket)
+        oids = [ref_of(child) for child in children]
+        first_oid = ref_of(first)
+
+        def pack(writer: Writer) -> Any:
+            packed = [kind, writer.nested(keys), struct.pack(f">{len(oids)}Q", *oids), first_oid]
+            writer.refs.update(dict.fromkeys((*oids, first_oid)))
+            return packed
+
+        try:
+            return encode_with(pack, ref_of)
+        except (Refusal, UnstorableError) as error:
+            raise _blamed(obj, keys, 1, ref_of, error) from None
+
+    def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
+        memo = record.memo
+        has_mutable = False
+        if memo is None or memo is UNSHAREABLE:
+            decoded = read(lambda reader: self._read(reader, record.payload), object_of)
+            memo = decoded.value
+            has_mutable = decoded.has_mutable
+            record.memo = memo if decoded.is_shareable else UNSHAREABLE
+        if not memo:
+            _set_state(obj, None)
+        elif len(memo) == 1:
+            _set_state(obj, ((memo,),))
+        else:
+            kind, keys, oids, first = memo
+            bucket = self.bucket
+            child = type(obj) if kind else bucket
+            name = class_name(child)
+            nodes: list[Any] = [None] * (2 * len(oids) - 1)
+            nodes[::2] = [_checked(object_of(oid, name), child) for oid in oids]
+            nodes[1::2] = keys
+            head = _checked(object_of(first, class_name(bucket)), bucket)
+            _set_state(obj, (tuple(nodes), head))
+        return has_mutable
+
+    def _read(self, reader: Reader, payload: bytes) -> tuple[Any, ...]:
+        parts = split_parts(payload)
+        if not parts:
+            return ()
+        if len(parts) == 1:
+            items = reader.read_tuple(parts[0])
+            if len(items) % self.step:
+                raise CorruptRecordError("a B-tree has a key without a value")
+            return (items,)
+        kind, packed, first = (reader.value(parts[index]) for index in (0, 2, 3))
+        keys, oids = reader.read_tuple(parts[1]), _oids(packed)
+        if len(parts) != 4 or not oids or len(keys) != len(oids) - 1 or type(first) is not int:
+            raise CorruptRecordError("a B-tree's node has keys and children that don't fit")
+        return kind, keys, oids, first
+
+
+def _checked(node: Any, cls: type) -> Any:
+    # B-trees trust the type of a node in C, where a wrong one is a crash.
+    if type(node) is not cls:
+        raise CorruptRecordError(f"a B-tree refers to a {type(node)} where a {cls} should be")
+    return node
+
+
+def _set_state(obj: Any, state: Any) -> None:
+    try:
+        obj.__setstate__(state)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CorruptRecordError(f"a B-tree's node can't be read: {error}") from error
+
+
+def _register_families() -> None:
+    for family in (BTrees.family32, BTrees.family64):
+        for kind in ("OO", "IO", "OI", "II", "IF", "OU", "UO", "UU", "UF", "IU", "UI"):
+            module = getattr(family, kind)
+            for leaf, tree, step in (("Bucket", "BTree", 2), ("Set", "TreeSet", 1)):
+                bucket, node = getattr(module, leaf), getattr(module, tree)
+                use_codec(register(bucket), Buckets(step))
+                use_codec(register(node), Trees(step, bucket))
+
+
+_register_families()
