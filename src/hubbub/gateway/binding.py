@@ -107,7 +107,9 @@ def bind(address: str, option: str) -> list[socket.socket]:
 def _bind_unix(path: Path, option: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.stat().st_mode):
-            raise ConfigurationError(f"{path} is there already and is not a socket; choose another with {option}")
+            raise ConfigurationError(
+                f"{path} is there already and is not a socket; choose another with {option}"
+            )
         if _is_answering(path):
             raise _in_use(str(path), option)
         path.unlink()  # left over by a process that was killed

@@ -40,6 +40,11 @@ class WaitingCarrier:
         self._due = False
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session has let go of it: nothing may be taken any more."""
+        return self.closing is not None
+
     def wake(self) -> None:
         """There is something to take."""
         self._due = True
@@ -85,10 +90,12 @@ class Heartbeat:
     Args:
         period_s: Something is sent at least this often.
         beat: Called when nothing else has been sent for that long.
-        silent: Called once when nothing has been heard for `SILENCE` periods.
+        silent: Called once when nothing has been heard for `SILENCE` periods; None where nothing can be heard.
     """
 
-    def __init__(self, period_s: float, beat: Callable[[], None], silent: Callable[[], None]) -> None:
+    def __init__(
+        self, period_s: float, beat: Callable[[], None], silent: Callable[[], object] | None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._period_s = period_s
         self._beat = beat
@@ -110,7 +117,7 @@ class Heartbeat:
 
     def _check(self) -> None:
         now = self._loop.time()
-        if now - self._heard_at > SILENCE * self._period_s:
+        if self._silent is not None and now - self._heard_at > SILENCE * self._period_s:
             self._silent()
             return
         self._timer = self._loop.call_later(self._period_s / 4, self._check)
@@ -151,7 +158,8 @@ class Connections:
         """
         if self._open >= self._total:
             raise LimitError(
-                f"this host takes {self._total} connections and has them; try later", code="host_full"
+                f"this host takes {self._total} connections and has them; try later",
+                code="host_full",
             )
         here = self._by_address.get(address, 0)
         if address and here >= self._per_address:
@@ -181,7 +189,12 @@ class Connections:
 
 def fault_of(error: BaseException, doing: str) -> wire.Fault:
     """Return what the client of a connection that can't go on is told of ``error``."""
-    if isinstance(error, HubbubError) and error.code in ("garbled", "too_large", "wrong_version", "wrong_form"):
+    if isinstance(error, HubbubError) and error.code in (
+        "garbled",
+        "too_large",
+        "wrong_version",
+        "wrong_form",
+    ):
         return wire.Fault("protocol", error.code, str(error))
     failure = failure_of(error, doing)
     message = failure.message

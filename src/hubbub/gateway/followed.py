@@ -46,7 +46,7 @@ class Followed:
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
         # A reader of events has no way to show that it lives; the connection tells when it does not.
-        heartbeat = Heartbeat(self._heartbeat_s, beat, lambda: None)
+        heartbeat = Heartbeat(self._heartbeat_s, beat, None)
         messages = self._first
         try:
             await write(BEAT)
@@ -80,7 +80,9 @@ class Followed:
             elif isinstance(message, wire.Gap):
                 parts.append(event(_json(message.reason), name="gap"))
             elif isinstance(message, wire.End):
-                parts.append(event(b"null", name="end") if message.error is None else _error(message.error))
+                parts.append(
+                    event(b"null", name="end") if message.error is None else _error(message.error)
+                )
                 return b"".join(parts), True
         if answered and self._session.answer is not None:
             parts.append(event(self._session.answer, id_text=self._session.tid))

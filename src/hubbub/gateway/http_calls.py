@@ -59,7 +59,7 @@ class PlainCalls:
             if "text/event-stream" in request.headers.get("accept", ""):
                 return await self._follow(request, path)
             return await self._get(request, path)
-        except _Failed as error:
+        except _EndedError as error:
             return answers.failure(error.failure)
         except RemoteProtocolError as error:
             return answers.failure(wire.Failure("protocol", error.code, str(error)))
@@ -101,7 +101,7 @@ class PlainCalls:
                 if failure is None:
                     return session, first
                 if not asked.fits_better_after(failure):
-                    raise _Failed(failure)
+                    raise _EndedError(failure)
         except BaseException:
             session.close()
             raise
@@ -141,7 +141,7 @@ class PlainCalls:
                 return _json(session.answer, tid)
             failure = _failure_in(session.taken())
             if failure is not None:
-                raise _Failed(failure)
+                raise _EndedError(failure)
 
     async def _follow(self, request: Request, path: str) -> Response:
         connections = Connections.of(self._door.portal)
@@ -160,7 +160,7 @@ class PlainCalls:
         return EventStream(Followed(session, first, self._door.limits.heartbeat_s).write, done)
 
 
-class _Failed(HubbubError):
+class _EndedError(HubbubError):
     """What is watched has ended with ``failure``."""
 
     def __init__(self, failure: wire.Failure) -> None:
@@ -233,7 +233,7 @@ async def _items(
                 gap = message.reason
             elif isinstance(message, wire.End):
                 if message.error is not None and not items:
-                    raise _Failed(message.error)
+                    raise _EndedError(message.error)
                 return _list(items, gap or (message.error.code if message.error else "")), False
         found = []
         is_enough = (items and at_once) or len(items) >= _ITEMS or size >= _ITEM_BYTES

@@ -156,7 +156,9 @@ class HttpSessions:
         try:
             return _envelope.decode(await self._door.body(request))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise RemoteProtocolError(f"not a request of a Hubbub client: {error}", code="garbled") from None
+            raise RemoteProtocolError(
+                f"not a request of a Hubbub client: {error}", code="garbled"
+            ) from None
 
     async def _find(self, request: Request, envelope: Envelope) -> Session:
         portal = self._door.portal
@@ -189,8 +191,8 @@ class HttpSessions:
     async def _parked(
         self, request: Request, session: Session, carrier: WaitingCarrier, wait_s: float
     ) -> Response:
-        texts = [] if carrier.closing else session.take(TAKE_BYTES)
-        if not texts and carrier.closing is None and wait_s > 0:
+        texts = [] if carrier.is_closed else session.take(TAKE_BYTES)
+        if not texts and not carrier.is_closed and wait_s > 0:
             gone = asyncio.create_task(_wake_when_gone(request.receive, carrier))
             try:
                 await carrier.wait_for(wait_s)
@@ -198,7 +200,7 @@ class HttpSessions:
                 gone.cancel()
             # Whoever woke it in this turn of the loop may have more to say.
             await asyncio.sleep(0)
-            if carrier.closing is None:
+            if not carrier.is_closed:
                 texts = session.take(TAKE_BYTES)
         if carrier.closing is not None:
             texts.append(wire.encode(carrier.closing, "json"))
@@ -225,9 +227,9 @@ class HttpSessions:
         self._streams[session.id] = heartbeat
         try:
             await write(FIRST_EVENT)
-            while carrier.closing is None:
+            while not carrier.is_closed:
                 await carrier.wait()
-                while carrier.closing is None and (texts := session.take(TAKE_BYTES)):
+                while not carrier.is_closed and (texts := session.take(TAKE_BYTES)):
                     cursor = cursor_after(texts, cursor)
                     await write(event(joined(texts), id_text=cursor))
                     heartbeat.sent()
@@ -235,6 +237,7 @@ class HttpSessions:
                 if beating:
                     beating = False
                     await write(BEAT)
+            assert carrier.closing is not None
             await write(event(joined([wire.encode(carrier.closing, "json")])))
         finally:
             heartbeat.stop()

@@ -43,7 +43,9 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("transports", "origins", "trusted_proxies"):
             if isinstance(getattr(self, name), str):
-                raise ConfigurationError(f"Gateway({name}=) takes a list of strings, not one string")
+                raise ConfigurationError(
+                    f"Gateway({name}=) takes a list of strings, not one string"
+                )
         for transport in self.transports:
             if transport not in TRANSPORTS:
                 raise ConfigurationError(

@@ -40,7 +40,9 @@ class PlainSession:
         self.tid = ""
 
     @classmethod
-    async def opened(cls, portal: Portal, credentials: dict[str, str], address: str) -> PlainSession:
+    async def opened(
+        cls, portal: Portal, credentials: dict[str, str], address: str
+    ) -> PlainSession:
         """Log in.
 
         Raises:
@@ -54,7 +56,7 @@ class PlainSession:
     @property
     def is_closed(self) -> bool:
         """Whether the host has ended it."""
-        return self._carrier.closing is not None
+        return self._carrier.is_closed
 
     def close(self) -> None:
         """Leave nothing behind. Idempotent."""
@@ -96,8 +98,8 @@ class PlainSession:
         self._watches += 1
         self._session.receive(wire.Watch(self._watches, name, target, kwargs=_raw(kwargs)))
         found: list[wire.ToClient] = []
-        # A stream does not say that it is open, and a query may take its time. But bodies run one after another, so
-        # once two calls of nothing at all have come back, the watch was looked at, and then answered, or it is a stream.
+        # A stream does not say that it is open, and a query may take its time. But bodies run one after another: once
+        # two calls of nothing at all have come back, the watch was looked at, and then answered, or it is a stream.
         for _ in range(2):
             _, others = await self.call(_NOTHING, [], {})
             found += others
@@ -113,7 +115,7 @@ class PlainSession:
         """
         found: list[wire.ToClient] = []
         carrier = self._carrier
-        while carrier.closing is None and (texts := self._session.take(TAKE_BYTES)):
+        while not carrier.is_closed and (texts := self._session.take(TAKE_BYTES)):
             seq = 0
             for text in texts:
                 message = wire.decode_to_client(text, "json")
@@ -151,7 +153,11 @@ class PlainSession:
 def _closed(message: wire.Closing | wire.Fault) -> HubbubError:
     if isinstance(message, wire.Fault):
         return error_of(wire.Failure(message.kind, message.code, message.message))
-    text = "the host is shutting down" if message.reason == "drain" else f"the session ended: {message.reason}"
+    text = (
+        "the host is shutting down"
+        if message.reason == "drain"
+        else f"the session ended: {message.reason}"
+    )
     return error_of(wire.Failure("closed", message.reason, text))
 
 

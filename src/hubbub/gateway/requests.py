@@ -33,7 +33,9 @@ def credentials_of(request: Request) -> dict[str, str]:
         try:
             text = base64.b64decode(value.strip(), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
-            raise LoginFailedError("the Authorization header can't be read", code="garbled") from None
+            raise LoginFailedError(
+                "the Authorization header can't be read", code="garbled"
+            ) from None
         name, _, password = text.partition(":")
         return {"name": name, "password": password}
     if scheme.lower() == "bearer":

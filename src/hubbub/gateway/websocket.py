@@ -153,7 +153,7 @@ async def _write(
         await websocket.send_text(wire.encode(welcome, "json").decode())
         while True:
             await carrier.wait()
-            while carrier.closing is None and (texts := session.take(TAKE_BYTES)):
+            while not carrier.is_closed and (texts := session.take(TAKE_BYTES)):
                 text = texts[0] if len(texts) == 1 else joined(texts)
                 await websocket.send_text(text.decode())
                 beating.heartbeat.sent()

@@ -89,9 +89,10 @@ class Commit:
         changes: Keyed changes of containers by oid (LV3): key -> value, or `DELETED`; None when unknown.
         notices: What the transaction sends, in order; opaque to the store; released after durability (PE3).
         context: Whatever its submitter wants back when the commit is settled; opaque.
+        began: When its transaction began to run, by `time.perf_counter`; 0 where nobody measures.
     """
 
-    __slots__ = ("changes", "context", "ephemerals", "label", "notices", "records", "rows", "tid")
+    __slots__ = ("began", "changes", "context", "ephemerals", "label", "notices", "records", "rows", "tid")
 
     def __init__(
         self,
@@ -112,6 +113,7 @@ class Commit:
         self.changes = changes or {}
         self.notices = notices
         self.context = context
+        self.began = 0.0
 
     @property
     def is_durable(self) -> bool:

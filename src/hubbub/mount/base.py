@@ -141,7 +141,9 @@ class InvalidationLog:
         self._floor = tid
         self._newest = tid
         self._size = 0
-        self._entries: deque[tuple[int, frozenset[int], frozenset[int]]] = deque()
+        self._entries: deque[tuple[int, frozenset[int]]] = deque()
+        self._last: dict[int, int] = {}
+        self._last_certain: dict[int, int] = {}
 
     @property
     def newest(self) -> Tid:
@@ -153,12 +155,24 @@ class InvalidationLog:
         if tid <= self._newest:
             return
         self._newest = tid
-        self._entries.append((tid, frozenset(oids), frozenset(perhaps)))
-        self._size += 1 + len(oids) + len(perhaps)
+        changed = frozenset(oids)
+        self._last_certain.update(dict.fromkeys(changed, tid))
+        if perhaps:
+            changed = changed.union(perhaps)
+        self._last.update(dict.fromkeys(changed, tid))
+        self._entries.append((tid, changed))
+        self._size += 1 + len(changed)
         while self._size > self._limit:
-            old, certain, guessed = self._entries.popleft()
-            self._size -= 1 + len(certain) + len(guessed)
-            self._floor = old
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        old, changed = self._entries.popleft()
+        self._size -= 1 + len(changed)
+        self._floor = old
+        for last in (self._last, self._last_certain):
+            for oid in changed:
+                if last.get(oid, old + 1) <= old:
+                    del last[oid]
 
     def since(self, tid: int) -> frozenset[int] | None:
         """Return what changed after ``tid``, or None if that is not known."""
@@ -167,11 +181,10 @@ class InvalidationLog:
         if not self._floor <= tid < self._newest:
             return None
         changed: set[int] = set()
-        for entry_tid, certain, guessed in reversed(self._entries):
+        for entry_tid, oids in reversed(self._entries):
             if entry_tid <= tid:
                 break
-            changed |= certain
-            changed |= guessed
+            changed |= oids
         return frozenset(changed)
 
     def is_unchanged(self, oid: int, after: int, *, certain_only: bool = False) -> bool:
@@ -182,11 +195,5 @@ class InvalidationLog:
             after: A tid.
             certain_only: Leave out what only perhaps changed.
         """
-        if after < self._floor:
-            return False
-        for entry_tid, certain, guessed in reversed(self._entries):
-            if entry_tid <= after:
-                return True
-            if oid in certain or (not certain_only and oid in guessed):
-                return False
-        return True
+        last = self._last_certain if certain_only else self._last
+        return after >= self._floor and last.get(oid, after) <= after

@@ -60,6 +60,7 @@ class Turn:
         self._lead = lead
         self._ring = ring
         self._leader: Waiter | None = None
+        self._leading_thread = 0
         self._parked: dict[Waiter, None] = {}
 
     @property
@@ -94,6 +95,7 @@ class Turn:
                         return False
                     if self._leader is None:
                         self._leader = waiter
+                        self._leading_thread = threading.get_ident()
                     is_leader = self._leader is waiter
                     if not is_leader:
                         self._parked[waiter] = None
@@ -113,14 +115,14 @@ class Turn:
 
     def wake(self, waiter: Waiter) -> None:
         """Let ``waiter`` look again. With the lock held."""
-        if self._leader is waiter:
-            self._ring()
-        else:
+        if self._leader is not waiter:
             waiter.wake()
+        elif self._leading_thread != threading.get_ident():
+            self._ring()
 
     def wake_all(self) -> None:
         """Let everybody look again. With the lock held."""
         for waiter in self._parked:
             waiter.wake()
-        if self._leader is not None:
+        if self._leader is not None and self._leading_thread != threading.get_ident():
             self._ring()

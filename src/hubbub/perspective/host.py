@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -216,6 +217,7 @@ class Host:
         """Commit a peer's changeset; ``done`` gets its tid and, as value, the oids that were merged."""
 
         def task() -> None:
+            began = time.perf_counter()
             try:
                 if changeset.key:
                     known = self.ledger.outcome_of(changeset.key)
@@ -227,7 +229,8 @@ class Host:
                 self._put_nothing(_Waiting(done, error=error))
                 return
             commit.context = _Waiting(done, (commit.tid, merged))
-            self.queue.put(commit)
+            commit.began = began
+            self._put(commit)
 
         self.serial.submit(task)
 
@@ -267,6 +270,7 @@ class Host:
         durable: bool,
     ) -> None:
         self.serial.begin_body(what)
+        began = time.perf_counter()
         try:
             value, commit = self.live.execute(body, label, session=session, durable=durable)
         except Exception as error:
@@ -275,18 +279,25 @@ class Host:
         finally:
             self.serial.end_body()
         commit.context = _Waiting(done, value)
+        commit.began = began
         if commit.is_durable and self.spare_rows:
             rows = list(commit.rows)
             while self.spare_rows:
                 (kind, key), row = self.spare_rows.popitem()
                 rows.append((kind, key, row))
             commit.rows = rows
-        self.queue.put(commit)
+        self._put(commit)
 
     def _put_nothing(self, waiting: _Waiting) -> None:
         """Send an outcome on its way behind the commits that it may have seen (ST2)."""
-        commit = Commit(Tid(self.ledger.last_tid), Label(), context=waiting)
-        self.queue.put(commit)
+        self._put(Commit(Tid(self.ledger.last_tid), Label(), context=waiting))
+
+    def _put(self, commit: Commit) -> None:
+        # Nobody waits to run: write here, and save the hand-over to the writer's thread and back.
+        idle = self.serial.is_idle
+        self.queue.put(commit, wake=not idle)
+        if idle:
+            self.queue.drive()
 
     def _absorb(self) -> None:
         commits = self.live.absorb()

@@ -47,6 +47,11 @@ class SerialThread:
         self._control.append(task)
         self._tasks.put(_wake)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to run behind the present task."""
+        return self._tasks.empty()
+
     def close(self) -> None:
         """Run what was submitted, then end the thread and wait for it. Idempotent."""
         if self._closed:

@@ -381,7 +381,7 @@ class Session:
         """Hand in the newest answer of a watch, as of ``tid_text``; does nothing if that has ended.
 
         ``value`` is the whole answer, its bytes shared by all who watch; None if only a patch is at hand. ``patch``
-        makes it of the answer as of ``base_tid``, and is used only if that is the one that this client gets right before.
+        makes it of the answer as of ``base_tid``; used only if that is what this client gets right before.
         """
         if not self.is_open(watch_id):
             return

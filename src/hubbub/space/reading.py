@@ -93,6 +93,11 @@ class Reader:
         self._look_into(state.values())
         return state
 
+    def state_as_stored(self, data: Any) -> dict[str, Any]:
+        """As `state`, with every value that has a class as an `UnknownValue`: it is written back byte for byte."""
+        self._as_unknown += 1
+        return self.state(data)
+
     def reset(self) -> None:
         """Forget what was seen."""
         self.has_mutable = self.has_refs = False

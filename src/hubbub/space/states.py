@@ -10,6 +10,7 @@ from the same record, in this connection or another, only has its references put
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import persistent
@@ -34,6 +35,7 @@ class StateCodec(Protocol):
 
 
 _codecs: dict[type, StateCodec] = {}
+_finders: list[Callable[[type], StateCodec | None]] = []
 _found: dict[type, StateCodec] = {}
 
 
@@ -43,13 +45,28 @@ def use_codec(cls: type, codec: StateCodec) -> None:
     _found.clear()
 
 
+def use_codec_finder(finder: Callable[[type], StateCodec | None]) -> None:
+    """Ask ``finder`` for the codec of classes that have none of their own; it may answer None."""
+    _finders.append(finder)
+    _found.clear()
+
+
 def _codec_of(cls: type) -> StateCodec:
     codec = _found.get(cls)
     if codec is None:
-        # Some base always has one: `persistent.Persistent`.
-        codec = next(_codecs[base] for base in cls.__mro__ if base in _codecs)
-        _found[cls] = codec
+        codec = _found[cls] = _find_codec(cls)
     return codec
+
+
+def _find_codec(cls: type) -> StateCodec:
+    for base in cls.__mro__:
+        if base in _codecs:
+            return _codecs[base]
+        for finder in _finders:
+            codec = finder(base)
+            if codec is not None:
+                return codec
+    raise TypeError(f"{cls} is not a persistent class")
 
 
 def class_for(name: str) -> type:
@@ -162,6 +179,10 @@ class _Attributes:
         return state, tuple(direct)
 
 
+# First bytes of MessagePack's maps: attributes. Other payloads belong to containers of unknown classes.
+_MAPS = frozenset(bytes((byte,)) for byte in (*range(0x80, 0x90), 0xDE, 0xDF))
+
+
 class _Unknown:
     """An object of a class that is not known here: kept as it is (SP3)."""
 
@@ -175,7 +196,7 @@ class _Unknown:
 
     def fill(self, obj: UnknownObject, record: Record, object_of: ObjectOf) -> bool:
         decoded = None
-        if record.payload[:1] >= b"\xde" or record.payload[:1] < b"\x90":
+        if record.payload[:1] in _MAPS:
             decoded = read(lambda reader: reader.state_as_stored(record.payload), object_of)
         state = None if decoded is None else decoded.value
         obj.__setstate__({"_hubbub_record": (record.payload, record.refs, state)})

@@ -15,21 +15,17 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import BTrees
 import msgspec
 
 from hubbub.kernel import CorruptRecordError, Record, UnstorableError
 from hubbub.space.blame import Refusal
-from hubbub.space.classes import class_name, register
+from hubbub.space.classes import class_name
 from hubbub.space.reading import ObjectOf, Reader, read
-from hubbub.space.states import UNSHAREABLE, use_codec
+from hubbub.space.states import UNSHAREABLE, use_codec_finder
 from hubbub.space.writing import RefOf, Writer, encode_value, encode_with
 
 split_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 """Cut a node's payload into its parts, each still encoded."""
-
-_decode_keys = msgspec.msgpack.Decoder(tuple[msgspec.Raw, ...]).decode
-
 
 def _oids(packed: bytes) -> tuple[int, ...]:
     if len(packed) % 8:
@@ -64,10 +60,6 @@ class _Node:
             return encode_with(pack, ref_of)
         except (Refusal, UnstorableError) as error:
             raise _blamed(obj, items, self.step, ref_of, error) from None
-
-
-def _item_reader(part: Any) -> Any:
-    return lambda reader: reader.read_tuple(part)
 
 
 class Buckets(_Node):
@@ -187,14 +179,13 @@ def _set_state(obj: Any, state: Any) -> None:
         raise CorruptRecordError(f"a B-tree's node can't be read: {error}") from error
 
 
-def _register_families() -> None:
-    for family in (BTrees.family32, BTrees.family64):
-        for kind in ("OO", "IO", "OI", "II", "IF", "OU", "UO", "UU", "UF", "IU", "UI"):
-            module = getattr(family, kind)
-            for leaf, tree, step in (("Bucket", "BTree", 2), ("Set", "TreeSet", 1)):
-                bucket, node = getattr(module, leaf), getattr(module, tree)
-                use_codec(register(bucket), Buckets(step))
-                use_codec(register(node), Trees(step, bucket))
+def _tree_codec(cls: type) -> Buckets | Trees | None:
+    """Return the codec of a class of `BTrees`, whichever family it is of."""
+    if not cls.__module__.startswith("BTrees."):
+        return None
+    step = 1 if cls.__name__.endswith("Set") else 2
+    bucket: type | None = getattr(cls, "_bucket_type", None)
+    return Buckets(step) if bucket is None else Trees(step, bucket)
 
 
-_register_families()
+use_codec_finder(_tree_codec)

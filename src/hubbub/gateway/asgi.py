@@ -1,0 +1,93 @@
+"""The web face of a hub as an ASGI app. It can be served by itself, or mounted in another app under any path.
+
+    /_hub/ws                          WebSocket
+    /_hub/open, send, events, poll    sessions over plain HTTP
+    /_hub/hubbub.js, hubbub.d.ts      the browser client
+    /api/<path>                       plain calls
+    /                                 the application's pages
+
+Every transport is only a carrier of the same session (GW1).
+"""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, Router, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from hubbub.gateway import door as answers
+from hubbub.gateway.door import Door, Served
+from hubbub.gateway.guard import Guard, refuse
+from hubbub.gateway.http_calls import PlainCalls
+from hubbub.gateway.http_session import HttpSessions
+from hubbub.gateway.pages import ClientFiles, Pages
+from hubbub.gateway.websocket import serve_websocket
+from hubbub.wire import session as wire
+
+
+def create_app(hub: Served) -> Starlette:
+    """Return the web face of ``hub``, which may be started later.
+
+    Args:
+        hub: With ``gateway``, ``limits``, ``pages`` and, while it runs, ``portal``.
+
+    Raises:
+        ConfigurationError: If its pages are not there.
+    """
+    door = Door(hub)
+    routes: list[BaseRoute] = [
+        Mount("/_hub", app=Guard(_sessions(door), door.callers)),
+        Mount("/api", app=Guard(_calls(door), door.callers)),
+    ]
+    if hub.pages is not None:
+        routes.append(Mount("/", app=Pages(hub.pages, door.options.page_policy)))
+    return Starlette(routes=routes)
+
+
+def _sessions(door: Door) -> ASGIApp:
+    transports = door.options.transports
+    sessions = HttpSessions(door)
+
+    async def websocket(websocket: WebSocket) -> None:
+        await serve_websocket(websocket, door)
+
+    routes: list[BaseRoute] = []
+    if "ws" in transports:
+        routes.append(WebSocketRoute("/ws", websocket))
+    if "sse" in transports or "poll" in transports:
+        routes.append(Route("/open", sessions.open, methods=["POST"]))
+        routes.append(Route("/send", sessions.send, methods=["POST"]))
+    if "sse" in transports:
+        routes.append(Route("/events", sessions.events, methods=["GET", "POST"]))
+    if "poll" in transports:
+        routes.append(Route("/poll", sessions.poll, methods=["POST"]))
+    routes.append(Route("/{name}", ClientFiles(), methods=["GET"]))
+    on = ", ".join(transports) or "none"
+    missing = _Missing(f"this hub does not offer that; its transports are: {on}")
+    return Router(routes, default=missing)
+
+
+def _calls(door: Door) -> ASGIApp:
+    missing = _Missing("this hub takes no plain calls")
+    if not door.options.calls:
+        return missing
+    calls = PlainCalls(door)
+
+    async def call(request: Request) -> Response:
+        return await calls(request)
+
+    return Router([Route("/{path}", call, methods=["GET", "POST"])], default=missing)
+
+
+class _Missing:
+    """Answers 404, and says why."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failure = wire.Failure("not_allowed", "not_found", self._message)
+        await refuse(scope, receive, send, answers.failure(failure))

@@ -1,0 +1,457 @@
+"""The host's side of a mount: answers one peer, and tells it what became old.
+
+Theory of operation
+===================
+
+Everything happens in the loop, without a task per message. For each group of commits that the disk has taken, the host
+calls `Peers` first and the answers to those commits after that, so on every peer's ordered stream:
+
+    Invalidate(group's last tid, what others wrote) -> Committed(own tids)          (ST2)
+
+The *told* tid is that of the newest group that has been told. It is always the tid of a stored commit, so it means the
+same to the host that runs after a crash. Whatever a peer calls a snapshot is such a tid.
+
+A peer that does not read is not queued for without end (PE5):
+
+    FOLLOWING --buffer over its limit--> BEHIND     no invalidations any more
+    BEHIND --drained, or an answer has to go out--> FOLLOWING    DropCache first: all copies may be old
+    any --buffer over four times the limit--> ended
+
+Commits of a connection that its mount has replaced by a newer one are refused: they could otherwise run a second time,
+after their first answer was acknowledged and forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from hubbub.kernel import (
+    COMPANION_BIT,
+    Changeset,
+    Commit,
+    CorruptRecordError,
+    HubbubError,
+    LimitError,
+    ReadOnlyError,
+    Record,
+    RecordFields,
+    RemoteProtocolError,
+    UnknownObjectError,
+)
+from hubbub.mount.base import InvalidationLog
+from hubbub.mount.failures import to_failed
+from hubbub.perspective.host import Host, Outcome
+from hubbub.store.ledger import PEER_COMMIT
+from hubbub.wire import peer
+from hubbub.wire.frames import FrameReader, frame
+
+log = logging.getLogger("hubbub.peers")
+
+_NEIGHBOURS = 32
+_NEIGHBOUR_BYTES = 64 << 10
+_REMEMBERED_SENT = 50_000
+_MOUNT_KEY_BYTES = 12
+_MAX_KEY_BYTES = 64
+_REMEMBERED_MOUNTS = 10_000
+_MAX_OID_BLOCK = 10_000
+
+
+class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What peers may do, and how much.
+
+    Attributes:
+        token: What a peer has to show; empty: nothing.
+        read_only: Refuse commits.
+        space: The name of the space; a peer that asks for another one is refused.
+        heartbeat_s: Seconds of silence after which a peer that waits asks for a sign of life.
+        max_message_bytes: Bytes of one message from a peer.
+        buffer_limit_bytes: Bytes that may wait for a peer that does not read, before it is told to drop its cache.
+        max_commits: Commits of one peer that wait for their answers.
+        oid_block: Oids given to a peer when it mounts.
+    """
+
+    token: str = ""
+    read_only: bool = False
+    space: str = ""
+    heartbeat_s: float = 15.0
+    max_message_bytes: int = 64 << 20
+    buffer_limit_bytes: int = 8 << 20
+    max_commits: int = 1000
+    oid_block: int = 1000
+
+
+class Peers:
+    """All peers of one host, and what it told them lately."""
+
+    _of_host: weakref.WeakKeyDictionary[Host, Peers] = weakref.WeakKeyDictionary()
+
+    def __init__(self, host: Host) -> None:
+        told = min(host.ledger.settled_tid, host.store.last_tid)
+        self.log = InvalidationLog(told)
+        self.epoch = secrets.token_hex(8)
+        self.connections: dict[PeerConnection, None] = {}
+        self.writers: dict[bytes, PeerConnection] = {}
+        self._serials: dict[bytes, int] = {}
+        self._next_serial = 0
+        host.on_settled(self._settled)
+
+    @classmethod
+    def of(cls, host: Host) -> Peers:
+        """Return the peers of ``host``, made at the first call. In the loop."""
+        found = cls._of_host.get(host)
+        if found is None:
+            found = cls._of_host[host] = cls(host)
+        return found
+
+    def next_serial(self) -> int:
+        """Number the connections as they come."""
+        self._next_serial += 1
+        return self._next_serial
+
+    def is_replaced(self, mount_key: bytes, serial: int) -> bool:
+        """Tell whether a newer connection of the same mount has committed; note this one otherwise."""
+        newest = self._serials.pop(mount_key, 0)
+        self._serials[mount_key] = max(newest, serial)
+        if len(self._serials) > _REMEMBERED_MOUNTS:
+            del self._serials[next(iter(self._serials))]
+        return newest > serial
+
+    def _settled(self, commits: Sequence[Commit]) -> None:
+        told = self.log.newest
+        last: dict[int, int] = {}
+        own: dict[PeerConnection, dict[int, int]] = {}
+        newest = 0
+        for commit in commits:
+            if not commit.records or commit.tid <= told:
+                continue
+            newest = commit.tid
+            writer = self._writer_of(commit)
+            written = {record.oid: newest for record in commit.records}
+            last.update(written)
+            if writer is not None:
+                own.setdefault(writer, {}).update(written)
+        if not newest:
+            return
+        self.log.add(newest, last)
+        oids = list(last)
+        message = frame(peer.encode(peer.Invalidate(newest, oids)))
+        for connection in self.connections:
+            mine = own.get(connection)
+            if mine is None:
+                connection.tell(message, oids)
+            else:
+                others = [oid for oid, tid in last.items() if mine.get(oid) != tid]
+                connection.tell(frame(peer.encode(peer.Invalidate(newest, others))), others)
+
+    def _writer_of(self, commit: Commit) -> PeerConnection | None:
+        for kind, key, value in commit.rows:
+            if kind == PEER_COMMIT and value is not None:
+                return self.writers.get(key)
+        return None
+
+
+class PeerConnection:
+    """One peer (see the module). All of it belongs to the loop's thread.
+
+    Args:
+        host: Whose space it mounts.
+        write: Takes bytes for the peer; never waits.
+        close: Ends the connection after what was written has gone out.
+        buffered_bytes: Tells how many bytes have been written and not sent.
+        options: What the peer may do.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        write: Callable[[bytes], None],
+        close: Callable[[], None],
+        buffered_bytes: Callable[[], int],
+        options: PeerOptions | None = None,
+    ) -> None:
+        self._host = host
+        self._write = write
+        self._close = close
+        self._buffered_bytes = buffered_bytes
+        self._options = options or PeerOptions()
+        self._peers = Peers.of(host)
+        self._frames = FrameReader(self._options.max_message_bytes)
+        self._serial = self._peers.next_serial()
+        self._loop = asyncio.get_running_loop()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._flush_handle: asyncio.Handle | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._sent: dict[int, None] = {}
+        self._commits = 0
+        self._read_only = self._options.read_only
+        self._is_mounted = False
+        self._is_behind = False
+        self._is_over = False
+
+    # --- for the listener ---------------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Take in bytes from the peer, behind the preface line. What makes no sense ends this peer only."""
+        if self._is_over:
+            return
+        try:
+            for payload in self._frames.feed(data):
+                self._message(peer.decode_to_host(payload))
+                if self._is_over:
+                    return
+        except HubbubError as error:
+            self._end(error.code if not isinstance(error, RemoteProtocolError) else "protocol", str(error))
+            return
+        except Exception:
+            log.exception("a peer's message could not be answered")
+            self._end("internal", "the host failed; the cause is in its log")
+            return
+        self._flush()
+
+    def lost(self) -> None:
+        """The connection is gone. Commits that have begun go on."""
+        self._is_over = True
+        self._peers.connections.pop(self, None)
+        for key in [key for key, owner in self._peers.writers.items() if owner is self]:
+            del self._peers.writers[key]
+        for handle in (self._flush_handle, self._drain_timer):
+            if handle is not None:
+                handle.cancel()
+
+    def closing(self, reason: str, retry_s: float = 0.5) -> None:
+        """Say that the host is about to go away."""
+        if not self._is_over:
+            self._answer(peer.Closing(reason, retry_s))
+            self._flush()
+
+    # --- for `Peers` --------------------------------------------------------------------------------------------------
+
+    def tell(self, message: bytes, oids: Iterable[int]) -> None:
+        """Send an invalidation of ``oids``, or note that the peer is behind (PE5)."""
+        if self._is_behind:
+            self._catch_up()
+            return
+        waiting = self._buffered_bytes() + self._out_bytes
+        if waiting + len(message) > self._options.buffer_limit_bytes:
+            self._is_behind = True
+            self._sent.clear()
+            self._catch_up()
+            return
+        for oid in oids:
+            self._sent.pop(oid, None)
+        self._put(message)
+
+    def _catch_up(self, *, now: bool = False) -> None:
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
+        is_drained = self._buffered_bytes() + self._out_bytes < self._options.buffer_limit_bytes // 2
+        if now or is_drained:
+            self._is_behind = False
+            self._put(frame(peer.encode(peer.DropCache(self._peers.log.newest))))
+        else:
+            self._drain_timer = self._loop.call_later(0.05, self._catch_up)
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def _answer(self, message: peer.ToPeer) -> None:
+        if self._is_over:
+            return
+        if self._is_behind:
+            # An answer says that everything before it was told.
+            self._catch_up(now=True)
+        self._put(frame(peer.encode(message)))
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._flush_handle is None:
+            self._flush_handle = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        if not self._out or self._is_over:
+            return
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        self._out_bytes = 0
+        self._write(data)
+        if self._buffered_bytes() > 4 * self._options.buffer_limit_bytes + len(data):
+            log.warning("a peer asks and does not read the answers; its connection ends")
+            self.lost()
+            self._close()
+
+    def _end(self, kind: str, message: str) -> None:
+        self._answer(peer.Fault(kind, message))
+        self._flush()
+        if not self._is_over:
+            self.lost()
+            self._close()
+
+    # --- what the peer says -------------------------------------------------------------------------------------------
+
+    def _message(self, message: peer.ToHost) -> None:
+        if isinstance(message, peer.Mount):
+            self._mount(message)
+        elif not self._is_mounted:
+            raise RemoteProtocolError(f"the first message has to be Mount, not {type(message).__name__}")
+        elif isinstance(message, peer.Load):
+            self._load(message)
+        elif isinstance(message, peer.Commit):
+            self._commit(message)
+        elif isinstance(message, peer.Ping):
+            self._answer(peer.Pong(message.id, self._peers.log.newest))
+        else:
+            if not 0 < message.count <= _MAX_OID_BLOCK:
+                raise RemoteProtocolError(f"oids are given in blocks of 1 to {_MAX_OID_BLOCK}")
+            block = self._host.ledger.new_oids(message.count)
+            self._answer(peer.OidBlock(message.id, block.start, len(block)))
+
+    def _mount(self, message: peer.Mount) -> None:
+        options, peers = self._options, self._peers
+        if self._is_mounted:
+            raise RemoteProtocolError("mounted twice")
+        if message.protocol != peer.PROTOCOL:
+            raise RemoteProtocolError(
+                f"this host speaks version {peer.PROTOCOL} of the peer protocol, not {message.protocol}"
+            )
+        if options.token and not hmac.compare_digest(
+            options.token.encode(), message.token.encode()
+        ):
+            self._end("login_failed", "it is not the one that this host asks of peers")
+            return
+        if message.space not in ("", options.space):
+            self._end("unknown_space", f"there is no space {message.space!r} here")
+            return
+        self._is_mounted = True
+        self._read_only = options.read_only or message.read_only
+        peers.connections[self] = None
+        changed = None
+        if message.host_epoch == peers.epoch:
+            changed = peers.log.since(message.known_tid)
+        block = self._host.ledger.new_oids(options.oid_block)
+        self._answer(
+            peer.Mounted(
+                peers.log.newest,
+                peers.epoch,
+                None if changed is None else list(changed),
+                block.start,
+                len(block),
+                options.heartbeat_s,
+                options.max_message_bytes,
+            )
+        )
+
+    def _load(self, message: peer.Load) -> None:
+        at = message.at
+        if not (0 <= message.oid < COMPANION_BIT and 0 <= at <= self._host.ledger.settled_tid):
+            raise RemoteProtocolError(f"a load of {message.oid:#x} at {at:#x} is out of range")
+        try:
+            record = self._host.ledger.load(message.oid, at)
+        except UnknownObjectError:
+            self._answer(peer.Loaded(message.id, []))
+            return
+        except HubbubError as error:
+            self._answer(to_failed(message.id, error))
+            return
+        found: list[RecordFields] = [record.fields()]
+        self._remember_sent(record.oid)
+        if record.refs:
+            self._add_neighbours(record, at, found)
+        self._answer(peer.Loaded(message.id, found))
+
+    def _add_neighbours(self, record: Record, at: int, found: list[RecordFields]) -> None:
+        sent = self._sent
+        room = _NEIGHBOUR_BYTES
+        for oid in record.refs:
+            if oid in sent or oid >= COMPANION_BIT:
+                continue
+            try:
+                neighbour = self._host.ledger.load(oid, at)
+            except (UnknownObjectError, CorruptRecordError):
+                continue  # whoever asks for it hears of it
+            room -= len(neighbour.payload) + 64
+            if room < 0:
+                return
+            found.append(neighbour.fields())
+            self._remember_sent(oid)
+            if len(found) > _NEIGHBOURS:
+                return
+
+    def _remember_sent(self, oid: int) -> None:
+        if len(self._sent) >= _REMEMBERED_SENT:
+            self._sent.clear()
+        self._sent[oid] = None
+
+    # --- commits ------------------------------------------------------------------------------------------------------
+
+    def _commit(self, message: peer.Commit) -> None:
+        self._check_commit(message)
+        if self._read_only:
+            self._answer(to_failed(message.id, ReadOnlyError("peers may only read this space")))
+            return
+        if self._commits >= self._options.max_commits:
+            refusal = LimitError(f"more than {self._options.max_commits} commits wait for answers")
+            self._answer(to_failed(message.id, refusal))
+            return
+        mount_key = message.key[:_MOUNT_KEY_BYTES]
+        if message.key and self._peers.is_replaced(mount_key, self._serial):
+            raise RemoteProtocolError("this connection was replaced by a newer one of the same mount")
+        self._commits += 1
+        if message.key:
+            self._peers.writers[message.key] = self
+        changeset = Changeset(
+            message.base,
+            [Record(*fields) for fields in message.writes],
+            message.current,
+            message.changes,
+            message.label,
+            message.key,
+        )
+        self._host.apply(
+            changeset,
+            message.done,
+            lambda outcome: self._committed(message.id, message.key, outcome),
+        )
+
+    def _check_commit(self, message: peer.Commit) -> None:
+        """Refuse what would hurt others: the disk writes a group for all."""
+        settled = self._host.ledger.settled_tid
+        oids = [fields[0] for fields in message.writes]
+        refs = [ref for fields in message.writes for ref in fields[3]]
+        tids = [message.base, *(fields[1] for fields in message.writes)]
+        tids += [tid for _, tid in message.current]
+        oids_read = [oid for oid, _ in message.current]
+        for oid in (*oids, *refs, *oids_read):
+            if not 0 <= oid < COMPANION_BIT:
+                raise RemoteProtocolError(f"{oid:#x} is no oid that can be stored")
+        if len(set(oids)) < len(oids):
+            raise RemoteProtocolError("a commit writes an object twice")
+        if tids and not (min(tids) >= 0 and max(tids) <= settled):
+            raise RemoteProtocolError("a commit says that it has read what is not stored")
+        if any(not key or len(key) > _MAX_KEY_BYTES for key in message.done):
+            raise RemoteProtocolError(f"a commit's key has 1 to {_MAX_KEY_BYTES} bytes")
+        if len(message.key) > _MAX_KEY_BYTES:
+            raise RemoteProtocolError(f"a commit's key has at most {_MAX_KEY_BYTES} bytes")
+
+    def _committed(self, call_id: int, key: bytes, outcome: Outcome) -> None:
+        self._commits -= 1
+        if self._peers.writers.get(key) is self:
+            del self._peers.writers[key]
+        if outcome.error is not None:
+            if not isinstance(outcome.error, HubbubError):
+                log.error("a peer's commit failed", exc_info=outcome.error)
+            self._answer(to_failed(call_id, outcome.error))
+            return
+        tid, merged = outcome.value
+        self._answer(peer.Committed(call_id, tid, merged))

@@ -1,0 +1,526 @@
+"""A space that lives in a host elsewhere, over TCP or a Unix socket.
+
+Theory of operation
+===================
+
+There is no thread and no loop here. Whoever waits reads for all (`hubbub.mount.turn`); messages are taken in under one
+lock, in the order of the wire (`hubbub.mount.replica`).
+
+    CONNECTED --link breaks--> BROKEN --one who waits dials--> CONNECTED     what was in flight is sent again
+        |                        '--nobody answers--> BROKEN                 (back-off with jitter)
+        '--the host says no----> FAILED                                     every call raises its reason
+    any --close--> CLOSED
+
+* A load in flight is repeated. A commit in flight is repeated with the same key: the host answers a repeat with the
+  first outcome, also after its restart. Without the host for too long, a load is a `BrokenError`, a commit that has
+  been sent is an `OutcomeUnknownError`.
+* `begin` on a broken link waits for a new one, and Mounted comes first on that: nothing stale is served.
+* Silence: who leads pings after a heartbeat without a word, and after another one gives the link up. With nobody
+  waiting nobody listens; `begin` then makes a round trip if the last word is old.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from hubbub.kernel import (
+    BrokenError,
+    Changeset,
+    ClosedError,
+    ConflictError,
+    HubbubError,
+    LimitError,
+    OutcomeUnknownError,
+    ReadOnlyError,
+    Record,
+    RemoteProtocolError,
+    Tid,
+    UnknownObjectError,
+    is_ephemeral,
+)
+from hubbub.mount.base import MountStats
+from hubbub.mount.dialling import Dialler
+from hubbub.mount.failures import from_failed, from_fault
+from hubbub.mount.link import Address, Bell, Link
+from hubbub.mount.replica import Replica
+from hubbub.mount.turn import Turn, Waiter
+from hubbub.space.containers import merge_records
+from hubbub.wire import peer
+from hubbub.wire.frames import frame
+
+DEFAULT_CACHE_BYTES = 256 << 20
+_OID_BLOCK = 1000
+_MERGES = 10
+_REPEATS = 50
+_DONE_KEYS = 1000
+
+
+class _Call:
+    """A message that waits for its answer."""
+
+    __slots__ = ("answer", "data", "error", "is_abandoned", "sends", "message", "waiter", "writes")
+
+    def __init__(self, message: Any, writes: Sequence[Record]) -> None:
+        self.message = message
+        self.writes = writes
+        self.data = frame(peer.encode(message))
+        self.waiter = Waiter()
+        self.answer: Any = None
+        self.error: HubbubError | None = None
+        self.sends = 0
+        self.is_abandoned = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+
+class RemoteMount:
+    """Mount a host's space (a `hubbub.mount.Mount`).
+
+    Args:
+        url: ``hub://host:port/space`` or ``hub+unix:///path``.
+        token: What the host asks of peers.
+        read_only: Refuse commits here already.
+        wait_timeout_s: How long to wait for a host that is gone.
+        cache_bytes: Bytes of records that are kept.
+
+    Raises:
+        BrokenError: If nobody answers there.
+        RemoteProtocolError: If whoever answers is no Hubbub host.
+        LoginFailedError: If it does not take the token.
+        ConfigurationError: If ``url`` makes no sense.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        *,
+        read_only: bool = False,
+        wait_timeout_s: float = 30.0,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        self.address = Address.of(url)
+        self.read_only = read_only
+        self._wait_timeout_s = wait_timeout_s
+        self._lock = threading.Lock()
+        self._bell = Bell()
+        self._turn = Turn(self._lock, self._lap, self._bell.ring)
+        self._dialler = Dialler(self.address, self._bell, token, read_only=read_only)
+        self._replica = Replica(cache_bytes)
+        self._link: Link | None = None
+        self._dead: list[Link] = []
+        self._calls: dict[int, _Call] = {}
+        self._next_id = 1
+        self._for_news: set[Waiter] = set()
+        self._attempts = secrets.token_bytes(12)
+        self._next_attempt = 1
+        self._done_keys: list[bytes] = []
+        self._fatal: HubbubError | None = None
+        self._is_closed = False
+        self._stats = MountStats()
+        try:
+            link, mounted = self._dialler.dial("", 0, min(wait_timeout_s, 10.0))
+        except BaseException:
+            self._bell.close()
+            raise
+        self._install(link, mounted)
+
+    # --- the mount ----------------------------------------------------------------------------------------------------
+
+    @property
+    def stats(self) -> MountStats:
+        with self._lock:
+            stats = msgspec.structs.replace(self._stats)
+            if self._link is not None:
+                stats.bytes_in += self._link.bytes_in
+                stats.bytes_out += self._link.bytes_out
+            stats.cached_bytes = self._replica.cache.byte_count
+        return stats
+
+    def begin(self) -> Tid:
+        with self._lock:
+            self._check()
+            link = self._link
+            if link is not None:
+                while self._take_in(link):
+                    pass
+                is_fresh = time.monotonic() - link.received_at < 2 * link.heartbeat_s
+                if self._link is link and is_fresh:
+                    return self._replica.newest
+        return self.sync()
+
+    def load(self, oid: int, at: int) -> Record:
+        with self._lock:
+            self._check()
+            self._stats.loads += 1
+            record = self._replica.cache.get(oid, at)
+            if record is not None:
+                self._stats.cache_hits += 1
+                return record
+        if is_ephemeral(oid):
+            raise UnknownObjectError(oid, at)
+        found: list[Record] = self._ask(peer.Load(0, oid, at))
+        if not found:
+            raise UnknownObjectError(oid, at)
+        return found[0]
+
+    def new_oid(self) -> int:
+        while True:
+            with self._lock:
+                self._check()
+                if self._replica.oids:
+                    return self._replica.oids.popleft()
+            self._ask(peer.Oids(0, _OID_BLOCK))
+
+    def changed_since(self, tid: int) -> tuple[Tid, frozenset[int] | None]:
+        with self._lock:
+            self._check()
+            return self._replica.newest, self._replica.log.since(tid)
+
+    def wait(self, after_tid: int, timeout_s: float | None = None) -> Tid:
+        limit = None if timeout_s is None else time.monotonic() + timeout_s
+        waiter = Waiter()
+        with self._lock:
+            self._for_news.add(waiter)
+        try:
+            self._turn.wait(
+                waiter,
+                lambda: self._replica.newest != after_tid or self._is_over,
+                lambda: limit,
+            )
+        finally:
+            with self._lock:
+                self._for_news.discard(waiter)
+        with self._lock:
+            self._check()
+            return self._replica.newest
+
+    def sync(self) -> Tid:
+        self._ask(peer.Ping(0))
+        with self._lock:
+            return self._replica.newest
+
+    # --- committing ---------------------------------------------------------------------------------------------------
+
+    def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
+        if self.read_only:
+            raise ReadOnlyError("this space was opened to read only")
+        if not changeset.writes and not changeset.current:
+            return self.begin(), []
+        writes: list[Record] = list(changeset.writes)
+        merged_here: set[int] = set()
+        while True:
+            try:
+                tid, merged = self._commit(changeset, writes)
+            except ConflictError as conflict:
+                place = _merge_here(writes, conflict)
+                if place is None or len(merged_here) > _MERGES * len(writes):
+                    raise
+                merged_here.add(writes[place].oid)
+                continue
+            return tid, sorted(merged_here.union(merged))
+
+    def _commit(self, changeset: Changeset, writes: list[Record]) -> tuple[Tid, list[int]]:
+        with self._lock:
+            key = self._attempts + self._next_attempt.to_bytes(8, "big")
+            self._next_attempt += 1
+            done, self._done_keys = self._done_keys[:_DONE_KEYS], self._done_keys[_DONE_KEYS:]
+        message = peer.Commit(
+            0,
+            key,
+            changeset.base,
+            [write.fields() for write in writes],
+            changeset.current,
+            {},
+            changeset.label,
+            done,
+        )
+        try:
+            answer: tuple[Tid, list[int]] = self._ask(message, writes)
+        except BaseException:
+            with self._lock:
+                self._done_keys += done
+            raise
+        with self._lock:
+            self._done_keys.append(key)
+            self._stats.commits += 1
+        return answer
+
+    # --- asking the host ----------------------------------------------------------------------------------------------
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self._fatal is not None
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the space is closed")
+        if self._fatal is not None:
+            raise self._fatal
+
+    def _ask(self, message: Any, writes: Sequence[Record] = ()) -> Any:
+        """Send ``message``, as often as it takes, and return its answer."""
+        started = time.monotonic()
+        with self._lock:
+            self._check()
+            message.id = call_id = self._next_id
+            self._next_id += 1
+            call = _Call(message, writes)
+            link = self._link
+            if link is not None and len(call.data) > link.max_bytes + 4:
+                raise LimitError(
+                    f"a message of {len(call.data)} bytes is over the host's limit of "
+                    f"{link.max_bytes}: commit in smaller parts"
+                )
+            self._calls[call_id] = call
+            self._stats.requests += 1
+            call.sends = 0 if link is None else 1
+        try:
+            if link is not None:
+                self._send(link, call.data)
+            self._turn.wait(
+                call.waiter,
+                lambda: call.is_over or self._is_over,
+                lambda: self._patience(started),
+            )
+        finally:
+            with self._lock:
+                if not call.is_over:
+                    # What is written by it stays in doubt until the host answers or a new link tells.
+                    call.is_abandoned = True
+                    if not (writes and call.sends):
+                        self._calls.pop(call_id, None)
+        if call.error is not None:
+            raise call.error
+        if call.answer is None:
+            self._give_up(call)
+        return call.answer
+
+    def _patience(self, started: float) -> float | None:
+        if self._link is not None:
+            return None
+        return max(started, self._dialler.broken_at) + self._wait_timeout_s
+
+    def _give_up(self, call: _Call) -> None:
+        if self._is_closed:
+            why: HubbubError = ClosedError("the space was closed meanwhile")
+        elif self._fatal is not None:
+            why = self._fatal
+        else:
+            why = BrokenError(self._dialler.complaint())
+        if call.writes and call.sends:
+            raise OutcomeUnknownError(
+                f"a commit was sent and its answer did not arrive: it may be stored or not ({why})"
+            ) from why
+        raise why
+
+    def _send(self, link: Link, data: bytes) -> None:
+        try:
+            link.send(data, lambda: self._take_in_for_sender(link))
+        except OSError as error:
+            with self._lock:
+                self._lose(link, error)
+
+    def _take_in_for_sender(self, link: Link) -> None:
+        with self._lock:
+            self._take_in(link)
+
+    # --- the turn -----------------------------------------------------------------------------------------------------
+
+    def _lap(self, remaining_s: float | None) -> None:
+        """Wait for the host, or dial. Whoever has the turn."""
+        with self._lock:
+            link = self._link
+            dead, self._dead = self._dead, []
+        for old in dead:
+            old.close()
+        if self._is_over:
+            return
+        if link is None:
+            self._dial(remaining_s)
+            return
+        due_s = self._keep_alive(link)
+        link.poll(due_s if remaining_s is None else min(due_s, remaining_s))
+        with self._lock:
+            self._take_in(link)
+
+    def _keep_alive(self, link: Link) -> float:
+        now = time.monotonic()
+        if link.pinged_at is None:
+            quiet_s = now - link.received_at
+            if quiet_s < link.heartbeat_s:
+                return link.heartbeat_s - quiet_s
+            link.pinged_at = now
+            self._send(link, frame(peer.encode(peer.Ping(0))))
+        remaining_s = link.pinged_at + link.heartbeat_s - now if link.pinged_at else 0.0
+        if remaining_s <= 0 and link.pinged_at is not None:
+            with self._lock:
+                self._lose(link, TimeoutError(f"silent for {2 * link.heartbeat_s:.0f} s"))
+        return max(0.0, remaining_s)
+
+    def _dial(self, remaining_s: float | None) -> None:
+        try:
+            made = self._dialler.dial_again(
+                self._replica.epoch, self._replica.newest, remaining_s
+            )
+        except HubbubError as error:
+            with self._lock:
+                self._fatal = error
+                self._turn.wake_all()
+            return
+        if made is not None:
+            self._install(*made)
+
+    def _install(self, link: Link, mounted: peer.Mounted) -> None:
+        with self._lock:
+            if self._is_closed:
+                link.close()
+                return
+            self._stats.reconnects += bool(self._replica.epoch)
+            self._link = link
+            self._replica.mounted(mounted)
+            for call_id in [i for i, call in self._calls.items() if call.is_abandoned]:
+                del self._calls[call_id]
+            again = list(self._calls.values())
+            for call in again:
+                call.sends += 1
+                if call.sends > _REPEATS:
+                    self._calls.pop(call.message.id)
+                    why = f"{self.address} broke the connection at each of {_REPEATS} attempts"
+                    call.error = OutcomeUnknownError(why) if call.writes else BrokenError(why)
+            self._take_in(link)
+            self._news()
+            self._turn.wake_all()
+        for call in again:
+            if not call.is_over:
+                self._send(link, call.data)
+
+    def _lose(self, link: Link, why: Exception) -> None:
+        """Note that ``link`` is broken. With the lock held."""
+        if self._link is not link:
+            return
+        self._link = None
+        self._dialler.lost(link, why)
+        self._stats.bytes_in += link.bytes_in
+        self._stats.bytes_out += link.bytes_out
+        link.shut()
+        if self._turn.is_taken:
+            self._dead.append(link)  # its poller may be at work
+        else:
+            link.close()
+        self._turn.wake_all()
+
+    # --- what the host says (with the lock held) ----------------------------------------------------------------------
+
+    def _take_in(self, link: Link) -> bool:
+        """Apply what has arrived; tells whether there was anything. Never waits."""
+        if self._link is not link:
+            return False
+        try:
+            messages = link.receive()
+            for message in messages:
+                self._apply(message)
+        except (OSError, RemoteProtocolError) as error:
+            self._lose(link, error)
+            return False
+        return bool(messages) and self._link is link
+
+    def _apply(self, message: peer.ToPeer) -> None:
+        replica = self._replica
+        if isinstance(message, peer.Invalidate):
+            in_flight = [w.oid for call in self._calls.values() for w in call.writes]
+            replica.invalidated(message.tid, message.oids, in_flight)
+            self._stats.invalidations += len(message.oids)
+            self._news()
+        elif isinstance(message, peer.DropCache):
+            replica.dropped(message.tid)
+            self._news()
+        elif isinstance(message, peer.Fault):
+            self._fault(message)
+        elif isinstance(message, peer.Closing):
+            self._dialler.retry_after(message.retry_s)
+        elif isinstance(message, peer.Mounted):
+            raise RemoteProtocolError("the host answered the greeting twice")
+        else:
+            self._answer(message)
+
+    def _answer(
+        self,
+        message: peer.Loaded | peer.Committed | peer.Failed | peer.OidBlock | peer.Pong,
+    ) -> None:
+        call = self._calls.pop(message.id, None)
+        if call is None:
+            return
+        replica = self._replica
+        if isinstance(message, peer.Loaded):
+            at = call.message.at
+            call.answer = [replica.loaded(at, fields) for fields in message.records]
+        elif isinstance(message, peer.Committed):
+            # A repeat is answered without the list of what was merged.
+            merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
+            replica.committed(message.tid, call.writes, merged)
+            call.answer = (Tid(message.tid), merged)
+        elif isinstance(message, peer.OidBlock):
+            replica.oids.extend(range(message.first, message.first + message.count))
+            call.answer = message
+        elif isinstance(message, peer.Pong):
+            call.answer = Tid(message.tid)
+        else:
+            call.error = from_failed(message)
+        self._turn.wake(call.waiter)
+
+    def _fault(self, message: peer.Fault) -> None:
+        error = from_fault(message, str(self.address))
+        for call in self._calls.values():
+            call.error = (
+                OutcomeUnknownError(f"a commit was sent and then: {error}") if call.writes else error
+            )
+            self._turn.wake(call.waiter)
+        self._calls.clear()
+        raise ConnectionAbortedError(str(error))
+
+    def _news(self) -> None:
+        for waiter in self._for_news:
+            self._turn.wake(waiter)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._link is not None:
+                self._lose(self._link, ClosedError("closed"))
+            self._turn.wake_all()
+        # Once this thread had the turn, nobody polls the sockets any more.
+        self._turn.wait(Waiter(), lambda: not self._turn.is_taken, lambda: None)
+        with self._lock:
+            self._bell.close()
+            dead, self._dead = self._dead, []
+        for old in dead:
+            old.close()
+
+
+def _merge_here(writes: list[Record], conflict: ConflictError) -> int | None:
+    """Merge the write that ``conflict`` is about, if its class is known here; return its place (SP3)."""
+    committed, base = conflict.committed, conflict.base
+    if committed is None or base is None:
+        return None
+    for place, write in enumerate(writes):
+        if write.oid == conflict.oid:
+            outcome = merge_records(base, committed, write)
+            if isinstance(outcome, str):
+                return None
+            payload, refs = outcome
+            writes[place] = Record(write.oid, committed.tid, write.class_name, refs, payload)
+            return place
+    return None

@@ -1,0 +1,47 @@
+"""What `SortedMap` and `Map` have in common: they are B-trees of `BTrees`, in C."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from BTrees.OOBTree import OOBTree
+
+from hubbub.space import trees as _trees  # noqa: F401 - how their nodes are stored
+from hubbub.space.classes import register
+
+
+class Tree(OOBTree):
+    """A B-tree whose nodes are records of their own.
+
+    Two transactions that change different keys merge, except when one of them splits or empties a node.
+    """
+
+    __slots__ = ()
+
+    # Big inner nodes would be rewritten whenever a bucket below them splits.
+    max_leaf_size = 30
+    max_internal_size = 60
+
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name is not None:
+            cls.__hubbub_name__ = name  # type: ignore[attr-defined]
+        register(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith(("_p_", "_v_")):
+            raise AttributeError(
+                f"{type(self).__qualname__} stores items, no attributes: {name!r} would be lost"
+            )
+        super().__setattr__(name, value)
+
+    def _note(self, key: Any, value: Any) -> None:
+        """Tell the connection before anything changes: it may refuse, and C would not undo."""
+        jar = self._p_jar
+        if jar is not None:
+            jar.note_change(self, key, value)
+
+    def __repr__(self) -> str:
+        oid = self._p_oid
+        where = "new" if oid is None else f"{int.from_bytes(oid, 'big'):#x}"
+        return f"<{type(self).__qualname__} {where}>"
