@@ -14,7 +14,7 @@ from fastapi import FastAPI
 import hubbub
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "chat"))
-from chat import Line, Room, hub  # noqa: E402 - it is beside this example, not installed
+from chat import Line, Room, hub
 
 app = FastAPI(lifespan=hub.lifespan)  # opens the data, runs the hub, drains at the end
 app.mount("/live", hub.asgi())

@@ -11,13 +11,14 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hubbub.gateway import Gateway, create_app
-from hubbub.kernel import Clock, ConfigurationError, Label, NotAllowedError
+from hubbub.kernel import Clock, ConfigurationError, Label
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
 from hubbub.perspective.checkers import (
@@ -78,7 +79,7 @@ class Hub:
         self.data = data
         self._every: list[tuple[float, Callable[[Root], Any]]] = []
         self._alarms: Alarms = LoopAlarms()
-        self._armed: list[Alarm] = []
+        self._armed: dict[int, Alarm] = {}
         self._host: Host | None = None
         self._portal: Portal | None = None
 
@@ -143,8 +144,8 @@ class Hub:
             except BaseException:
                 await self.stop()
                 raise
-        for seconds, fn in self._every:
-            self._arm(seconds, fn)
+        for number, (seconds, fn) in enumerate(self._every):
+            self._arm(number, seconds, fn)
 
     def _give_accounts(self, where: str) -> None:
         """Passwords are kept beside the space; a name that has one is not for the anonymous."""
@@ -162,11 +163,13 @@ class Hub:
         host, portal = self._host, self._portal
         if host is None or portal is None:
             return
-        for alarm in self._armed:
+        for alarm in self._armed.values():
             alarm.cancel()
         self._armed.clear()
         if drain:
-            portal.drain()
+            # What was begun is finished and its results handed to the sessions before they are told to come back.
+            await host.call(lambda connection: None, Label(command="drain"))
+        portal.drain()
         await host.close()
         self._host = self._portal = None
 
@@ -177,18 +180,16 @@ class Hub:
 
     @property
     def host(self) -> Host:
-        """The running host. Raises `NotAllowedError` when the hub is not running."""
+        """The running host. Raises `ConfigurationError` when the hub is not running."""
         if self._host is None:
-            raise NotAllowedError(
-                "the hub is not running: start it with `hubbub serve`, hub.lifespan or TestHub"
-            )
+            raise _not_running()
         return self._host
 
     @property
     def portal(self) -> Portal:
-        """The running portal. Raises `NotAllowedError` when the hub is not running."""
-        self.host  # noqa: B018 - says what is wrong
-        assert self._portal is not None
+        """The running portal. Raises `ConfigurationError` when the hub is not running."""
+        if self._portal is None:
+            raise _not_running()
         return self._portal
 
     async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -213,7 +214,7 @@ class Hub:
         finally:
             await self.stop()
 
-    def _arm(self, seconds: float, fn: Callable[[Root], Any]) -> None:
+    def _arm(self, number: int, seconds: float, fn: Callable[[Root], Any]) -> None:
         def fire() -> None:
             if self._host is None:
                 return
@@ -224,10 +225,15 @@ class Hub:
 
             label = Label(command=f"every:{fn.__name__}")
             self._host.run(lambda connection: fn(connection.root), done, label)
-            self._arm(seconds, fn)
+            self._arm(number, seconds, fn)
 
-        self._armed = [a for a in self._armed if a is not None][-1000:]
-        self._armed.append(self._alarms.call_later(seconds, fire))
+        self._armed[number] = self._alarms.call_later(seconds, fire)
+
+
+def _not_running() -> ConfigurationError:
+    return ConfigurationError(
+        "the hub is not running: start it with `hubbub serve`, hub.lifespan or TestHub"
+    )
 
 
 def _beside_caller(pages: str | os.PathLike[str] | None) -> Path | None:
@@ -236,8 +242,6 @@ def _beside_caller(pages: str | os.PathLike[str] | None) -> Path | None:
         return None
     path = Path(pages)
     if not path.is_absolute():
-        import sys
-
         file = sys._getframe(2).f_globals.get("__file__")
         if file:
             path = Path(file).resolve().parent / path

@@ -25,7 +25,8 @@ class HostModel:
         self.ran: dict[int, int] = {}
         self.running: list[int] = []
         self.stored: dict[int, StoredResult] = {}
-        self.pruned_to = 0
+        self.deleted: dict[int, StoredResult] = {}  # with the next commit, which may never come
+        self.pruned_to = self.stored_pruned_to = 0
         self.open: set[int] = set()
         self.refreshing: set[int] = set()
 
@@ -48,7 +49,8 @@ class HostModel:
 
     def pruned(self, session, ids, pruned_to):
         for call_id in ids:
-            self.stored.pop(call_id, None)
+            if call_id in self.stored:
+                self.deleted[call_id] = self.stored.pop(call_id)
         assert pruned_to >= self.pruned_to
         self.pruned_to = pruned_to
 
@@ -166,10 +168,16 @@ class SessionMachine(RuleBasedStateMachine):
     def acknowledge(self):
         self.send(wire.Ack(self.client.cursor))
 
-    @rule()
-    def restart_host(self):
+    @rule(revive=st.booleans())
+    def restart_host(self, revive):
         """As SIGKILL: what runs is lost, what is stored is not; deleted rows may be back."""
-        stored, host = self.host.stored, self.host
+        host = self.host
+        if revive:
+            host.stored.update(host.deleted)
+            host.pruned_to = host.stored_pruned_to
+        host.deleted.clear()
+        stored = host.stored
+        host.stored_pruned_to = host.pruned_to
         for call_id in host.running:
             host.ran[call_id] -= 1  # its transaction never happened
         host.running.clear()
@@ -292,6 +300,9 @@ class SessionMachine(RuleBasedStateMachine):
         call_id = host.running.pop(-1 if last else 0)
         value = str(call_id).encode().rjust(900 if big else 1)
         host.stored[call_id] = StoredResult("1", value)
+        if big:  # this commit took the deletions along
+            host.deleted.clear()
+            host.stored_pruned_to = host.pruned_to
         self.session.result(call_id, "1", value)
 
     @precondition(lambda self: self.host.open & self.values.keys())

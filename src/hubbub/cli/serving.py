@@ -17,6 +17,7 @@ import click
 from hubbub.app import Hub
 from hubbub.cli.logs import set_up_logs
 from hubbub.kernel import ConfigurationError
+from hubbub.serving import Serving
 
 WEB = "127.0.0.1:8000"
 LISTEN = "127.0.0.1:1975"
@@ -105,8 +106,6 @@ def run_hub(
     announce: Any = None,
 ) -> int:
     """Run ``hub`` until SIGINT or SIGTERM, then drain. Return the exit status."""
-    from hubbub.gateway.serving import Serving
-
     async def main() -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
@@ -126,8 +125,9 @@ def run_hub(
             await stop.wait()
             log.info("stopping: no new work, finishing what was begun")
         finally:
-            await serving.stop()
+            serving.stop_accepting()
             await hub.stop()
+            await serving.stop()
         log.info("stopped; everything acknowledged is in %s", data)
 
     try:

@@ -16,6 +16,7 @@ import msgspec
 from hubbub.kernel import HubbubError, LimitError
 from hubbub.perspective.failures import failure_of
 from hubbub.perspective.portal import Portal
+from hubbub.perspective.session import Session
 from hubbub.wire import session as wire
 
 TAKE_BYTES = 256 << 10
@@ -57,6 +58,10 @@ class WaitingCarrier:
         if self.closing is None:
             self.closing = message
         self.wake()
+
+    def taken_from(self, session: Session) -> list[bytes]:
+        """Return what ``session`` has for its client now; nothing once it has let go of this carrier."""
+        return [] if self.is_closed else session.take(TAKE_BYTES)
 
     async def wait(self) -> None:
         """Return when `wake` or `close` was called since the last time."""

@@ -26,7 +26,6 @@ from starlette.types import Receive, Send
 
 from hubbub.gateway import door as answers
 from hubbub.gateway.carriers import (
-    TAKE_BYTES,
     Connections,
     Heartbeat,
     WaitingCarrier,
@@ -191,7 +190,7 @@ class HttpSessions:
     async def _parked(
         self, request: Request, session: Session, carrier: WaitingCarrier, wait_s: float
     ) -> Response:
-        texts = [] if carrier.is_closed else session.take(TAKE_BYTES)
+        texts = carrier.taken_from(session)
         if not texts and not carrier.is_closed and wait_s > 0:
             gone = asyncio.create_task(_wake_when_gone(request.receive, carrier))
             try:
@@ -200,8 +199,7 @@ class HttpSessions:
                 gone.cancel()
             # Whoever woke it in this turn of the loop may have more to say.
             await asyncio.sleep(0)
-            if not carrier.is_closed:
-                texts = session.take(TAKE_BYTES)
+            texts = carrier.taken_from(session)
         if carrier.closing is not None:
             texts.append(wire.encode(carrier.closing, "json"))
         return answers.messages(texts)
@@ -229,7 +227,7 @@ class HttpSessions:
             await write(FIRST_EVENT)
             while not carrier.is_closed:
                 await carrier.wait()
-                while not carrier.is_closed and (texts := session.take(TAKE_BYTES)):
+                while texts := carrier.taken_from(session):
                     cursor = cursor_after(texts, cursor)
                     await write(event(joined(texts), id_text=cursor))
                     heartbeat.sent()

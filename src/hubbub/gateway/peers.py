@@ -194,21 +194,22 @@ class PeerConnection:
         self._read_only = self._options.read_only
         self._is_mounted = False
         self._is_behind = False
+        self._is_closing = False
         self._is_over = False
 
     # --- for the listener ---------------------------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
         """Take in bytes from the peer, behind the preface line. What makes no sense ends this peer only."""
-        if self._is_over:
-            return
         try:
             for payload in self._frames.feed(data):
-                self._message(peer.decode_to_host(payload))
                 if self._is_over:
                     return
+                self._message(peer.decode_to_host(payload))
         except HubbubError as error:
-            self._end(error.code if not isinstance(error, RemoteProtocolError) else "protocol", str(error))
+            self._end(
+                error.code if not isinstance(error, RemoteProtocolError) else "protocol", str(error)
+            )
             return
         except Exception:
             log.exception("a peer's message could not be answered")
@@ -227,10 +228,19 @@ class PeerConnection:
                 handle.cancel()
 
     def closing(self, reason: str, retry_s: float = 0.5) -> None:
-        """Say that the host is about to go away."""
-        if not self._is_over:
-            self._answer(peer.Closing(reason, retry_s))
+        """Say that the host is about to go away, and end the connection once the commits that run are answered."""
+        if self._is_over or self._is_closing:
+            return
+        self._is_closing = True
+        self._answer(peer.Closing(reason, retry_s))
+        self._flush()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._is_closing and not self._commits and not self._is_over:
             self._flush()
+            self.lost()
+            self._close()
 
     # --- for `Peers` --------------------------------------------------------------------------------------------------
 
@@ -253,7 +263,9 @@ class PeerConnection:
         if self._drain_timer is not None:
             self._drain_timer.cancel()
             self._drain_timer = None
-        is_drained = self._buffered_bytes() + self._out_bytes < self._options.buffer_limit_bytes // 2
+        is_drained = (
+            self._buffered_bytes() + self._out_bytes < self._options.buffer_limit_bytes // 2
+        )
         if now or is_drained:
             self._is_behind = False
             self._put(frame(peer.encode(peer.DropCache(self._peers.log.newest))))
@@ -304,7 +316,9 @@ class PeerConnection:
         if isinstance(message, peer.Mount):
             self._mount(message)
         elif not self._is_mounted:
-            raise RemoteProtocolError(f"the first message has to be Mount, not {type(message).__name__}")
+            raise RemoteProtocolError(
+                f"the first message has to be Mount, not {type(message).__name__}"
+            )
         elif isinstance(message, peer.Load):
             self._load(message)
         elif isinstance(message, peer.Commit):
@@ -406,7 +420,9 @@ class PeerConnection:
             return
         mount_key = message.key[:_MOUNT_KEY_BYTES]
         if message.key and self._peers.is_replaced(mount_key, self._serial):
-            raise RemoteProtocolError("this connection was replaced by a newer one of the same mount")
+            raise RemoteProtocolError(
+                "this connection was replaced by a newer one of the same mount"
+            )
         self._commits += 1
         if message.key:
             self._peers.writers[message.key] = self
@@ -448,10 +464,12 @@ class PeerConnection:
         self._commits -= 1
         if self._peers.writers.get(key) is self:
             del self._peers.writers[key]
-        if outcome.error is not None:
-            if not isinstance(outcome.error, HubbubError):
-                log.error("a peer's commit failed", exc_info=outcome.error)
-            self._answer(to_failed(call_id, outcome.error))
-            return
-        tid, merged = outcome.value
-        self._answer(peer.Committed(call_id, tid, merged))
+        error = outcome.error
+        if error is None:
+            tid, merged = outcome.value
+            self._answer(peer.Committed(call_id, tid, merged))
+        else:
+            if not isinstance(error, HubbubError):
+                log.error("a peer's commit failed", exc_info=error)
+            self._answer(to_failed(call_id, error))
+        self._close_if_done()

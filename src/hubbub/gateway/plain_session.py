@@ -5,13 +5,14 @@ It is a transient session of the portal with an in-process carrier: the same che
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from hubbub.gateway.carriers import TAKE_BYTES, WaitingCarrier
-from hubbub.kernel import HubbubError
+from hubbub.gateway.carriers import WaitingCarrier
+from hubbub.kernel import ClosedError, HubbubError
 from hubbub.perspective.failures import error_of
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.session import Session
@@ -59,8 +60,9 @@ class PlainSession:
         return self._carrier.is_closed
 
     def close(self) -> None:
-        """Leave nothing behind. Idempotent."""
-        self._session.detach(self._carrier)
+        """Log out and leave nothing behind. Idempotent."""
+        with suppress(ClosedError):
+            self._session.receive(wire.Bye())
 
     def wake(self) -> None:
         """Let whoever waits look again."""
@@ -115,7 +117,7 @@ class PlainSession:
         """
         found: list[wire.ToClient] = []
         carrier = self._carrier
-        while not carrier.is_closed and (texts := self._session.take(TAKE_BYTES)):
+        while texts := carrier.taken_from(self._session):
             seq = 0
             for text in texts:
                 message = wire.decode_to_client(text, "json")

@@ -14,14 +14,15 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
 from hubbub.gateway.binding import bind, is_unix, name_of, refuse_open_door, unix_path
 from hubbub.gateway.carriers import HELLO_S, Connections, fault_of
-from hubbub.gateway.user_connection import UserConnection
-from hubbub.kernel import HubbubError, LimitError
+from hubbub.gateway.peers import PeerConnection, PeerOptions
+from hubbub.gateway.user_connection import LINGER_S, UserConnection
+from hubbub.kernel import ConfigurationError, HubbubError, LimitError
+from hubbub.perspective.host import Host
 from hubbub.perspective.portal import Portal
 from hubbub.wire import session as wire
 from hubbub.wire.frames import PREFACE_PEER, PREFACE_USER, frame
@@ -42,16 +43,13 @@ class Speaker(Protocol):
     def closing(self, reason: str) -> None: ...
 
 
-PeerFactory = Callable[[Callable[[bytes], None], Callable[[], None], Callable[[], int]], Speaker]
-"""Makes what serves a peer, of what writes, closes, and tells how many bytes wait to be written."""
-
-
 class Listener:
     """Listen for users and peers at one address.
 
     Args:
         portal: Where users log in.
-        peer: Makes what serves a peer; None turns peers away.
+        host: Whose space peers mount; None turns peers away.
+        peer_options: What peers may do.
         ssl_context: For ``hubs://``.
     """
 
@@ -59,11 +57,13 @@ class Listener:
         self,
         portal: Portal,
         *,
-        peer: PeerFactory | None = None,
+        host: Host | None = None,
+        peer_options: PeerOptions | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.portal = portal
-        self.peer = peer
+        self.host = host
+        self.peer_options = peer_options or PeerOptions()
         self.connections = Connections.of(portal)
         self.address = ""
         self._ssl = ssl_context
@@ -89,6 +89,8 @@ class Listener:
             ConfigurationError: If the address can't be had, or is open to the network without a password (GW2).
         """
         refuse_open_door(address, authenticated=authenticated, public=public, option=option)
+        if self.host is not None:
+            self._refuse_open_space(address, public=public, option=option)
         loop = asyncio.get_running_loop()
         sockets = bind(address, option)
         self.address = name_of(sockets[0])
@@ -99,6 +101,20 @@ class Listener:
             else:
                 server = await loop.create_server(self._stream, sock=sock, ssl=self._ssl)
             self._servers.append(server)
+
+    def _refuse_open_space(self, address: str, *, public: bool, option: str) -> None:
+        """Refuse to hand out the whole space to the network; that it is public for users says nothing of that."""
+        options = self.peer_options
+        try:
+            meant = public and options.read_only
+            refuse_open_door(
+                address, authenticated=bool(options.token), public=meant, option=option
+            )
+        except ConfigurationError:
+            raise ConfigurationError(
+                f"{option} {address} would hand the whole space to whoever can reach this machine: "
+                "listen on 127.0.0.1, or give peers a token"
+            ) from None
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -171,7 +187,7 @@ class _Stream(asyncio.Protocol):
             # The client says its preface and hello first, and then reads; it gets the answer that it understands.
             last = fault_of(error, "connection")
             transport.write(frame(wire.encode(last, "msgpack")))
-            transport.close()
+            self._close()
             return
         self._counted = True
 
@@ -194,15 +210,25 @@ class _Stream(asyncio.Protocol):
         transport = self._transport
         if preface == PREFACE_USER:
             self._speaker = UserConnection(self._listener.portal, transport, self._address)
-        elif self._listener.peer is None:
+        elif self._listener.host is None:
             self._say("This hub takes no peers.\n")
             return
         else:
-            self._speaker = self._listener.peer(
-                transport.write, transport.close, transport.get_write_buffer_size
+            self._speaker = PeerConnection(
+                self._listener.host,
+                transport.write,
+                self._close,
+                transport.get_write_buffer_size,
+                self._listener.peer_options,
             )
         if rest:
             self._speaker.received(rest)
+
+    def _close(self) -> None:
+        """Close behind what is written; who does not read it does not keep the connection."""
+        self._transport.close()
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
 
     def _turn_away(self) -> None:
         self._say(self._listener.advice())
@@ -217,7 +243,7 @@ class _Stream(asyncio.Protocol):
             head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
             text = f"{head}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n".encode() + text
         self._transport.write(text)
-        self._transport.close()
+        self._close()
 
     def pause_writing(self) -> None:
         if isinstance(self._speaker, UserConnection):

@@ -18,7 +18,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hubbub.gateway.carriers import (
     HELLO_S,
-    TAKE_BYTES,
     Connections,
     Heartbeat,
     WaitingCarrier,
@@ -153,7 +152,7 @@ async def _write(
         await websocket.send_text(wire.encode(welcome, "json").decode())
         while True:
             await carrier.wait()
-            while not carrier.is_closed and (texts := session.take(TAKE_BYTES)):
+            while texts := carrier.taken_from(session):
                 text = texts[0] if len(texts) == 1 else joined(texts)
                 await websocket.send_text(text.decode())
                 beating.heartbeat.sent()

@@ -127,5 +127,3 @@ class Dialler:
         wanted_s = max(_FIRST_PAUSE_S, 2 * self._pause_s) if pause_s is None else pause_s
         self._retry_at = max(self._retry_at, now + wanted_s * random.uniform(0.5, 1.0))
         self._pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * self._pause_s))
-
-

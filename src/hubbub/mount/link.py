@@ -37,7 +37,9 @@ class Address(msgspec.Struct, frozen=True):
     space: str = ""
 
     def __str__(self) -> str:
-        return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
+        return self.path or (
+            f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        )
 
     @classmethod
     def of(cls, url: str) -> Address:
@@ -57,7 +59,9 @@ class Address(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"{url!r}: the port has to be a number up to 65535") from None
         if parts.scheme != "hub" or not parts.hostname:
             raise ConfigurationError(f"{url!r} names no host: give hub://host:port/space")
-        return cls(parts.hostname, DEFAULT_PORT if port is None else port, "", parts.path.strip("/"))
+        return cls(
+            parts.hostname, DEFAULT_PORT if port is None else port, "", parts.path.strip("/")
+        )
 
     def connect(self, timeout_s: float) -> socket.socket:
         """Return a connected socket.
@@ -263,5 +267,3 @@ class Refusal(Exception):  # noqa: N818 - an answer, told to the user as another
     def __init__(self, answer: peer.Fault | peer.Closing) -> None:
         super().__init__(str(answer))
         self.answer = answer
-
-

@@ -121,6 +121,7 @@ class LocalMount:
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
         if self.read_only:
             raise ReadOnlyError("this space was opened to read only")
+        refusal: HubbubError | None = None
         with self._serial:
             self._check_open()
             self._recover()
@@ -130,7 +131,7 @@ class LocalMount:
             except HubbubError as error:
                 refusal, seen = error, self._ledger.last_tid
             else:
-                refusal, seen = None, commit.tid
+                seen = commit.tid
                 self._queue.put(commit, wake=False)
         if refusal is not None:
             self._wait_for_what_was_seen(seen)

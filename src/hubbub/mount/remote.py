@@ -64,7 +64,7 @@ _DONE_KEYS = 1000
 class _Call:
     """A message that waits for its answer."""
 
-    __slots__ = ("answer", "data", "error", "is_abandoned", "sends", "message", "waiter", "writes")
+    __slots__ = ("answer", "data", "error", "is_abandoned", "message", "sends", "waiter", "writes")
 
     def __init__(self, message: Any, writes: Sequence[Record]) -> None:
         self.message = message
@@ -368,9 +368,7 @@ class RemoteMount:
 
     def _dial(self, remaining_s: float | None) -> None:
         try:
-            made = self._dialler.dial_again(
-                self._replica.epoch, self._replica.newest, remaining_s
-            )
+            made = self._dialler.dial_again(self._replica.epoch, self._replica.newest, remaining_s)
         except HubbubError as error:
             with self._lock:
                 self._fatal = error
@@ -481,7 +479,9 @@ class RemoteMount:
         error = from_fault(message, str(self.address))
         for call in self._calls.values():
             call.error = (
-                OutcomeUnknownError(f"a commit was sent and then: {error}") if call.writes else error
+                OutcomeUnknownError(f"a commit was sent and then: {error}")
+                if call.writes
+                else error
             )
             self._turn.wake(call.waiter)
         self._calls.clear()

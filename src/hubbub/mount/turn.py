@@ -1,4 +1,4 @@
-"""Whose turn it is to read the socket: leader and followers, without a thread for it.
+r"""Whose turn it is to read the socket: leader and followers, without a thread for it.
 
 Theory of operation
 ===================
@@ -8,7 +8,7 @@ others are parked. A leader whose own wait is over gives the turn to a parked on
 for an answer is mostly the one that reads it (half of a load's time would be the hand-over).
 
     await_ --turn is free--> lead -- own wait over --> leave, wake one that is parked
-       \\--turn is taken----> park -- woken: look again
+       \--turn is taken----> park -- woken: look again
 
 Whoever leaves, leader or not, sees to it that a free turn finds a taker; so one is never lost on somebody who happened
 to be satisfied already.

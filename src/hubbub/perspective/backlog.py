@@ -51,6 +51,9 @@ from hubbub.wire.session import (
 OVERHEAD_BYTES = 64
 """What a delivery counts beside its values."""
 
+TOO_SLOW = Failure("limit", "too_slow", "this stream was not read fast enough")
+"""Why a stream with the policy ``disconnect`` ends."""
+
 _NO_BOUND = 1 << 62
 
 
@@ -357,8 +360,7 @@ class Backlog:
         if _is_full(stream, cost):
             if stream.when_full == "disconnect":
                 self.forget(item.id)
-                why = Failure("limit", "too_slow", "this stream was not read fast enough")
-                self._append(End(0, item.id, why), counted=False)
+                self._append(End(0, item.id, TOO_SLOW), counted=False)
                 return Offered.ENDED
             self._lose_waiting(item.id, stream)
             if stream.when_full == "lag" and _is_full(stream, cost):

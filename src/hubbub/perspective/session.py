@@ -41,7 +41,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
-from hubbub.perspective.backlog import Backlog, Offered
+from hubbub.perspective.backlog import TOO_SLOW, Backlog, Offered
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.identity import Identity
 from hubbub.wire import session as wire
@@ -80,22 +80,15 @@ class StoredResult(msgspec.Struct, frozen=True, omit_defaults=True):
     value: bytes | None = None
     failure: Failure | None = None
 
-    @property
-    def size(self) -> int:
-        """Bytes of the value."""
-        return len(self.value or b"")
-
 
 class Carrier(Protocol):
     """What moves a session's messages: a WebSocket, an event stream, a poll, a TCP connection."""
 
     def wake(self) -> None:
-        """There is something to take. Called from within other calls of the session: only note it."""
-        ...
+        """There is something to take. Called from within the session's other methods: only note it."""
 
     def close(self, message: Closing | Fault) -> None:
         """Send ``message`` and close. It may not take from the session any more."""
-        ...
 
 
 class Desk(Protocol):
@@ -117,13 +110,12 @@ class Desk(Protocol):
 
 
 class _Watched:
-    """A watch or stream: its name, the newest answer this client was offered, and its end if that is not known yet."""
+    """A watch or stream: its newest answer offered, and its end if the client may not know that yet."""
 
     __slots__ = ("asked", "end", "given", "is_stream", "name", "tid", "value")
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.is_stream = False
+        self.name, self.is_stream = name, False
         self.given = ""  # tid of the answer offered last in this epoch: what a patch must build on
         self.tid = ""
         self.value: bytes | None = None  # that answer, whole, if it is at hand
@@ -186,11 +178,6 @@ class Session:
     # --- the carrier's side ---
 
     @property
-    def epoch(self) -> str:
-        """The present epoch of the numbering."""
-        return self._backlog.epoch
-
-    @property
     def cursor(self) -> str:
         """What the next delivery comes after."""
         return self._backlog.cursor
@@ -219,7 +206,7 @@ class Session:
         for call_id in sorted(results):
             if call_id > pruned_to:
                 self._calls[call_id] = results[call_id]
-                self._result_bytes += results[call_id].size
+                self._result_bytes += len(results[call_id].value or b"")
                 self._open.append(call_id)
         self.pruned_to = self._seen = pruned_to
         self._gap_reason = "restart"
@@ -239,9 +226,7 @@ class Session:
             raise ClosedError(f"session {self.id} has ended")
         epoch, seq = wire.parse_cursor(cursor) if cursor else ("", 0)
         former, self._carrier = self._carrier, carrier
-        self.state = SessionState.ATTACHED
-        self._detached_at = None
-        self._woken = False
+        self.state, self._detached_at, self._woken = SessionState.ATTACHED, None, False
         if former is not None and former is not carrier:
             former.close(Closing("replaced"))
         fresh = not self._begun and not self._gap_reason and not cursor
@@ -258,8 +243,7 @@ class Session:
         """Say that ``carrier`` is gone. Does nothing if another has replaced it."""
         if self._carrier is carrier:
             self._carrier = None
-            if self.state is SessionState.ATTACHED:
-                self.state = SessionState.DETACHED
+            self.state = SessionState.DETACHED
 
     def take(self, limit_bytes: int) -> list[bytes]:
         """Return encoded messages to send now; at most ``limit_bytes`` unless the first alone is larger."""
@@ -269,12 +253,6 @@ class Session:
         self._woken = bool(taken)
         return taken
 
-    def beat(self) -> None:
-        """Show the client a sign of life; call it every ``heartbeat_s`` while attached."""
-        if self._carrier is not None and self._pong is None:
-            self._pong = wire.encode(wire.Pong(), self.form)
-            self._wake()
-
     def heard(self, now: float) -> None:
         """Note a sign of life from the client."""
         self.last_heard = now
@@ -282,9 +260,9 @@ class Session:
     def due(self, now: float) -> Due:
         """Say what has to be done at time ``now``; ask about once a second."""
         if self.state is SessionState.ATTACHED:
-            silent = now - self.last_heard > SILENCE * self.limits.heartbeat_s
-            return Due.SILENT if silent else Due.NOTHING
-        if self.state is SessionState.DETACHED:
+            if now - self.last_heard > SILENCE * self.limits.heartbeat_s:
+                return Due.SILENT
+        elif self.state is SessionState.DETACHED:
             if self._detached_at is None:
                 self._detached_at = now
             if now - self._detached_at >= self.limits.grace_s:
@@ -333,9 +311,7 @@ class Session:
                     self._desk.cancel(self, message.id)
             case wire.Reply():
                 _check_id(message.id)
-                if (
-                    message.id in self._asked
-                ):  # else its answer crossed the news that nobody waits for it
+                if message.id in self._asked:  # else nobody waits for it any more
                     self._asked.discard(message.id)
                     self._desk.reply(self, message.id, message.value, message.error)
             case wire.Ping():
@@ -362,7 +338,7 @@ class Session:
             raise LocalProtocolError(f"session {self.id} has no running call {call_id}")
         stored = StoredResult(tid_text, value, failure)
         self._calls[call_id] = stored
-        self._result_bytes += stored.size
+        self._result_bytes += len(value or b"")
         self._offer_result(call_id, stored)
 
     def is_open(self, watch_id: int) -> bool:
@@ -411,8 +387,7 @@ class Session:
         if not self.is_open(stream_id):
             return False
         if self._offer(wire.Item(0, stream_id, Raw(value))) is Offered.ENDED:
-            failure = Failure("limit", "too_slow", "this stream was not read fast enough")
-            self._watched[stream_id].end = End(0, stream_id, failure)
+            self._watched[stream_id].end = End(0, stream_id, TOO_SLOW)
         return self.is_open(stream_id)
 
     def gap(self, stream_id: int, reason: str) -> None:
@@ -436,9 +411,8 @@ class Session:
             LocalProtocolError: If ``mind_id`` does not grow. Nothing has changed.
         """
         if self.state is SessionState.ENDED:
-            if mind_id:
-                failure = Failure("closed", "session_ended", "the session has ended")
-                self._desk.reply(self, mind_id, Raw(b""), failure)
+            self._asked.add(mind_id)
+            self._lose_minds([mind_id], "session_ended")
             return
         if mind_id:
             if mind_id <= self._asked_to:
@@ -459,14 +433,14 @@ class Session:
         _check_id(call_id)
         is_known = call_id in self._calls
         is_new = call_id > self._seen and not is_known
+        if is_new and len(self._refused) >= FLOOD * self.limits.max_calls:
+            raise RemoteProtocolError("calls without end, and none acknowledged", code="flood")
+        self._claim(call_id)
+        self._seen = max(self._seen, call_id)
         is_full = (
             len(self._calls) >= self.limits.max_calls
             or self._result_bytes > self.limits.backlog_bytes
         )
-        if is_new and is_full and len(self._refused) >= FLOOD * self.limits.max_calls:
-            raise RemoteProtocolError("calls without end, and none acknowledged", code="flood")
-        self._claim(call_id)
-        self._seen = max(self._seen, call_id)
         if is_known:
             self._presumed.discard(call_id)
             stored = self._calls[call_id]
@@ -497,14 +471,15 @@ class Session:
         """Let go of calls whose results the client has."""
         gone = [call_id for call_id in call_ids if self._calls.get(call_id) is not None]
         for call_id in gone:
-            stored = self._calls.pop(call_id)
-            assert stored is not None
-            self._result_bytes -= stored.size
+            stored = self._calls.pop(call_id) or StoredResult()
+            self._result_bytes -= len(stored.value or b"")
             self._seen = max(self._seen, call_id)
         self._refused.difference_update(call_ids)
         while self._open and not (self._open[0] in self._calls or self._open[0] in self._refused):
             heappop(self._open)
-        self.pruned_to = max(self.pruned_to, self._open[0] - 1 if self._open else self._seen)
+        # Not past what was seen: after a restart lower ids may still be on their way to be repeated.
+        lowest = self._open[0] - 1 if self._open else self._seen
+        self.pruned_to = max(self.pruned_to, min(lowest, self._seen))
         if gone:
             self._desk.pruned(self, gone, self.pruned_to)
 
@@ -541,8 +516,8 @@ class Session:
         self._offer(End(0, watch_id, failure), kept=True)
 
     def _ask_whole(self, watch_id: int, watched: _Watched) -> None:
-        if not watched.asked:
-            watched.asked = True
+        asked, watched.asked = watched.asked, True
+        if not asked:
             self._desk.refresh(self, watch_id)
 
     # --- what is common ---
@@ -590,7 +565,7 @@ class Session:
 
     def _lose_minds(self, mind_ids: list[int], code: str) -> None:
         for mind_id in mind_ids:
-            if mind_id in self._asked:
+            if mind_id and mind_id in self._asked:
                 self._asked.discard(mind_id)
                 message = "the call may or may not have reached the user"
                 self._desk.reply(self, mind_id, Raw(b""), Failure("closed", code, message))
@@ -608,8 +583,8 @@ class Session:
     def _wake(self) -> None:
         if self._carrier is None or self._woken:
             return
-        if self._pong is not None or self._backlog.pending:
-            self._woken = True
+        self._woken = self._pong is not None or self._backlog.pending
+        if self._woken:
             self._carrier.wake()
 
 
@@ -618,10 +593,8 @@ def _check_id(number: int) -> None:
         raise RemoteProtocolError(f"{number} can't be an id")
 
 
-_EXPIRED = Failure(
-    "outcome_unknown", "expired", "this call is too old; it may have run, and does not run again"
-)
+_EXPIRED = Failure("outcome_unknown", "expired", "too old: it may have run, and does not run again")
 _TOO_MANY_CALLS = Failure(
-    "limit", "too_many_calls", "too many calls run or are not acknowledged; this one did not run"
+    "limit", "too_many_calls", "acknowledge results first; this one did not run"
 )
 _TOO_MANY_WATCHES = Failure("limit", "too_many_watches", "too many watches and streams are open")

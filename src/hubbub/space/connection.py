@@ -85,6 +85,7 @@ class Connection:
         cache_objects: How many awake objects are kept between transactions.
         read_only: Refuse every change (a query's connection).
         keep_volatile: Keep ``_v_`` attributes over the ghost state (SP4).
+        by_hand: Changes need no running transaction; its owner calls `prepare`, `committed` and `abort`.
     """
 
     def __init__(
@@ -94,9 +95,11 @@ class Connection:
         cache_objects: int = 10_000,
         read_only: bool = False,
         keep_volatile: bool = True,
+        by_hand: bool = False,
     ) -> None:
         self.source = source
         self.read_only = read_only
+        self._by_hand = by_hand
         self._keep_volatile = keep_volatile
         self._cache = PickleCache(self, cache_objects, 0)
         self._changed: dict[int, Any] = {}
@@ -109,6 +112,7 @@ class Connection:
         self._next_ephemeral = 0
         self.reads: set[int] | None = None
         self._woken: list[Any] = []
+        self._spoiled: list[Any] = []
         self.root = self.get(ROOT_OID, class_name(Root))
 
     # --- finding objects --------------------------------------------------------------------------------------------
@@ -198,17 +202,31 @@ class Connection:
             NoTransactionError: Outside a transaction.
             ReadOnlyError: In a query.
         """
+        self._check_writable(obj)
+        self._changed[oid_from_bytes(obj._p_oid)] = obj
+
+    def _check_writable(self, obj: Any) -> None:
+        transaction = context.current()
+        if not self.read_only and transaction is not None and transaction.connection is self:
+            return
+        # A B-tree of `BTrees` has changed already when it registers: it is put right before the next transaction.
+        self._spoiled.append(obj)
         if self.read_only:
             raise ReadOnlyError(
                 f"a query or view can't change {type(obj).__qualname__}; use a command"
             )
-        transaction = context.current()
-        if transaction is None or transaction.connection is not self:
-            raise NoTransactionError(
-                f"{type(obj).__qualname__} can be changed only in a transaction: "
-                "in a command, or by await self.run(...) from an action"
-            )
-        self._changed[oid_from_bytes(obj._p_oid)] = obj
+        raise NoTransactionError(
+            f"{type(obj).__qualname__} can be changed only in a transaction: "
+            "in a command, or by await self.run(...) from an action"
+        )
+
+    def mend(self) -> None:
+        """Make ghosts of objects that somebody tried to change where it is not allowed. Call it before a transaction."""
+        if self._spoiled:
+            spoiled, self._spoiled = self._spoiled, []
+            for obj in spoiled:
+                if obj._p_jar is self:
+                    obj._p_invalidate()
 
     def readCurrent(self, obj: Any) -> None:  # noqa: N802 - the jar protocol's name
         """Note that the commit relies on ``obj`` being unchanged (SP6). Called by B-trees."""
@@ -229,7 +247,12 @@ class Connection:
             self._volatile[oid_from_bytes(obj._p_oid)] = kept
 
     def note_change(self, obj: Any, key: Any, value: Any) -> None:
-        """Note that the container ``obj`` got ``value`` at ``key`` in this transaction (LV3)."""
+        """Note that the container ``obj`` is about to get ``value`` at ``key`` in this transaction (LV3).
+
+        Raises:
+            NoTransactionError, ReadOnlyError: As `register`. Nothing has changed.
+        """
+        self._check_writable(obj)
         oid = oid_from_bytes(obj._p_oid)
         changes = self._changes.get(oid)
         if changes is None:

@@ -79,6 +79,7 @@ class LiveSpace:
             Exception: Whatever the body raises. In each case all objects are as before (SP5).
         """
         connection = self._live
+        connection.mend()
         ledger = self.ledger
         tid: Tid = ledger.next_tid()
         transaction = Transaction(connection, tid_time(tid), label=label, session=session, tid=tid)
@@ -137,6 +138,7 @@ class LiveSpace:
                 run failed can still be run again when what it read changes.
         """
         connection = self._query
+        connection.mend()
         tid: Tid = self.ledger.absorbed_tid
         transaction = Transaction(
             connection,

@@ -19,14 +19,14 @@ from hubbub.kernel import Record, UnstorableError
 from hubbub.space.classes import find_class
 from hubbub.space.placeholders import UnknownObject, placeholder_class
 from hubbub.space.reading import ObjectOf, decode_state, read
-from hubbub.space.writing import RefOf, encode_state
+from hubbub.space.writing import Encoded, RefOf, encode_state
 
 
 class StateCodec(Protocol):
     """How the state of one kind of persistent object is written."""
 
-    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
-        """Return the payload of ``obj``, and the oids that it refers to, each once."""
+    def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
+        """Return the payload of ``obj``, the oids that it refers to, each once, and as `fill`."""
         ...
 
     def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
@@ -90,6 +90,14 @@ def encode_object(obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
     Raises:
         UnstorableError: Naming the path of what can't be stored (SP2).
     """
+    return _codec_of(type(obj)).encode(obj, ref_of)[:2]
+
+
+def examine_object(obj: Any, ref_of: RefOf) -> Encoded:
+    """As `encode_object`; tell also whether ``obj`` holds a plain value that can be changed in place (SP8).
+
+    So a connection knows, without looking itself, which of the objects that it has written must be watched.
+    """
     return _codec_of(type(obj)).encode(obj, ref_of)
 
 
@@ -130,7 +138,7 @@ class _Attributes:
     Memo: (state with None for references, references by attribute).
     """
 
-    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+    def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
         path = type(obj).__qualname__
         state = obj.__getstate__()
         if state is None:
@@ -186,13 +194,13 @@ _MAPS = frozenset(bytes((byte,)) for byte in (*range(0x80, 0x90), 0xDE, 0xDF))
 class _Unknown:
     """An object of a class that is not known here: kept as it is (SP3)."""
 
-    def encode(self, obj: UnknownObject, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+    def encode(self, obj: UnknownObject, ref_of: RefOf) -> Encoded:
         payload, refs, state = obj.hubbub_record()
         if state is not None and encode_state(state, ref_of, obj.hubbub_class)[0] != payload:
             raise UnstorableError(
                 obj.hubbub_class, "was changed in place where its class is not known"
             )
-        return payload, refs
+        return payload, refs, state is not None
 
     def fill(self, obj: UnknownObject, record: Record, object_of: ObjectOf) -> bool:
         decoded = None

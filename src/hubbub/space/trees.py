@@ -22,7 +22,7 @@ from hubbub.space.blame import Refusal
 from hubbub.space.classes import class_name
 from hubbub.space.reading import ObjectOf, Reader, read
 from hubbub.space.states import UNSHAREABLE, use_codec_finder
-from hubbub.space.writing import RefOf, Writer, encode_value, encode_with
+from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_with
 
 split_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 """Cut a node's payload into its parts, each still encoded."""
@@ -50,7 +50,7 @@ class _Node:
 
     def _with_items(
         self, obj: Any, items: Any, rest: list[int], ref_of: RefOf
-    ) -> tuple[bytes, tuple[int, ...]]:
+    ) -> Encoded:
         def pack(writer: Writer) -> Any:
             packed = [writer.nested(items), *rest]
             writer.refs.update(dict.fromkeys(rest))
@@ -65,7 +65,7 @@ class _Node:
 class Buckets(_Node):
     """Codec of leaf nodes. Memo: (items, oid of the next or None)."""
 
-    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+    def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
         items, *rest = obj.__getstate__()
         return self._with_items(obj, items, [ref_of(following) for following in rest], ref_of)
 
@@ -103,10 +103,10 @@ class Trees(_Node):
         super().__init__(step)
         self.bucket = bucket
 
-    def encode(self, obj: Any, ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
+    def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
         state = obj.__getstate__()
         if state is None:
-            return b"\x90", ()
+            return b"\x90", (), False
         if len(state) == 1:
             return self._with_items(obj, state[0][0][0], [], ref_of)
         nodes, first = state

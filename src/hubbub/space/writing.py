@@ -38,9 +38,13 @@ class Writer:
         ref_of: Gives oids.
         careful: Look at each int and str: some are too big, or not Unicode, for MessagePack. The caller tries without
             first, because msgspec finds out by itself.
+
+    Attributes:
+        refs: Oids met, each once, in order.
+        has_mutable: Whether it met a plain value that can be changed in place (SP8).
     """
 
-    __slots__ = ("_depth", "_in_key", "_plain", "ref_of", "refs")
+    __slots__ = ("_depth", "_in_key", "_plain", "has_mutable", "ref_of", "refs")
 
     def __init__(self, ref_of: RefOf, *, careful: bool = False) -> None:
         self.ref_of = ref_of
@@ -48,6 +52,7 @@ class Writer:
         self._plain = _SAFE if careful else SIMPLE
         self._depth = 0
         self._in_key = 0
+        self.has_mutable = False
 
     def packed(self, value: Any) -> Any:
         """Return ``value`` in a form that msgspec encodes. Raises `Refusal`."""
@@ -103,6 +108,7 @@ class Writer:
 
     def write_list(self, value: list[Any]) -> Any:
         """Write a list as an array."""
+        self.has_mutable = True
         if self._plain.issuperset(map(type, value)):
             return value
         return self.nested(value)
@@ -114,11 +120,15 @@ class Writer:
     def write_set(self, value: Any) -> Any:
         """Write a set or frozenset, sorted."""
         items = sorted(map(_encode, self.keys(value)))
-        code = SET if type(value) is set else FROZENSET
+        code = FROZENSET
+        if type(value) is set:
+            code = SET
+            self.has_mutable = True
         return Ext(code, _encode([msgspec.Raw(item) for item in items]))
 
     def write_dict(self, value: dict[Any, Any]) -> Any:
         """Write a dict as a map if it can be one."""
+        self.has_mutable = True
         plain = self._plain
         if SIMPLE.issuperset(map(type, value)) and (
             plain is SIMPLE or not any(type(self.packed(key)) is Ext for key in value)
@@ -139,6 +149,11 @@ class Writer:
         oid = self.ref_of(value)
         self.refs[oid] = None
         return Ext(REF, oid.to_bytes(8, "big") + class_name(cls).encode())
+
+    def write_bytearray(self, value: bytearray) -> Any:
+        """Write a bytearray."""
+        self.has_mutable = True
+        return Ext(scalars.BYTEARRAY, bytes(value))
 
     def write_unknown(self, value: UnknownValue) -> Any:
         """Write a value of an unknown class as it was."""
@@ -174,7 +189,9 @@ def _scalar_writer(code: int, to_bytes: Callable[[Any], bytes]) -> _Write:
     return write
 
 
-_writers.update({cls: _scalar_writer(*how) for cls, how in scalars.WRITERS.items()})
+for _cls, _how in scalars.WRITERS.items():
+    _writers[_cls] = _scalar_writer(*_how)
+_writers[bytearray] = Writer.write_bytearray
 
 
 def _writer_for(cls: type) -> _Write:
@@ -186,32 +203,38 @@ def _writer_for(cls: type) -> _Write:
         shape = shape_of(cls)
     except UnfitError as error:
         raise Refusal(str(error)) from None
-    code, name, parts_of = shape.code, shape.name, shape.parts
+    code, name, parts_of, is_mutable = shape.code, shape.name, shape.parts, not shape.is_frozen
 
     def write(writer: Writer, value: Any) -> Any:
         try:
             parts = parts_of(value)
         except UnfitError as error:
             raise Refusal(str(error)) from None
+        if is_mutable:
+            writer.has_mutable = True
         return Ext(code, _encode((name, writer.parts(parts))))
 
     _writers[cls] = write
     return write
 
 
-def encode_with(pack: Callable[[Writer], Any], ref_of: RefOf) -> tuple[bytes, tuple[int, ...]]:
-    """Encode what ``pack`` makes with a writer; return bytes and references. ``pack`` may be called twice.
+Encoded = tuple[bytes, tuple[int, ...], bool]
+"""Bytes, oids referred to, and whether there is a plain value in it that can be changed in place (SP8)."""
+
+
+def encode_with(pack: Callable[[Writer], Any], ref_of: RefOf) -> Encoded:
+    """Encode what ``pack`` makes with a writer. ``pack`` may be called twice.
 
     Raises:
         Refusal, UnstorableError: What is in it can't be stored; where is not said.
     """
     writer = Writer(ref_of)
     try:
-        return _encode(pack(writer)), tuple(writer.refs)
+        return _encode(pack(writer)), tuple(writer.refs), writer.has_mutable
     except (OverflowError, UnicodeEncodeError):
         # Some int or str is more than MessagePack can hold: look at each of them.
         writer = Writer(ref_of, careful=True)
-        return _encode(pack(writer)), tuple(writer.refs)
+        return _encode(pack(writer)), tuple(writer.refs), writer.has_mutable
 
 
 def encode_value(value: Any, ref_of: RefOf, path: str = "value") -> tuple[bytes, tuple[int, ...]]:
@@ -231,19 +254,27 @@ def encode_value(value: Any, ref_of: RefOf, path: str = "value") -> tuple[bytes,
     try:
         if type(value) in _SAFE:
             return _encode(value), ()
-        return encode_with(lambda writer: writer.packed(value), ref_of)
+        payload, refs, _ = encode_with(lambda writer: writer.packed(value), ref_of)
+        return payload, refs
     except (Refusal, UnstorableError) as error:
         raise located(
             value, path, error, lambda part: encode_with(lambda w: w.packed(part), ref_of)
         ) from None
 
 
-def encode_state(
-    state: dict[str, Any], ref_of: RefOf, path: str = "object"
-) -> tuple[bytes, tuple[int, ...]]:
+def encode_state(state: dict[str, Any], ref_of: RefOf, path: str = "object") -> Encoded:
     """Encode an ordinary object's attributes, leaving out those that begin with ``_v_`` or ``_p_``.
 
-    Args, Returns, Raises: As `encode_value`; an error's path is that of the attribute: ``Room.settings['a']``.
+    Args:
+        state: Attribute name to value.
+        ref_of: Called for each persistent object in it.
+        path: What to call the object; an error's path is that of the attribute: ``Room.settings['a']``.
+
+    Returns:
+        Bytes, the oids that it refers to, and whether any attribute holds a plain mutable value.
+
+    Raises:
+        UnstorableError: Naming the place that can't be stored.
     """
     for name in state:
         if name[:3] in _VOLATILE:
@@ -251,7 +282,7 @@ def encode_state(
             break
     if SIMPLE.issuperset(map(type, state.values())):
         try:
-            return _encode(state), ()
+            return _encode(state), (), False
         except (OverflowError, UnicodeEncodeError):
             pass
     try:

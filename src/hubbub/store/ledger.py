@@ -253,6 +253,10 @@ class Ledger:
         """
         tid = self.next_tid()
         records, merged = self.validate(changeset, tid)
+        # A peer may still use oids that a host before this one gave it: nobody else must get them.
+        newest_oid = max((write.oid for write in changeset.writes if not write.tid), default=0)
+        with self._oid_lock:
+            self._next_oid = max(self._next_oid, newest_oid + 1)
         rows: list[tuple[str, bytes, bytes | None]] = [(PEER_COMMIT, key, None) for key in done]
         if changeset.key:
             rows.append((PEER_COMMIT, changeset.key, oid_bytes(tid)))

@@ -194,8 +194,7 @@ class ClientConnection:
             except (BrokenError, TimeoutError) as error:
                 problem = error if isinstance(error, BrokenError) else self._silence()
             else:
-                was_open = await self._serve_guarded(transport)
-                parting, opened = was_open
+                parting, opened = await self._serve(transport)
                 problem = BrokenError(f"the connection to {self._connector.where} was lost")
                 if opened:
                     lost_at, pause = None, RETRY_S[0]
@@ -204,8 +203,7 @@ class ClientConnection:
             if not self.protocol.resumable:
                 return self._finish(parting.error if parting else problem)
             if parting is not None and parting.is_final:
-                ended_by_us = parting.reason in ("ended", "bye") and self._closing
-                return self._finish(None if ended_by_us else parting.error)
+                return self._finish(parting.error)
             now = self._loop.time()
             lost_at = now if lost_at is None else lost_at
             self._become(ClientState.RECONNECTING)
@@ -217,12 +215,14 @@ class ClientConnection:
             wait_s = max(pause, parting.retry_s) if parting is not None else pause
             pause = min(pause * 2, RETRY_S[1])
             # A host that comes back should not meet everybody in the same moment.
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0) if self._connector.heartbeats else 0)
+            await asyncio.sleep(
+                wait_s * random.uniform(0.5, 1.0) if self._connector.heartbeats else 0
+            )
 
     def _silence(self) -> BrokenError:
         return BrokenError(f"{self._connector.where} did not answer within {CONNECT_S:g} s")
 
-    async def _serve_guarded(self, transport: Transport) -> tuple[told.Parting | None, bool]:
+    async def _serve(self, transport: Transport) -> tuple[told.Parting | None, bool]:
         """Talk until the connection ends. Returns how the host parted, and whether the session was open."""
         self._transport = transport
         self.protocol.connected(self._loop.time())
@@ -311,6 +311,7 @@ class ClientConnection:
 
     def follow(self, message: wire.Watch, feed: AnswerFeed | ItemFeed) -> None:
         """Begin a watch or stream whose news go to ``feed``."""
+        feed.connection = self
         feed.subscription = self.protocol.watch(message, feed, is_stream=isinstance(feed, ItemFeed))
         self._flush_soon()
 

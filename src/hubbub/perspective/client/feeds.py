@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from hubbub.kernel import ClosedError, HubbubError, LocalProtocolError
 from hubbub.perspective.client.events import Subscription
+
+if TYPE_CHECKING:
+    from hubbub.perspective.client.connection import ClientConnection
 
 WAITING_ITEMS = 1000
 """Items of a stream that wait for their reader; past that all are dropped, and a gap stands in their place."""
@@ -36,12 +39,14 @@ class _Feed:
     """What both have in common: one reader that waits, and an end.
 
     Attributes:
+        connection: Whose it is.
         subscription: The protocol's side of it.
         fallback: Begins it again another way, once, when the reference it is on has been forgotten.
         on_news: Called when there is something to take.
     """
 
     def __init__(self) -> None:
+        self.connection: ClientConnection | None = None
         self.subscription: Subscription | None = None
         self.fallback: Callable[[], None] | None = None
         self.on_news: Callable[[], None] | None = None
@@ -68,7 +73,9 @@ class _Feed:
 
     async def _wait(self) -> None:
         if self._waiter is not None:
-            raise LocalProtocolError("somebody waits for this watch or stream already; open another one")
+            raise LocalProtocolError(
+                "somebody waits for this watch or stream already; open another one"
+            )
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter

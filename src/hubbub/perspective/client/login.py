@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from hubbub.kernel import ConfigurationError
 from hubbub.perspective.avatar import Mind
@@ -52,7 +52,7 @@ class Client(_Names):
         """
         return await self._hubbub_connection.wait_closed(timeout_s)
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -74,6 +74,7 @@ class Login:
         on_state: Callable[[ClientState], None] | None,
         on_gap: Callable[[str], None] | None,
         invoke: Invoke | None = None,
+        reference: Callable[[ClientConnection, int], Any] = Reference,
     ) -> None:
         if mind is not None and not isinstance(mind, Mind):
             raise ConfigurationError(
@@ -86,6 +87,7 @@ class Login:
         self._on_state = on_state
         self._on_gap = on_gap
         self._invoke = invoke
+        self._reference = reference
         self._client: Client | None = None
 
     def __await__(self) -> Generator[Any, None, Client]:
@@ -104,7 +106,7 @@ class Login:
             self._connector,
             self._hello,
             self._mind,
-            Reference,
+            self._reference,
             on_state=self._on_state,
             on_gap=self._on_gap,
             invoke=self._invoke,

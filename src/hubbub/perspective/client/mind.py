@@ -141,7 +141,9 @@ class MindRunner:
             self._reply(called, b"", Failure("refused", error.code, error.message))
             return
         log.error("%s.%s failed", type(self._mind).__qualname__, called.method, exc_info=error)
-        self._reply(called, b"", Failure("internal", "internal", f"the user's {called.method} failed"))
+        self._reply(
+            called, b"", Failure("internal", "internal", f"the user's {called.method} failed")
+        )
 
 
 def _may_be_called(cls: type, name: str) -> bool:

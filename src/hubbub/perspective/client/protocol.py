@@ -72,7 +72,9 @@ KEPT_REPLIES = 100
 _FINAL = frozenset({"ended", "replaced", "grace", "bye"})
 """Reasons of `Closing` after which there is no session to come back to."""
 
-_HOPELESS = frozenset({"login_failed", "not_allowed", "refused", "invalid", "protocol", "outcome_unknown"})
+_HOPELESS = frozenset(
+    {"login_failed", "not_allowed", "refused", "invalid", "protocol", "outcome_unknown"}
+)
 """Kinds of `Fault` that another attempt would meet again."""
 
 
@@ -223,7 +225,9 @@ class ClientProtocol:
         why = error or ClosedError("the session was closed on this side")
         for call in self._calls.values():
             name = call.message.name
-            unknown = OutcomeUnknownError(f"{name}: it may have run or not; the session ended first: {why}")
+            unknown = OutcomeUnknownError(
+                f"{name}: it may have run or not; the session ended first: {why}"
+            )
             events.append(Finished(call, error=unknown))
         events += [Finished(call, error=why) for call in self._unsent]
         events += [Ended(subscription, why) for subscription in self._subscriptions.values()]
@@ -260,7 +264,9 @@ class ClientProtocol:
             call.cancelled = True
             self._send(wire.Cancel(call.message.id))
 
-    def watch(self, message: wire.Watch, tag: Any = None, *, is_stream: bool = False) -> Subscription:
+    def watch(
+        self, message: wire.Watch, tag: Any = None, *, is_stream: bool = False
+    ) -> Subscription:
         """Watch a query or view, or open a stream, until `unwatch` or its `Ended`.
 
         Raises:
@@ -282,7 +288,10 @@ class ClientProtocol:
     def reply(self, called: MindCalled, value: bytes, failure: wire.Failure | None = None) -> None:
         """Give the mind's answer. One that belongs to an epoch gone by is dropped: nobody waits for it."""
         if called.id and called.epoch == self._epoch:
-            reply = wire.Reply(called.id, msgspec.Raw(value), failure)
+            if failure is not None:
+                reply = wire.Reply(called.id, error=failure)
+            else:
+                reply = wire.Reply(called.id, msgspec.Raw(value))
             self._replies.append(reply)
             self._send(reply)
 
@@ -309,7 +318,9 @@ class ClientProtocol:
         if isinstance(message, wire.Fault):
             return [_fault(message)]
         if isinstance(message, wire.Closing):
-            error = ClosedError(f"the host ended the session ({message.reason})", code=message.reason)
+            error = ClosedError(
+                f"the host ended the session ({message.reason})", code=message.reason
+            )
             return [Parting(message.reason, message.retry_s, error, message.reason in _FINAL)]
         if self.state is not ProtocolState.OPEN or isinstance(message, wire.Welcome):
             raise RemoteProtocolError(f"{type(message).__name__} while {self.state.name}")
@@ -433,7 +444,9 @@ class ClientProtocol:
             subscription.has_value = True
             return Answered(subscription)
         if message.patch is msgspec.UNSET or not subscription.has_value:
-            raise RemoteProtocolError(f"a patch of {name} without the answer that it is for", code="garbled")
+            raise RemoteProtocolError(
+                f"a patch of {name} without the answer that it is for", code="garbled"
+            )
         operations = self._decode(bytes(message.patch))
         subscription.value = patches.apply(subscription.value, operations)
         return Answered(subscription, operations)

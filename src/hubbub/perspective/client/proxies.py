@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,8 @@ from hubbub.perspective.client.feeds import AnswerFeed, Change, ItemFeed
 from hubbub.wire import session as wire
 
 Steps = tuple[wire.Step, ...]
+Packed = tuple["msgspec.Raw | None", "msgspec.Raw | None"]
+"""Arguments by position and by name; None where there are none."""
 
 
 class Place:
@@ -35,16 +37,20 @@ class Place:
     __slots__ = ("connection", "origin", "ref", "steps")
 
     def __init__(
-        self, connection: ClientConnection, ref: int = 0, steps: Steps = (), origin: Steps | None = None
+        self,
+        connection: ClientConnection,
+        ref: int = 0,
+        steps: Steps = (),
+        origin: Steps | None = None,
     ) -> None:
         self.connection = connection
         self.ref = ref
         self.steps = steps
         self.origin = origin
 
-    def step(self, name: str, args: msgspec.Raw, kwargs: msgspec.Raw) -> Place:
+    def step(self, name: str, packed: Packed) -> Place:
         """Return the place one step further."""
-        step = wire.Step(name, args, kwargs)
+        step = _filled(wire.Step(name), packed)
         origin = None if self.origin is None else (*self.origin, step)
         return Place(self.connection, self.ref, (*self.steps, step), origin)
 
@@ -52,37 +58,35 @@ class Place:
         """Return the same place without a reference's number, if its way is known."""
         return None if self.origin is None else Place(self.connection, 0, self.origin)
 
-    async def call(self, name: str, args: msgspec.Raw, kwargs: msgspec.Raw) -> Any:
+    async def call(self, name: str, packed: Packed) -> Any:
         """Call ``name`` here and return its value. A reference knows then how it was found."""
         try:
-            value = await self._call(name, args, kwargs)
+            value = await self._call(name, packed)
         except NotAllowedError as error:
             other = self.by_origin()
             if error.code != "unknown_reference" or other is None:
                 raise
             try:
-                value = await other._call(name, args, kwargs)
+                value = await other._call(name, packed)
             except NotAllowedError as second:
                 # A command had handed it out: that is no way which can be gone again.
                 raise (error if second.code == "undeclared" else second) from None
-        if type(value) is Reference:
+        if isinstance(value, Reference):
             known = self.origin if self.ref else self.steps
             if known is not None:
-                value._hubbub_place.origin = (*known, wire.Step(name, args, kwargs))
+                value._hubbub_place.origin = (*known, _filled(wire.Step(name), packed))
         return value
 
-    async def _call(self, name: str, args: msgspec.Raw, kwargs: msgspec.Raw) -> Any:
-        message = wire.Call(0, name, list(self.steps), self.ref, args, kwargs)
+    async def _call(self, name: str, packed: Packed) -> Any:
+        message = _filled(wire.Call(0, name, list(self.steps), self.ref), packed)
         return await self.connection.call(message)
 
-    def follow(
-        self, name: str, args: msgspec.Raw, kwargs: msgspec.Raw, feed: AnswerFeed | ItemFeed
-    ) -> None:
+    def follow(self, name: str, packed: Packed, feed: AnswerFeed | ItemFeed) -> None:
         """Begin a watch or stream of ``name`` here."""
-        message = wire.Watch(0, name, list(self.steps), self.ref, args, kwargs)
+        message = _filled(wire.Watch(0, name, list(self.steps), self.ref), packed)
         other = self.by_origin()
         if other is not None:
-            feed.fallback = lambda: other.follow(name, args, kwargs, feed)
+            feed.fallback = lambda: other.follow(name, packed, feed)
         self.connection.follow(message, feed)
 
 
@@ -96,29 +100,32 @@ class Member:
         self._name = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Request:
-        return Request(self._place, self._name, *_packed(self._name, args, kwargs))
+        return Request(self._place, self._name, packed(self._name, args, kwargs))
 
     def watch(self, *args: Any, **kwargs: Any) -> Watch:
         """Follow the answers of a query or view (LV1): `async for answer in ...`. It begins at once."""
         feed = AnswerFeed()
-        self._place.follow(self._name, *_packed(self._name, args, kwargs), feed)
+        self._place.follow(self._name, packed(self._name, args, kwargs), feed)
         return Watch(self._place.connection, feed)
 
     def changes(self, *args: Any, **kwargs: Any) -> Changes:
         """As `watch`, and say with each answer what has changed in it: `async for change in ...`."""
         feed = AnswerFeed()
-        self._place.follow(self._name, *_packed(self._name, args, kwargs), feed)
+        self._place.follow(self._name, packed(self._name, args, kwargs), feed)
         return Changes(self._place.connection, feed)
 
-    def stream(self, *args: Any, on_gap: Callable[[str], None] | None = None, **kwargs: Any) -> Stream:
+    def stream(
+        self, *args: Any, on_gap: Callable[[str], None] | None = None, **kwargs: Any
+    ) -> Stream:
         """Follow a stream: `async for item in ...`. It begins at once.
 
         Args:
+            *args: The stream's own.
             on_gap: Called with a reason when the reader comes to where items are missing.
-            *args, **kwargs: The stream's own.
+            **kwargs: The stream's own.
         """
         feed = ItemFeed(on_gap)
-        self._place.follow(self._name, *_packed(self._name, args, kwargs), feed)
+        self._place.follow(self._name, packed(self._name, args, kwargs), feed)
         return Stream(self._place.connection, feed)
 
     def __repr__(self) -> str:
@@ -149,23 +156,22 @@ class _Names:
 class Request(_Names):
     """A call that was not made yet. ``await`` makes it; a further name goes on from what it would hand out."""
 
-    __slots__ = ("_hubbub_args", "_hubbub_kwargs", "_hubbub_name", "_hubbub_used")
+    __slots__ = ("_hubbub_name", "_hubbub_packed", "_hubbub_used")
 
-    def __init__(self, place: Place, name: str, args: msgspec.Raw, kwargs: msgspec.Raw) -> None:
+    def __init__(self, place: Place, name: str, packed: Packed) -> None:
         self._hubbub_place = place
         self._hubbub_name = name
-        self._hubbub_args = args
-        self._hubbub_kwargs = kwargs
+        self._hubbub_packed = packed
         self._hubbub_used = False
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._hubbub_used = True
         place = self._hubbub_place
-        return place.call(self._hubbub_name, self._hubbub_args, self._hubbub_kwargs).__await__()
+        return place.call(self._hubbub_name, self._hubbub_packed).__await__()
 
     def _hubbub_on(self) -> Place:
         self._hubbub_used = True
-        return self._hubbub_place.step(self._hubbub_name, self._hubbub_args, self._hubbub_kwargs)
+        return self._hubbub_place.step(self._hubbub_name, self._hubbub_packed)
 
     def __del__(self) -> None:
         if not self._hubbub_used:
@@ -271,19 +277,31 @@ class Stream(_Following):
         return await self._feed.next()
 
 
-def _packed(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[msgspec.Raw, msgspec.Raw]:
+_M = TypeVar("_M", wire.Call, wire.Watch, wire.Step)
+
+
+def packed(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
+    """Return the arguments of ``name`` as they are sent.
+
+    Raises:
+        InvalidArgumentsError: If one can't be.
+    """
     return _pack(name, args), _pack(name, kwargs)
 
 
-def _pack(name: str, values: Any) -> msgspec.Raw:
+def _pack(name: str, values: Any) -> msgspec.Raw | None:
     if not values:
-        return _NOTHING
+        return None
     try:
         return msgspec.Raw(msgspec.msgpack.encode(values))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgumentsError(f"{name}: an argument can't be sent: {error}") from None
 
 
-_NOTHING = msgspec.Raw()
+def _filled(message: _M, packed: Packed) -> _M:
+    # What is left at its default is left out of the message; an empty Raw of our own would be garbage in it.
+    if packed[0] is not None:
+        message.args = packed[0]
+    if packed[1] is not None:
+        message.kwargs = packed[1]
+    return message

@@ -72,7 +72,9 @@ class StreamTransport:
 
     def send(self, messages: Sequence[wire.ToHost]) -> None:
         if not self._writer.is_closing():
-            self._writer.write(b"".join([frame(wire.encode(message, _FORM)) for message in messages]))
+            self._writer.write(
+                b"".join([frame(wire.encode(message, _FORM)) for message in messages])
+            )
 
     async def receive(self) -> Sequence[wire.ToClient]:
         while True:
@@ -128,7 +130,9 @@ class StreamConnector:
                 *await asyncio.open_connection(self._host, self._port, ssl=self._tls)
             )
         except OSError as error:
-            raise BrokenError(f"nobody answers at {self.where}: {_reason(error)}; {self._check}") from error
+            raise BrokenError(
+                f"nobody answers at {self.where}: {_reason(error)}; {self._check}"
+            ) from error
 
     @property
     def _check(self) -> str:

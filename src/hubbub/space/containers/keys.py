@@ -36,9 +36,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LONG = 0x7E
 
-Number = int | float
-
-
 def key_bytes(key: Any) -> bytes:
     """Return the bytes for ``key``.
 
@@ -127,14 +124,8 @@ def _float_bytes(number: float) -> bytes:
         return b"\x20\xff\x01"
     if math.isinf(number):
         return b"\x20\xff" if number > 0 else b"\x20\x00"
-    whole = math.floor(number)
-    fraction = number - whole if abs(number) < 1 << 52 else 0.0
-    if number < 0 and fraction == 1.0:
-        # So near below zero that the difference is lost: count down from zero exactly.
-        above, below = number.as_integer_ratio()
-        above += below
-    else:
-        above, below = fraction.as_integer_ratio()
+    above, below = number.as_integer_ratio()
+    whole, above = divmod(above, below)
     data = _whole(whole)
     if above:
         bits = below.bit_length() - 1

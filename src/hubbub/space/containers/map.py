@@ -136,6 +136,12 @@ class Map(Tree, Generic[K, V], name="hubbub.Map"):
         self._note(CLEARED, None)
         OOBTree.clear(self)
 
+    def _not_here(self, *args: object) -> Any:
+        raise TypeError(f"{type(self).__qualname__} has no such method; SortedMap may have")
+
+    # Methods of B-trees that speak of keys as they are inside.
+    insert = minKey = maxKey = byValue = iterkeys = itervalues = iteritems = _not_here  # noqa: N815
+
     def __iter__(self) -> Iterator[K]:
         return (_key(data, found) for data, found in OOBTree.items(self))
 

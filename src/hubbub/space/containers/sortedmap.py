@@ -88,6 +88,13 @@ class SortedMap(Tree, Generic[K, V], name="hubbub.SortedMap"):
         self._note(CLEARED, None)
         OOBTree.clear(self)
 
+    def insert(self, key: K, value: V) -> bool:
+        """Set ``key`` unless it is there; tell whether it was set."""
+        if OOBTree.__contains__(self, key):
+            return False
+        self[key] = value
+        return True
+
     # --- ranges -------------------------------------------------------------------------------------------------------
 
     def items(

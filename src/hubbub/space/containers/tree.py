@@ -28,6 +28,9 @@ class Tree(OOBTree):
             cls.__hubbub_name__ = name  # type: ignore[attr-defined]
         register(cls)
 
+    # B-trees have operators of sets, on keys. Here they would look like those of dicts, and be none.
+    __or__ = __and__ = __sub__ = __xor__ = __ror__ = __rand__ = __rsub__ = __rxor__ = None
+
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith(("_p_", "_v_")):
             raise AttributeError(

@@ -1,0 +1,201 @@
+"""Objects at a snapshot that moves: what a transaction, a read, a watch and a long-lived connection stand on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from hubbub.kernel import (
+    Changeset,
+    ClosedError,
+    ConfigurationError,
+    Label,
+    Record,
+    StoreError,
+    Tid,
+    UnstorableError,
+    tid_text,
+)
+from hubbub.mount.base import Mount
+from hubbub.space.connection import Connection
+from hubbub.space.context import Transaction
+
+
+def peer_label() -> Label:
+    """Return what a commit of this process says about itself."""
+    return Label(command="peer", note=Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "")
+
+
+class _Snapshot:
+    """The records of a mount at one tid (a `hubbub.space.connection.Source`)."""
+
+    __slots__ = ("_mount", "new_oid", "tid")
+
+    def __init__(self, mount: Mount, tid: int) -> None:
+        self._mount = mount
+        self.tid = tid
+        self.new_oid = mount.new_oid
+
+    def load(self, oid: int) -> Record:
+        return self._mount.load(oid, self.tid)
+
+
+class Workspace:
+    """One coherent set of objects. Not for two threads at once.
+
+    Args:
+        mount: Where records come from.
+        at: Stay at this tid; None: begin at the newest.
+        read_only: Refuse every change.
+        keep_volatile: Keep ``_v_`` attributes as long as this lasts (SP4).
+        by_hand: Changes need no running transaction.
+    """
+
+    def __init__(
+        self,
+        mount: Mount,
+        *,
+        at: int | None = None,
+        read_only: bool = False,
+        keep_volatile: bool = False,
+        by_hand: bool = False,
+    ) -> None:
+        self.mount = mount
+        self._snapshot = _Snapshot(mount, mount.begin() if at is None else at)
+        self.objects = Connection(
+            self._snapshot, read_only=read_only, keep_volatile=keep_volatile, by_hand=by_hand
+        )
+
+    @property
+    def tid(self) -> Tid:
+        """The snapshot."""
+        return Tid(self._snapshot.tid)
+
+    def move(self) -> Tid:
+        """Go to the newest snapshot: what changed since becomes ghosts. Between transactions only."""
+        self.mount.begin()
+        newest, changed = self.mount.changed_since(self._snapshot.tid)
+        if changed is None:
+            self.objects.invalidate_all()
+        elif changed:
+            self.objects.invalidate(changed)
+        self._snapshot.tid = newest
+        return newest
+
+    def commit(self, transaction: Transaction | None, label: Label) -> Tid:
+        """Store what has changed. If that fails, call ``objects.abort``.
+
+        Returns:
+            The tid; the snapshot's own if nothing has changed.
+
+        Raises:
+            UnstorableError: Something can't be stored (SP2), or only in the host.
+            HubbubError: As `Mount.commit`.
+        """
+        prepared = self.objects.prepare()
+        if prepared.ephemerals:
+            raise UnstorableError(
+                prepared.ephemerals[0].class_name,
+                "lives in the host's memory only; a peer can't write it",
+            )
+        if transaction is not None and (transaction.notices or transaction.rows):
+            raise ConfigurationError(
+                "a peer's transaction can't send to users or start jobs; do it in a command"
+            )
+        if not prepared.records:
+            self.objects.abort()
+            return self.tid
+        changeset = Changeset(self.tid, prepared.records, prepared.current, label=label)
+        tid, merged = self.mount.commit(changeset)
+        self.objects.committed(tid, merged)
+        return tid
+
+
+class SpaceConnection:
+    """A long-lived connection in the ZODB manner: objects keep their identity and their ``_v_`` attributes (SP4).
+
+    It sees one snapshot (SP1) until `commit`, `abort` or `sync`; each of these moves it to the newest. One thread at a
+    time. As a context manager it aborts and closes at the end.
+
+    Args:
+        mount: Of the space.
+        at: Look at this tid for good, to read only.
+    """
+
+    def __init__(self, mount: Mount, at: int | None = None) -> None:
+        if at is not None and at > mount.begin() and at > mount.sync():
+            raise StoreError(f"tid {tid_text(at)} is in the future of this space")
+        self._is_past = at is not None
+        self._workspace: Workspace | None = Workspace(
+            mount,
+            at=at,
+            read_only=mount.read_only or at is not None,
+            keep_volatile=True,
+            by_hand=True,
+        )
+
+    def _open(self) -> Workspace:
+        if self._workspace is None:
+            raise ClosedError("the connection is closed")
+        return self._workspace
+
+    @property
+    def root(self) -> Any:
+        """The space's mapping of entry points."""
+        return self._open().objects.root
+
+    @property
+    def tid(self) -> Tid:
+        """The snapshot that it sees."""
+        return self._open().tid
+
+    def commit(self, note: str = "") -> Tid:
+        """Store all changes and go on at the newest snapshot.
+
+        Raises:
+            ConflictError: Somebody was first. The changes are given up, and the newest snapshot is seen.
+            HubbubError: As `Mount.commit`; the same.
+        """
+        workspace = self._open()
+        label = peer_label()
+        if note:
+            label = Label(command=label.command, note=note)
+        try:
+            tid = workspace.commit(None, label)
+        except BaseException:
+            self.abort()
+            raise
+        self._move(workspace)
+        return tid
+
+    def abort(self) -> None:
+        """Give up all changes and go on at the newest snapshot."""
+        workspace = self._open()
+        workspace.objects.abort()
+        self._move(workspace)
+
+    def sync(self) -> Tid:
+        """Make a round trip and go on at the newest snapshot there is. Changes that are not committed are given up."""
+        workspace = self._open()
+        workspace.objects.abort()
+        if not self._is_past:
+            workspace.mount.sync()
+        self._move(workspace)
+        return workspace.tid
+
+    def _move(self, workspace: Workspace) -> None:
+        if not self._is_past:
+            workspace.move()
+
+    def close(self) -> None:
+        """Give up all changes and let the objects go. Idempotent."""
+        if self._workspace is not None:
+            self._workspace.objects.abort()
+            self._workspace = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

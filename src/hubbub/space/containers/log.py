@@ -1,0 +1,320 @@
+"""Log: items are only added, at the end; cheap at any length; additions never conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from hubbub.kernel import Record, UnstorableError
+from hubbub.space import context
+from hubbub.space.blame import Refusal
+from hubbub.space.containers.changes import CLEARED, FIRST
+from hubbub.space.containers.parts import (
+    Inline,
+    Part,
+    chunks,
+    folded,
+    opened,
+    packed_part,
+    read_part,
+    sealed,
+)
+from hubbub.space.persistent import Persistent
+from hubbub.space.reading import ObjectOf, Reader, read
+from hubbub.space.states import UNSHAREABLE, use_codec
+from hubbub.space.trees import split_parts
+from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_with
+
+T = TypeVar("T")
+
+INLINE_BYTES = 512
+"""What the head holds itself before it is sealed, by a later transaction."""
+
+OWN_BYTES = 4096
+"""What one transaction may leave in the head before it seals it itself."""
+
+
+class Log(Persistent, Generic[T], name="hubbub.Log"):
+    """A sequence that only grows at its end, and may be trimmed at its beginning.
+
+    Every item has a *position*, counted from 0 and never changed: what is trimmed stays counted. Whoever remembers a
+    position can read on from there with `since`, without a clock, and nothing is skipped.
+
+    Cost: an addition writes its own bytes and about a kilobyte, at any length. ``last(n)`` touches only what holds
+    these. Two transactions that add at the same time merge; the later one's items come behind the earlier one's.
+
+    Attributes:
+        first: Position of the first item that is kept.
+        end: Position that the next item will get.
+    """
+
+    _start: int
+    _first: int
+    _end: int
+    _parts: tuple[Any, ...]
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        self._start = 0
+        self._first = 0
+        self._end = 0
+        self._parts = ()
+        self.extend(items)
+
+    @property
+    def first(self) -> int:
+        """Position of the first item that is kept."""
+        return self._first
+
+    @property
+    def end(self) -> int:
+        """Position that the next item will get."""
+        return self._end
+
+    # --- adding -------------------------------------------------------------------------------------------------------
+
+    def append(self, item: T) -> None:
+        """Add ``item`` at the end, with the transaction's time.
+
+        Raises:
+            UnstorableError: If it can't be stored; nothing has changed.
+        """
+        self.extend((item,))
+
+    def extend(self, items: Iterable[T]) -> None:
+        """Add ``items`` at the end, in order, with the transaction's time. Raises as `append`; all or none."""
+        added = list(items)
+        if not added:
+            return
+        where = f"{type(self).__qualname__} item"
+        sizes = [len(encode_value(item, _any_oid, where)[0]) for item in added]
+        own_from = self._begin()
+        now = context.now()
+        jar = self._p_jar
+        for item, size in zip(added, sizes, strict=True):
+            if jar is not None:
+                jar.note_change(self, FIRST, self._first)
+                jar.note_change(self, self._end, item)
+            inline = self._parts[-1] if self._parts else None
+            if not isinstance(inline, Inline):
+                inline = Inline([], [], 0)
+                self._parts = (*self._parts, inline)
+            inline.times.append(now)
+            inline.items.append(item)
+            inline.size += size
+            self._end += 1
+            if inline.size > OWN_BYTES:
+                self._seal_own(own_from)
+
+    def _begin(self) -> int:
+        """Tell the connection, which may refuse; tidy up what former transactions left; return where one's own begins."""
+        self._p_activate()
+        if self._p_changed:
+            own_from: int = self._v_own_from
+            return own_from
+        self._p_changed = True
+        self._v_own_from = self._end
+        inlines = [part for part in self._parts if isinstance(part, Inline)]
+        if len(inlines) > 1 or (inlines and inlines[0] is not self._parts[-1]):
+            must_seal = True
+        else:
+            must_seal = sum(part.size for part in inlines) > INLINE_BYTES
+        if must_seal:
+            parts = [
+                sealed(part.times, part.items) if isinstance(part, Inline) else part
+                for part in self._parts
+            ]
+            self._parts = tuple(folded(parts, 0))
+        return self._end
+
+    def _seal_own(self, own_from: int) -> None:
+        """Seal what this transaction has added, apart from what was there before: so it can be merged."""
+        *rest, inline = self._parts
+        begin = max(0, own_from - (self._end - inline.count))
+        if begin:
+            kept = Inline(inline.times[:begin], inline.items[:begin], INLINE_BYTES)
+            rest.append(kept)
+        rest.append(sealed(inline.times[begin:], inline.items[begin:]))
+        position, first_own = self._start, 0
+        for part in rest:
+            if position >= own_from:
+                break
+            position += part.count
+            first_own += 1
+        self._parts = tuple(folded(rest, first_own))
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Return how many items are kept."""
+        return self._end - self._first
+
+    def _range(self, low: int, high: int) -> Iterator[T]:
+        low, high = max(low, self._first), min(high, self._end)
+        for begin, chunk in chunks(self._parts, self._start, low, high, self._p_jar):
+            yield from chunk.items[max(0, low - begin) : high - begin]
+
+    def last(self, count: int) -> list[T]:
+        """Return the newest ``count`` items, or all if there are fewer, the newest last."""
+        return list(self._range(self._end - max(0, count), self._end))
+
+    def since(self, position: int, limit: int | None = None) -> tuple[list[T], int]:
+        """Return the items from ``position`` on, and the position to go on from.
+
+        Items that were trimmed are not there any more: what is returned begins with the first kept one. Compare
+        ``position`` with `first` to find out.
+
+        Args:
+            position: 0, or what an earlier call returned.
+            limit: How many items at most; None for all.
+        """
+        low = max(position, self._first)
+        high = self._end if limit is None else min(self._end, low + max(0, limit))
+        return list(self._range(low, high)), max(low, high)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return the item at a position, or counted from the end if it is negative; a slice gives a list.
+
+        Raises:
+            IndexError: If it was trimmed or is not there yet.
+        """
+        if isinstance(index, slice):
+            if index.step not in (None, 1):
+                return list(self._range(*self._absolute(index)))[:: index.step]
+            return list(self._range(*self._absolute(index)))
+        position = index + self._end if index < 0 else index
+        if not self._first <= position < self._end:
+            raise IndexError(
+                f"there is no item {index}: kept are {self._first} to {self._end - 1}"
+                if self._first < self._end
+                else f"there is no item {index}: the log is empty"
+            )
+        for item in self._range(position, position + 1):
+            return item
+        raise AssertionError("a log's parts don't cover its positions")
+
+    def _absolute(self, wanted: slice) -> tuple[int, int]:
+        low = self._first if wanted.start is None else wanted.start
+        high = self._end if wanted.stop is None else wanted.stop
+        return low + self._end if low < 0 else low, high + self._end if high < 0 else high
+
+    def __iter__(self) -> Iterator[T]:
+        return self._range(self._first, self._end)
+
+    def __reversed__(self) -> Iterator[T]:
+        low, high = self._first, self._end
+        for begin, chunk in chunks(
+            self._parts, self._start, low, high, self._p_jar, backwards=True
+        ):
+            yield from reversed(chunk.items[max(0, low - begin) : high - begin])
+
+    # --- trimming -----------------------------------------------------------------------------------------------------
+
+    def trim(self, *, before: float | None = None, keep: int | None = None) -> int:
+        """Forget items at the beginning. Both bounds may be given: what either forgets is forgotten.
+
+        Args:
+            before: Forget the items that were added before this time (Unix time, seconds), up to the first that was not.
+            keep: Forget all but the newest this many.
+
+        Returns:
+            How many were forgotten.
+        """
+        first = self._first
+        if keep is not None:
+            first = max(first, self._end - max(0, keep))
+        if before is not None:
+            first = max(first, self._first_since(before))
+        forgotten = first - self._first
+        if forgotten:
+            jar = self._p_jar
+            self._begin()
+            if jar is not None:
+                jar.note_change(self, CLEARED, None)
+            self._drop(first)
+        return forgotten
+
+    def _first_since(self, before: float) -> int:
+        """Return the position of the first kept item that is not older than ``before``."""
+        position = self._start
+        parts = list(self._parts)
+        while parts:
+            part = parts.pop(0)
+            if part.newest < before or position + part.count <= self._first:
+                position += part.count
+            elif isinstance(part, Part) and part.level:
+                parts[:0] = opened(part, self._p_jar).parts
+            else:
+                times = part.times if isinstance(part, Inline) else opened(part, self._p_jar).times
+                for offset, time in enumerate(times):
+                    if time >= before and position + offset >= self._first:
+                        return position + offset
+                position += part.count
+        return self._end
+
+    def _drop(self, first: int) -> None:
+        """Let go of all that is before ``first``, down to single chunks."""
+        parts = list(self._parts)
+        start = self._start
+        while parts and start < first:
+            part = parts[0]
+            if start + part.count <= first:
+                start += part.count
+                parts.pop(0)
+            elif isinstance(part, Inline):
+                gone = first - start
+                rest = Inline(part.times[gone:], part.items[gone:], part.size)
+                parts[0] = rest
+                start = first
+            elif part.level:
+                parts[:1] = opened(part, self._p_jar).parts
+            else:
+                break
+        self._first, self._start, self._parts = first, start, tuple(parts)
+
+
+def _any_oid(_obj: Any) -> int:
+    return 0
+
+
+class _HeadCodec:
+    """Payload: ``[start, first, end, parts]``. Memo: the same, decoded; inline items as (times, items, size)."""
+
+    def encode(self, obj: Log[Any], ref_of: RefOf) -> Encoded:
+        obj._p_activate()
+
+        def pack(writer: Writer) -> Any:
+            parts = [packed_part(part, writer) for part in obj._parts]
+            return [obj._start, obj._first, obj._end, parts]
+
+        try:
+            return encode_with(pack, ref_of)
+        except (Refusal, UnstorableError) as error:
+            for part in obj._parts:
+                for item in part.items if isinstance(part, Inline) else ():
+                    encode_value(item, ref_of, f"{type(obj).__qualname__} item")
+            raise UnstorableError(type(obj).__qualname__, str(error)) from None
+
+    def fill(self, obj: Log[Any], record: Record, object_of: ObjectOf) -> bool:
+        memo = record.memo
+        has_mutable = False
+        if memo is None or memo is UNSHAREABLE:
+            decoded = read(lambda reader: self._read(reader, record.payload), object_of)
+            memo = decoded.value
+            has_mutable = decoded.has_mutable
+            record.memo = memo if decoded.is_shareable else UNSHAREABLE
+        start, first, end, parts = memo
+        whole = [
+            part if type(part) is Part else Inline(list(part[0]), list(part[1]), part[2])
+            for part in parts
+        ]
+        obj.__setstate__({"_start": start, "_first": first, "_end": end, "_parts": tuple(whole)})
+        return has_mutable
+
+    def _read(self, reader: Reader, payload: bytes) -> tuple[int, int, int, tuple[Any, ...]]:
+        start, first, end, parts = split_parts(payload)
+        whole = tuple(read_part(raw, reader) for raw in split_parts(parts))
+        return reader.value(start), reader.value(first), reader.value(end), whole
+
+
+use_codec(Log, _HeadCodec())
+Sequence.register(Log)

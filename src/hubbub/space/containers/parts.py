@@ -1,0 +1,216 @@
+"""What a log is made of: items at its head, sealed chunks, and nodes over these.
+
+Theory of operation
+===================
+
+A log is a row of *parts*. Chunks (level 0) and nodes (level n, over parts of level n - 1) are objects of their own,
+written once and never changed, so only the head can conflict. The newest items are *inline* in the head.
+
+    [node 2] [node 1] [node 1] [chunk] [chunk] [chunk] inline items
+       '--- each FANOUT parts of one level become one part of the next ---'
+
+A part knows how many items it has, not where it begins: so parts that one transaction has added can be put behind those
+that another has added meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from hubbub.kernel import CorruptRecordError, Record, UnstorableError
+from hubbub.space.blame import Refusal
+from hubbub.space.persistent import Persistent
+from hubbub.space.reading import ObjectOf, Reader, read
+from hubbub.space.states import UNSHAREABLE, use_codec
+from hubbub.space.trees import split_parts
+from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_with
+
+FANOUT = 16
+
+
+class Part(NamedTuple):
+    """A sealed part.
+
+    Attributes:
+        level: 0 for a chunk of items, else a node of parts of the level below (or, after a trim, of lower ones).
+        count: How many items it has.
+        newest: The latest time of any of its items.
+        ref: Its oid, or the object itself while it is new.
+    """
+
+    level: int
+    count: int
+    newest: float
+    ref: Any
+
+
+class Inline:
+    """Items that are in the head itself, with their times and about how many bytes they take."""
+
+    __slots__ = ("items", "size", "times")
+
+    level = -1
+
+    def __init__(self, times: list[float], items: list[Any], size: int) -> None:
+        self.times = times
+        self.items = items
+        self.size = size
+
+    @property
+    def count(self) -> int:
+        """How many items it has."""
+        return len(self.items)
+
+    @property
+    def newest(self) -> float:
+        """The latest time of any of its items."""
+        return max(self.times)
+
+
+class Chunk(Persistent, name="hubbub.LogChunk"):
+    """Items of a log, sealed."""
+
+    def __init__(self, times: tuple[float, ...] = (), items: tuple[Any, ...] = ()) -> None:
+        self.times = times
+        self.items = items
+
+
+class Node(Persistent, name="hubbub.LogNode"):
+    """Parts of a log, sealed."""
+
+    def __init__(self, parts: tuple[Part, ...] = ()) -> None:
+        self.parts = parts
+
+
+def sealed(times: list[float], items: list[Any]) -> Part:
+    """Return a new chunk of ``items``."""
+    return Part(0, len(items), max(times), Chunk(tuple(times), tuple(items)))
+
+
+def folded(parts: list[Any], begin: int) -> list[Any]:
+    """Return ``parts`` with full rows of one level at their end made into nodes; nothing before ``begin`` is touched."""
+    parts = list(parts)
+    end = len(parts)
+    while end > begin and isinstance(parts[end - 1], Inline):
+        end -= 1
+    while end - begin >= FANOUT:
+        row = parts[end - FANOUT : end]
+        level = row[-1].level
+        if any(part.level != level for part in row):
+            break
+        newest = max(part.newest for part in row)
+        count = sum(part.count for part in row)
+        parts[end - FANOUT : end] = [Part(level + 1, count, newest, Node(tuple(row)))]
+        end -= FANOUT - 1
+    return parts
+
+
+def opened(part: Part, jar: Any) -> Any:
+    """Return the chunk or node that ``part`` stands for."""
+    ref = part.ref
+    if type(ref) is int:
+        return jar.get(ref, "hubbub.LogNode" if part.level else "hubbub.LogChunk")
+    return ref
+
+
+def chunks(
+    parts: Any, start: int, low: int, high: int, jar: Any, *, backwards: bool = False
+) -> Iterator[tuple[int, Any]]:
+    """Yield (position of its first item, `Chunk` or `Inline`) of all that has items in [low, high).
+
+    Args:
+        parts: Parts in order.
+        start: Position of the first item of the first part.
+        low: First position wanted.
+        high: Position behind the last one wanted.
+        jar: Where the parts' objects are.
+        backwards: From the last to the first. Only what is yielded is woken.
+    """
+    spans: list[tuple[int, Any]] = []
+    for part in parts:
+        count = part.count
+        if start < high and start + count > low:
+            spans.append((start, part))
+        start += count
+    for begin, part in reversed(spans) if backwards else spans:
+        if isinstance(part, Inline):
+            yield begin, part
+        elif part.level == 0:
+            yield begin, opened(part, jar)
+        else:
+            node = opened(part, jar)
+            yield from chunks(node.parts, begin, low, high, jar, backwards=backwards)
+
+
+# --- how they are stored ----------------------------------------------------------------------------------------------
+
+
+def packed_part(part: Any, writer: Writer) -> list[Any]:
+    """Return a part in encodable form: ``[level, count, newest, oid]``, or ``[times, items]``."""
+    if isinstance(part, Inline):
+        return [part.times, writer.nested(part.items)]
+    ref = part.ref
+    oid = ref if type(ref) is int else writer.ref_of(ref)
+    writer.refs[oid] = None
+    return [part.level, part.count, part.newest, oid]
+
+
+def read_part(raw: Any, reader: Reader) -> Part | tuple[tuple[float, ...], tuple[Any, ...], int]:
+    """Return what `packed_part` wrote: a part, or (times, items, bytes)."""
+    pieces = split_parts(raw)
+    if len(pieces) == 2:
+        times, items = reader.read_tuple(pieces[0]), reader.read_tuple(pieces[1])
+        if len(times) != len(items) or not all(type(time) is float for time in times):
+            raise CorruptRecordError("a log has items without a time")
+        return times, items, len(pieces[1])
+    level, count, newest, oid = (reader.value(piece) for piece in pieces)
+    if not (type(level) is type(count) is type(oid) is int and type(newest) is float):
+        raise CorruptRecordError("a part of a log is not one")
+    return Part(level, count, newest, oid)
+
+
+class _ChunkCodec:
+    """Payload: ``[times, items]``. Memo: (times, items)."""
+
+    def encode(self, obj: Chunk, ref_of: RefOf) -> Encoded:
+        items = obj.items
+        try:
+            return encode_with(lambda writer: [obj.times, writer.nested(items)], ref_of)
+        except (Refusal, UnstorableError) as error:
+            for item in items:
+                encode_value(item, ref_of, "Log item")
+            raise UnstorableError("Log", str(error)) from None
+
+    def fill(self, obj: Chunk, record: Record, object_of: ObjectOf) -> bool:
+        memo = record.memo
+        has_mutable = False
+        if memo is None or memo is UNSHAREABLE:
+            decoded = read(lambda reader: read_part(record.payload, reader), object_of)
+            memo = decoded.value
+            has_mutable = decoded.has_mutable
+            record.memo = memo if decoded.is_shareable else UNSHAREABLE
+        obj.__setstate__({"times": memo[0], "items": memo[1]})
+        return has_mutable
+
+
+class _NodeCodec:
+    """Payload: an array of parts. Memo: a tuple of them."""
+
+    def encode(self, obj: Node, ref_of: RefOf) -> Encoded:
+        parts = obj.parts
+        return encode_with(lambda writer: [packed_part(part, writer) for part in parts], ref_of)
+
+    def fill(self, obj: Node, record: Record, object_of: ObjectOf) -> bool:
+        if record.memo is None:
+            decoded = read(
+                lambda reader: tuple(read_part(raw, reader) for raw in split_parts(record.payload)),
+                object_of,
+            )
+            record.memo = decoded.value
+        obj.__setstate__({"parts": record.memo})
+        return False
+
+
+use_codec(Chunk, _ChunkCodec())
+use_codec(Node, _NodeCodec())
