@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from hubbub.app import Hub
 from hubbub.gateway import Listener, WebServer
-from hubbub.gateway.peers import PeerConnection, PeerOptions
+from hubbub.gateway.peers import PeerOptions
 from hubbub.perspective.checkers import Anonymous
 
 
@@ -36,7 +33,6 @@ class Serving:
         self.hub = hub
         self._web_address = web
         self._listen_address = listen
-        self._token = token
         self._public = public
         self._options = PeerOptions(token=token, read_only=read_only_peers)
         self._web: WebServer | None = None
@@ -66,10 +62,10 @@ class Serving:
         closed_to_strangers = not any(isinstance(c, Anonymous) for c in hub.checkers)
         try:
             if self._listen_address is not None:
-                listener = Listener(hub.portal, peer=self._peer)
+                listener = Listener(hub.portal, host=hub.host, peer_options=self._options)
                 await listener.start(
                     self._listen_address,
-                    authenticated=closed_to_strangers and bool(self._token),
+                    authenticated=closed_to_strangers,
                     public=self._public,
                 )
                 self._listener = listener
@@ -84,14 +80,6 @@ class Serving:
         except BaseException:
             await self.stop()
             raise
-
-    def _peer(
-        self,
-        write: Callable[[bytes], None],
-        close: Callable[[], None],
-        buffered_bytes: Callable[[], int],
-    ) -> Any:
-        return PeerConnection(self.hub.host, write, close, buffered_bytes, self._options)
 
     def stop_accepting(self) -> None:
         """Take no new connections; what is there goes on."""

@@ -12,7 +12,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 import hubbub
-from tests.e2e.hosts import Host, Hosts
+from tests.e2e.hosts import EXAMPLES, Host, Hosts
+from tests.e2e.terminals import Terminals
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -58,3 +59,16 @@ async def login() -> AsyncIterator[Login]:
             return await users.enter_async_context(hubbub.login(host.hub, name=name, **options))
 
         yield log_in
+
+
+@pytest.fixture
+def beside_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the modules of the chat example be imported here."""
+    monkeypatch.syspath_prepend(str(EXAMPLES / "chat"))
+
+
+@pytest_asyncio.fixture
+async def terminals(beside_chat: None) -> AsyncIterator[Terminals]:
+    """Opens terminal clients; all are ended when the test ends."""
+    async with AsyncExitStack() as running:
+        yield Terminals(running)

@@ -15,7 +15,7 @@ import logging
 import re
 import ssl
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from hubbub.gateway.binding import bind, is_unix, name_of, refuse_open_door, unix_path
 from hubbub.gateway.carriers import HELLO_S, Connections, fault_of
@@ -174,8 +174,9 @@ class _Stream(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        transport = self._transport
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._listener.entered(self)

@@ -1,12 +1,15 @@
 """Dev mode: sockets, subprocesses and sleeps inside a body raise `BlockingError` (PE8).
 
-Python's audit hooks tell of them. A hook can't be taken away again, so it is installed once and asks each time whether
-a transaction is running in this thread.
+Python's audit hooks tell of them (of sleeps from 3.13 on; before, `time.sleep` is wrapped). A hook can't be taken away
+again, so it is installed once and asks each time whether a transaction is running in this thread.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from hubbub.kernel import BlockingError
@@ -39,3 +42,14 @@ def install() -> None:
     if not _installed:
         _installed = True
         sys.addaudithook(_hook)
+        if sys.version_info < (3, 13):
+            time.sleep = _watched_sleep(time.sleep)
+
+
+def _watched_sleep(sleep: Callable[[float], None]) -> Callable[[float], None]:
+    @functools.wraps(sleep)
+    def watched(seconds: float) -> None:
+        _hook("time.sleep", (seconds,))
+        sleep(seconds)
+
+    return watched

@@ -51,7 +51,9 @@ class UnknownObject(persistent.Persistent):
         raise UnknownClassError(self.hubbub_class, "use it so")
 
     # What syntax calls is looked up in the class, past `__getattr__`.
-    __len__ = __iter__ = __contains__ = __getitem__ = __setitem__ = __delitem__ = __call__ = _unknown
+    __len__ = __iter__ = __contains__ = __getitem__ = __setitem__ = __delitem__ = __call__ = (
+        _unknown
+    )
 
     def __bool__(self) -> bool:
         return True

@@ -117,7 +117,7 @@ class Reader:
 
     # --- by code ------------------------------------------------------------------------------------------------------
 
-    def read_tuple(self, data: memoryview) -> tuple[Any, ...]:
+    def read_tuple(self, data: Any) -> tuple[Any, ...]:
         """Read a tuple."""
         items: tuple[Any, ...] = self._items(data)
         if not SIMPLE.issuperset(map(type, items)):

@@ -27,6 +27,7 @@ from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_wi
 split_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 """Cut a node's payload into its parts, each still encoded."""
 
+
 def _oids(packed: bytes) -> tuple[int, ...]:
     if len(packed) % 8:
         raise CorruptRecordError("a B-tree's list of children is cut off")
@@ -48,9 +49,7 @@ class _Node:
     def __init__(self, step: int) -> None:
         self.step = step  # 2 for mappings, 1 for sets
 
-    def _with_items(
-        self, obj: Any, items: Any, rest: list[int], ref_of: RefOf
-    ) -> Encoded:
+    def _with_items(self, obj: Any, items: Any, rest: list[int], ref_of: RefOf) -> Encoded:
         def pack(writer: Writer) -> Any:
             packed = [writer.nested(items), *rest]
             writer.refs.update(dict.fromkeys(rest))

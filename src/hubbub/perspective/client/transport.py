@@ -138,7 +138,7 @@ class StreamConnector:
     def _check(self) -> str:
         if self._path:
             return "is `hubbub serve` running, with this socket, and may you open it?"
-        return "is `hubbub serve` running there, with --hub on this port, and does no firewall stand between?"
+        return "is `hubbub serve` running there, with --listen on this port?"
 
 
 def _reason(error: OSError) -> str:

@@ -1,27 +1,31 @@
-"""Containers: persistent collections, each with its cost and its merge written down."""
+"""Containers: persistent collections, each stored so that change costs little and meets few others.
 
-from __future__ import annotations
-
-from typing import Any
+| class | like | stored as | two writers at once |
+| --- | --- | --- | --- |
+| `Map` | dict | a B-tree, one record for each 15 to 30 items | merge, if they change different keys |
+| `SortedMap` | dict in the order of its keys | the same | the same |
+| `Log` | list that only grows | a head and sealed chunks | merge, when both add |
+| `List` | list | one record | conflict |
+"""
 
 from hubbub.space.containers.changes import CLEARED, DELETED, FIRST
 from hubbub.space.containers.list import List
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.map import Map
+from hubbub.space.containers.merge import merge_records
 from hubbub.space.containers.sortedmap import SortedMap
+from hubbub.space.containers.views import changes_as_patch, container_value, is_container
 
-
-def is_container(value: Any) -> bool:
-    return isinstance(value, (SortedMap, Map, Log))
-
-
-def container_value(value: Any) -> Any:
-    return list(value) if isinstance(value, Log) else dict(value.items())
-
-
-def changes_as_patch(changes: Any) -> Any:
-    return None
-
-
-def merge_records(old: Any, committed: Any, new: Any) -> Any:
-    return "not there yet"
+__all__ = [
+    "CLEARED",
+    "DELETED",
+    "FIRST",
+    "List",
+    "Log",
+    "Map",
+    "SortedMap",
+    "changes_as_patch",
+    "container_value",
+    "is_container",
+    "merge_records",
+]

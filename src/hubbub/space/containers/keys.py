@@ -36,6 +36,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LONG = 0x7E
 
+
 def key_bytes(key: Any) -> bytes:
     """Return the bytes for ``key``.
 
@@ -112,7 +113,7 @@ def _int_from(data: bytes) -> int:
         size = int.from_bytes(_inverted(count) if is_negative else count, "big")
         start = 6
     digits = data[start:]
-    if len(digits) != size or size > _LONG and head in (0x00, 0xFF):
+    if len(digits) != size or (size > _LONG and head in (0x00, 0xFF)):
         raise LookupError(data)
     if is_negative:
         return -int.from_bytes(_inverted(digits), "big")
@@ -218,7 +219,9 @@ def _other(key: Any) -> bytes:
         return how(key)
     hash(key)
     if isinstance(key, persistent.Persistent):
-        raise UnstorableError(f"key {key!r}", "is a persistent object; use its id or name as the key")
+        raise UnstorableError(
+            f"key {key!r}", "is a persistent object; use its id or name as the key"
+        )
     if isinstance(key, Enum) and isinstance(key, (str, int, float, bytes)):
         # Members of such an enum equal their plain values.
         return key_bytes(key._value_)

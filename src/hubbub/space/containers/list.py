@@ -57,7 +57,7 @@ class List(Persistent, Generic[T], name="hubbub.List"):
     def __contains__(self, item: object) -> bool:
         return item in self._items
 
-    def __iadd__(self, items: Iterable[T]) -> List[T]:  # noqa: PYI034 - a subclass keeps its own type
+    def __iadd__(self, items: Iterable[T]) -> List[T]:
         self.extend(items)
         return self
 

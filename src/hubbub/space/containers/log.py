@@ -52,6 +52,7 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
     _first: int
     _end: int
     _parts: tuple[Any, ...]
+    _p_changed: Any
 
     def __init__(self, items: Iterable[T] = ()) -> None:
         self._start = 0
@@ -100,16 +101,21 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
                 self._parts = (*self._parts, inline)
             inline.times.append(now)
             inline.items.append(item)
-            inline.size += size
+            inline.byte_count += size
             self._end += 1
-            if inline.size > OWN_BYTES:
+            if inline.byte_count > OWN_BYTES:
                 self._seal_own(own_from)
 
     def _begin(self) -> int:
-        """Tell the connection, which may refuse; tidy up what former transactions left; return where one's own begins."""
+        """Tell the connection, which may refuse; tidy up what former transactions left.
+
+        Returns:
+            The position from which on items are this transaction's own.
+        """
         self._p_activate()
         if self._p_changed:
-            own_from: int = self._v_own_from
+            # A new object is changed from the beginning, and all its own.
+            own_from: int = self.__dict__.get("_v_own_from", 0)
             return own_from
         self._p_changed = True
         self._v_own_from = self._end
@@ -117,7 +123,7 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         if len(inlines) > 1 or (inlines and inlines[0] is not self._parts[-1]):
             must_seal = True
         else:
-            must_seal = sum(part.size for part in inlines) > INLINE_BYTES
+            must_seal = sum(part.byte_count for part in inlines) > INLINE_BYTES
         if must_seal:
             parts = [
                 sealed(part.times, part.items) if isinstance(part, Inline) else part
@@ -129,7 +135,7 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
     def _seal_own(self, own_from: int) -> None:
         """Seal what this transaction has added, apart from what was there before: so it can be merged."""
         *rest, inline = self._parts
-        begin = max(0, own_from - (self._end - inline.count))
+        begin = max(0, own_from - (self._end - inline.length))
         if begin:
             kept = Inline(inline.times[:begin], inline.items[:begin], INLINE_BYTES)
             rest.append(kept)
@@ -138,7 +144,7 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         for part in rest:
             if position >= own_from:
                 break
-            position += part.count
+            position += part.length
             first_own += 1
         self._parts = tuple(folded(rest, first_own))
 
@@ -213,7 +219,8 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         """Forget items at the beginning. Both bounds may be given: what either forgets is forgotten.
 
         Args:
-            before: Forget the items that were added before this time (Unix time, seconds), up to the first that was not.
+            before: Forget the items that were added before this time (Unix time, seconds), up to the first
+                that was not.
             keep: Forget all but the newest this many.
 
         Returns:
@@ -239,8 +246,8 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         parts = list(self._parts)
         while parts:
             part = parts.pop(0)
-            if part.newest < before or position + part.count <= self._first:
-                position += part.count
+            if part.newest < before or position + part.length <= self._first:
+                position += part.length
             elif isinstance(part, Part) and part.level:
                 parts[:0] = opened(part, self._p_jar).parts
             else:
@@ -248,7 +255,7 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
                 for offset, time in enumerate(times):
                     if time >= before and position + offset >= self._first:
                         return position + offset
-                position += part.count
+                position += part.length
         return self._end
 
     def _drop(self, first: int) -> None:
@@ -257,12 +264,12 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         start = self._start
         while parts and start < first:
             part = parts[0]
-            if start + part.count <= first:
-                start += part.count
+            if start + part.length <= first:
+                start += part.length
                 parts.pop(0)
             elif isinstance(part, Inline):
                 gone = first - start
-                rest = Inline(part.times[gone:], part.items[gone:], part.size)
+                rest = Inline(part.times[gone:], part.items[gone:], part.byte_count)
                 parts[0] = rest
                 start = first
             elif part.level:

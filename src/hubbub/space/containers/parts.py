@@ -33,14 +33,14 @@ class Part(NamedTuple):
     """A sealed part.
 
     Attributes:
-        level: 0 for a chunk of items, else a node of parts of the level below (or, after a trim, of lower ones).
-        count: How many items it has.
+        level: 0 for a chunk of items, else a node of parts of the level below.
+        length: How many items it has.
         newest: The latest time of any of its items.
         ref: Its oid, or the object itself while it is new.
     """
 
     level: int
-    count: int
+    length: int
     newest: float
     ref: Any
 
@@ -48,17 +48,17 @@ class Part(NamedTuple):
 class Inline:
     """Items that are in the head itself, with their times and about how many bytes they take."""
 
-    __slots__ = ("items", "size", "times")
+    __slots__ = ("byte_count", "items", "times")
 
     level = -1
 
-    def __init__(self, times: list[float], items: list[Any], size: int) -> None:
+    def __init__(self, times: list[float], items: list[Any], byte_count: int) -> None:
         self.times = times
         self.items = items
-        self.size = size
+        self.byte_count = byte_count
 
     @property
-    def count(self) -> int:
+    def length(self) -> int:
         """How many items it has."""
         return len(self.items)
 
@@ -89,7 +89,7 @@ def sealed(times: list[float], items: list[Any]) -> Part:
 
 
 def folded(parts: list[Any], begin: int) -> list[Any]:
-    """Return ``parts`` with full rows of one level at their end made into nodes; nothing before ``begin`` is touched."""
+    """Return ``parts`` with full rows of one level at their end made into nodes, leaving those before ``begin``."""
     parts = list(parts)
     end = len(parts)
     while end > begin and isinstance(parts[end - 1], Inline):
@@ -100,7 +100,7 @@ def folded(parts: list[Any], begin: int) -> list[Any]:
         if any(part.level != level for part in row):
             break
         newest = max(part.newest for part in row)
-        count = sum(part.count for part in row)
+        count = sum(part.length for part in row)
         parts[end - FANOUT : end] = [Part(level + 1, count, newest, Node(tuple(row)))]
         end -= FANOUT - 1
     return parts
@@ -129,7 +129,7 @@ def chunks(
     """
     spans: list[tuple[int, Any]] = []
     for part in parts:
-        count = part.count
+        count = part.length
         if start < high and start + count > low:
             spans.append((start, part))
         start += count
@@ -153,7 +153,7 @@ def packed_part(part: Any, writer: Writer) -> list[Any]:
     ref = part.ref
     oid = ref if type(ref) is int else writer.ref_of(ref)
     writer.refs[oid] = None
-    return [part.level, part.count, part.newest, oid]
+    return [part.level, part.length, part.newest, oid]
 
 
 def read_part(raw: Any, reader: Reader) -> Part | tuple[tuple[float, ...], tuple[Any, ...], int]:

@@ -28,9 +28,7 @@ class SortedMap(Tree, Generic[K, V], name="hubbub.SortedMap"):
 
     __slots__ = ()
 
-    def __init__(
-        self, source: Mapping[K, V] | Iterable[tuple[K, V]] = (), /, **named: V
-    ) -> None:
+    def __init__(self, source: Mapping[K, V] | Iterable[tuple[K, V]] = (), /, **named: V) -> None:
         super().__init__()
         if source or named:
             self.update(source, **named)
@@ -69,9 +67,7 @@ class SortedMap(Tree, Generic[K, V], name="hubbub.SortedMap"):
             return key, value
         raise KeyError(f"{type(self).__qualname__} is empty")
 
-    def update(
-        self, source: Mapping[K, V] | Iterable[tuple[K, V]] = (), /, **named: V
-    ) -> None:
+    def update(self, source: Mapping[K, V] | Iterable[tuple[K, V]] = (), /, **named: V) -> None:
         """Set all items of a mapping or of pairs, and those given by name."""
         pairs: Any = source.items() if hasattr(source, "items") else source
         for key, value in pairs:

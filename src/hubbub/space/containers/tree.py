@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from BTrees.OOBTree import OOBTree
 
@@ -25,11 +25,12 @@ class Tree(OOBTree):
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name is not None:
-            cls.__hubbub_name__ = name  # type: ignore[attr-defined]
+            cls.__hubbub_name__ = name
         register(cls)
 
     # B-trees have operators of sets, on keys. Here they would look like those of dicts, and be none.
-    __or__ = __and__ = __sub__ = __xor__ = __ror__ = __rand__ = __rsub__ = __rxor__ = None
+    if not TYPE_CHECKING:
+        __or__ = __and__ = __sub__ = __xor__ = __ror__ = __rand__ = __rsub__ = __rxor__ = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith(("_p_", "_v_")):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 
-
 def newest_items(tree: Any, before: Any = None) -> Iterator[tuple[Any, Any]]:
     """Yield (key, value) of ``tree`` from the last to the first.
 

@@ -1,0 +1,208 @@
+"""Merge two transactions' changes of one object, where its class can (ST4).
+
+A merge takes three records: the one that both began with (old), the one that was committed first (committed), and the
+one that is to be committed now (new). What comes out has both changes, or nothing comes out and the reason is a text.
+
+* B-tree nodes: by key. Keys are decoded; values stay as they are encoded, and are equal if their bytes are.
+* `Log`: what was added now comes behind what was added first.
+* A class that defines ``merge(old, committed, new)`` as a static or class method: it gets three dicts of attributes and
+  returns one, or None if it can't tell. References in them may be moved, not looked into.
+* All else conflicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from BTrees.Interfaces import BTreesConflictError
+
+from hubbub.kernel import CorruptRecordError, HubbubError, Record, oid_bytes, oid_from_bytes
+from hubbub.space.classes import find_class
+from hubbub.space.containers.log import Log
+from hubbub.space.containers.logmerge import merge_logs
+from hubbub.space.reading import decode_state, read
+from hubbub.space.states import class_for
+from hubbub.space.trees import split_parts
+from hubbub.space.writing import encode_state, encode_value
+
+Merged = tuple[bytes, tuple[int, ...]] | str
+"""Payload and the oids that it refers to; or why there is none."""
+
+_REASONS = (
+    "a bucket was split",
+    "both changed the same key",
+    "one changed and one deleted the same key",
+    "one changed and one deleted the same key",
+    "both added or deleted the same key",
+    "both deleted the same key",
+    "both added the same key",
+    "both deleted the same key, or one changed it",
+    "both deleted the same key, or one changed it",
+    "both deleted the same key, or one changed it",
+    "a bucket was emptied",
+    "a bucket was emptied",
+    "a bucket was emptied",
+    "the first key of a bucket was deleted",
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_split_items = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+def merge_records(old: Record, committed: Record, new: Record) -> Merged:
+    """Return the payload and refs of the record that has both changes, or say why that can't be had.
+
+    Args:
+        old: What both transactions began with.
+        committed: What the first of them made of it.
+        new: What the second would make of it.
+    """
+    name = new.class_name
+    if not name == old.class_name == committed.class_name:
+        return "its class was changed"
+    cls = find_class(name)
+    if cls is None:
+        return "its class is not known here"
+    base = next((base for base in cls.__mro__ if base.__module__.startswith("BTrees.")), None)
+    try:
+        if base is not None:
+            return _merge_nodes(base, old, committed, new)
+        if issubclass(cls, Log):
+            return merge_logs(old, committed, new)
+        if hasattr(cls, "merge"):
+            return _merge_states(cls, old, committed, new)
+    except CorruptRecordError as error:
+        return f"a record could not be read: {error}"
+    return "objects of its class can't be merged"
+
+
+# --- B-trees ----------------------------------------------------------------------------------------------------------
+
+
+class _Interned(dict[int, object]):
+    """Oid -> the one object that stands for it in this merge: C compares following buckets by identity."""
+
+    def __missing__(self, oid: int) -> object:
+        self[oid] = _NextBucket(oid)
+        return self[oid]
+
+
+class _NextBucket:
+    __slots__ = ("oid",)
+
+    def __init__(self, oid: int) -> None:
+        self.oid = oid
+
+
+def _merge_nodes(base: Any, old: Record, committed: Record, new: Record) -> Merged:
+    is_tree = hasattr(base, "_bucket_type")
+    bucket: Any = base._bucket_type if is_tree else base
+    is_set = bucket.__name__.endswith("Set")
+    has_objects = bucket.__name__[1] == "O"
+    interned = _Interned()
+    states: list[Any] = []
+    for record in (old, committed, new):
+        parts = split_parts(record.payload)
+        if is_tree and len(parts) > 1:
+            return "a node of a B-tree was changed by a split"
+        if not parts:
+            states.append(None)
+            continue
+        items = _items(parts[0], is_set=is_set, has_objects=has_objects)
+        following = [interned[msgspec.msgpack.decode(part)] for part in parts[1:]]
+        state = (items, *following)
+        states.append(((state,),) if is_tree else state)
+    try:
+        merged = base()._p_resolveConflict(*states)
+    except BTreesConflictError as error:
+        reason = error.args[-1]
+        known = isinstance(reason, int) and 0 <= reason < len(_REASONS)
+        return _REASONS[reason] if known else str(error)
+    except (TypeError, ValueError, HubbubError) as error:
+        return f"its keys can't be compared here: {error}"
+    if merged is None:
+        return b"\x90", ()
+    items, *following = merged[0][0] if is_tree else merged
+    return _payload(items, following, (committed, new), is_set=is_set, has_objects=has_objects)
+
+
+def _items(part: Any, *, is_set: bool, has_objects: bool) -> tuple[Any, ...]:
+    """Return keys decoded and values as bytes, as the state of a bucket has them."""
+    raw = _split_items(part)
+    step = 1 if is_set else 2
+    keys = read(lambda reader: reader.read_tuple(_encode(raw[::step])), _no_key).value
+    if is_set:
+        return tuple(keys)
+    items: list[Any] = [None] * len(raw)
+    items[::2] = keys
+    items[1::2] = map(bytes, raw[1::2]) if has_objects else map(msgspec.msgpack.decode, raw[1::2])
+    return tuple(items)
+
+
+def _no_key(_oid: int, name: str) -> Any:
+    raise CorruptRecordError(f"a {name} is a key")
+
+
+def _payload(
+    items: Any, following: list[Any], sources: Any, *, is_set: bool, has_objects: bool
+) -> Merged:
+    """Return the record of a merged bucket."""
+    refs: dict[int, None] = {}
+    has_value_refs = any(len(record.refs) > len(following) for record in sources)
+    raw: list[Any] = []
+    for index, item in enumerate(items):
+        if is_set or index % 2 == 0 or not has_objects:
+            raw.append(msgspec.Raw(encode_value(item, _no_ref, "key")[0]))
+        else:
+            raw.append(msgspec.Raw(item))
+            if has_value_refs:
+                _note_refs(item, refs)
+    oids = [bucket.oid for bucket in following]
+    refs.update(dict.fromkeys(oids))
+    return _encode([raw, *oids]), tuple(refs)
+
+
+def _no_ref(obj: Any) -> int:
+    raise CorruptRecordError(f"{obj!r} is a key")
+
+
+def _note_refs(token: bytes, refs: dict[int, None]) -> None:
+    def note(oid: int, _name: str) -> Any:
+        refs[oid] = None
+        return _Stranger()
+
+    read(lambda reader: reader.value(token), note)
+
+
+class _Stranger:
+    """Stands for a persistent object that is only passed by."""
+
+
+# --- classes that merge themselves ------------------------------------------------------------------------------------
+
+
+def _merge_states(cls: type, old: Record, committed: Record, new: Record) -> Merged:
+    known: dict[int, Any] = {}
+
+    def object_of(oid: int, name: str) -> Any:
+        if oid not in known:
+            known[oid] = _ghost(class_for(name), oid)
+        return known[oid]
+
+    states = [decode_state(record.payload, object_of).value for record in (old, committed, new)]
+    merge: Callable[..., Any] = cls.merge  # type: ignore[attr-defined]
+    merged = merge(*states)
+    if not isinstance(merged, dict):
+        return "its class could not merge the two changes"
+    payload, refs, _ = encode_state(
+        merged, lambda obj: oid_from_bytes(obj._p_oid), cls.__qualname__
+    )
+    return payload, refs
+
+
+def _ghost(cls: Any, oid: int) -> Any:
+    ghost = cls.__new__(cls)
+    ghost._p_oid = oid_bytes(oid)
+    return ghost
