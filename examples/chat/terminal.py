@@ -19,11 +19,10 @@ import unicodedata
 from typing import Any, ClassVar
 
 from terminal_view import Conversation, Pending, clean, clock, colour_of
-from textual import events, on
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 from textual.theme import Theme
 from textual.widgets import Footer, Static, TextArea
 
@@ -45,29 +44,17 @@ LIGHT = Theme(
 
 
 class Composer(TextArea):
-    """Where one types. Enter sends."""
+    """Where one types."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", priority=True),
-        Binding(
-            "ctrl+j,shift+enter,alt+enter", "newline", "New line", priority=True, key_display="^j"
-        ),
-    ]
-
-    class Sent(Message):
-        """Somebody pressed Enter."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
-    def action_send(self) -> None:
+    def take(self) -> str:
+        """Return what was typed, and be empty."""
         text, self.text = self.text, ""
-        if text:
-            self.post_message(self.Sent(text))
+        return text
 
-    def action_newline(self) -> None:
-        self.insert("\n")
+    def give_back(self, text: str) -> None:
+        """Put a refused line where it can be mended, before what was typed since."""
+        self.text = f"{text}\n{self.text}" if self.text else text
+        self.move_cursor(self.document.end)
 
 
 class Chat(App[None]):
@@ -84,10 +71,15 @@ class Chat(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (64, "-wide")]
     CSS_PATH = "terminal.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
+        # Enter is the program's, not the text box's: there it would begin a new line.
+        Binding("enter", "send", "Send", priority=True, key_display="Enter"),
         Binding("ctrl+q", "leave", "Leave", priority=True),
         Binding("pageup", "scroll(-1)", "Back", priority=True, key_display="PgUp"),
         Binding("pagedown", "scroll(1)", "Forward", priority=True, key_display="PgDn", show=False),
         Binding("escape", "newest", "Newest", priority=True, key_display="Esc"),
+        Binding(
+            "ctrl+j,shift+enter,alt+enter", "new_line", "New line", priority=True, key_display="^j"
+        ),
         Binding("ctrl+t", "light_or_dark", "Light/dark", priority=True),
         Binding("f5", "again", "Say again", priority=True),
         Binding("f8", "forget", "Drop", priority=True),
@@ -247,15 +239,18 @@ class Chat(App[None]):
 
     # --- what one says ------------------------------------------------------------------------------------------------
 
-    @on(Composer.Sent)
-    def _on_sent(self, sent: Composer.Sent) -> None:
+    def action_send(self) -> None:
+        text = self.query_one(Composer).take()
+        if not text:
+            return
         self.notice("")
         if self._another_name is not None:
-            self.me = self.conversation.me = unicodedata.normalize("NFKC", sent.text.strip())
+            self.me = self.conversation.me = unicodedata.normalize("NFKC", text.strip())
             self._another_name.set()
             return
-        self.conversation.pending.append(Pending(sent.text))
+        self.conversation.pending.append(Pending(text))
         self.conversation.spoke()
+        self._show_state()
         self._say_what_waits()
 
     def _say_what_waits(self) -> None:
@@ -282,9 +277,7 @@ class Chat(App[None]):
             self._say_what_waits()
         except hubbub.HubbubError as error:
             self._discard(pending)
-            composer = self.query_one(Composer)
-            composer.text = f"{pending.text}\n{composer.text}" if composer.text else pending.text
-            composer.move_cursor(composer.document.end)
+            self.query_one(Composer).give_back(pending.text)
             self.notice(str(error))
         self.conversation.draw()
 
@@ -316,6 +309,9 @@ class Chat(App[None]):
             self.conversation.scroll_page_up(animate=False)
         else:
             self.conversation.scroll_page_down(animate=False)
+
+    def action_new_line(self) -> None:
+        self.query_one(Composer).insert("\n")
 
     def action_newest(self) -> None:
         self.notice("")

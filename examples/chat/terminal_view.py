@@ -190,6 +190,7 @@ class Conversation(VerticalScroll, can_focus=False):
     def spoke(self) -> None:
         """Who speaks has read."""
         self._left_off = None
+        self.unread = 0
         self.draw()
         self.to_end()
 

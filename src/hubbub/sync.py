@@ -204,7 +204,7 @@ class _Following:
         subscription = self._feed.subscription
         if subscription is not None:
             self._connection.unfollow(self._feed)
-        self._feed.ended(None)
+        self._feed.close()
 
     @property
     def _connection(self) -> ClientConnection:

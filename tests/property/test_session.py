@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +17,10 @@ from hubbub.perspective.session import Session, SessionState, StoredResult
 from hubbub.wire import session as wire
 
 LIMITS = Limits(max_calls=4, max_watches=3, backlog_items=8, backlog_bytes=3000)
+
+
+def patch_of(message: wire.Answer) -> Any:
+    return message.patch
 
 
 class HostModel:
@@ -80,7 +85,7 @@ class ClientModel:
         self.next_watch = itertools.count(1)
         self.unanswered: dict[int, None] = {}
         self.answers: dict[int, str] = {}
-        self.answered: dict[int, tuple[str, object]] = {}
+        self.answered: dict[int, wire.Result] = {}
         self.watches: dict[int, dict] = {}
         self.streams: dict[int, dict] = {}
         self.mind_seen = 0
@@ -98,7 +103,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.client = ClientModel()
         self.epochs = itertools.count(1)
         self.tids = itertools.count(1)
-        self.carrier: Carrier | None = None
+        self.carrier: Any = None  # a Carrier, while connected
         self.values: dict[int, list[int]] = {}  # watch id -> newest answer
         self.tid_of: dict[int, str] = {}
         self.counters: dict[int, int] = {}  # stream id -> last item handed in
@@ -106,8 +111,20 @@ class SessionMachine(RuleBasedStateMachine):
         self.session = self.new_session()
 
     def new_session(self) -> Session:
-        make = lambda: f"e{next(self.epochs)}"
-        return Session("s", "x", Identity("anon:1", "ann"), "json", self.host, LIMITS, make(), mind=True, new_epoch=make)
+        def make() -> str:
+            return f"e{next(self.epochs)}"
+
+        return Session(
+            "s",
+            "x",
+            Identity("anon:1", "ann"),
+            "json",
+            self.host,
+            LIMITS,
+            make(),
+            mind=True,
+            new_epoch=make,
+        )
 
     # --- the network ---
 
@@ -221,7 +238,10 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     def open_stream(self):
         stream_id = next(self.client.next_watch)
-        self.client.streams[stream_id] = {"last": self.counters.setdefault(stream_id, 0), "gap": False}
+        self.client.streams[stream_id] = {
+            "last": self.counters.setdefault(stream_id, 0),
+            "gap": False,
+        }
         self.send(wire.Watch(stream_id, "w"))
 
     @precondition(lambda self: self.carrier is not None and self.client.watches)
@@ -257,8 +277,10 @@ class SessionMachine(RuleBasedStateMachine):
                 if message.value is not msgspec.UNSET:
                     watch["value"] = msgspec.json.decode(message.value)
                 else:
-                    watch["value"] = watch["value"] + msgspec.json.decode(message.patch)
-                assert watch["value"] == list(range(len(watch["value"]))), "a patch on the wrong answer"
+                    watch["value"] = watch["value"] + msgspec.json.decode(patch_of(message))
+                assert watch["value"] == list(range(len(watch["value"]))), (
+                    "a patch on the wrong answer"
+                )
         elif isinstance(message, wire.Item):
             stream = client.streams.get(message.id)
             if stream is not None:
@@ -331,7 +353,11 @@ class SessionMachine(RuleBasedStateMachine):
         self.refresh_all()
 
     @precondition(lambda self: self.host.open & self.counters.keys())
-    @rule(when_full=st.sampled_from(["lag", "disconnect", "latest"]), count=st.integers(1, 5), big=st.booleans())
+    @rule(
+        when_full=st.sampled_from(["lag", "disconnect", "latest"]),
+        count=st.integers(1, 5),
+        big=st.booleans(),
+    )
     def items(self, when_full, count, big):
         session = self.session
         for stream_id in sorted(self.host.open & self.counters.keys()):
@@ -397,7 +423,9 @@ class SessionMachine(RuleBasedStateMachine):
             elif watch_id in self.tid_of and self.session._watched[watch_id].tid:
                 raise AssertionError("the newest answer did not arrive")
         for stream_id, stream in self.client.streams.items():
-            assert stream["last"] == self.counters[stream_id] or stream["gap"], "a silent hole at the end"
+            assert stream["last"] == self.counters[stream_id] or stream["gap"], (
+                "a silent hole at the end"
+            )
         assert self.client.mind_seen == self.mind_sent or self.client.mind_gap
 
 
@@ -405,5 +433,5 @@ SessionMachine.TestCase.settings = settings(max_examples=150, stateful_step_coun
 
 
 @pytest.mark.rule("PE4", "PE5", "PE6")
-class TestSession(SessionMachine.TestCase):
+class TestSession(SessionMachine.TestCase):  # type: ignore[name-defined,misc,valid-type]
     pass

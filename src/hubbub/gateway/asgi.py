@@ -64,7 +64,7 @@ def _sessions(door: Door) -> ASGIApp:
         routes.append(Route("/events", sessions.events, methods=["GET", "POST"]))
     if "poll" in transports:
         routes.append(Route("/poll", sessions.poll, methods=["POST"]))
-    routes.append(Route("/{name}", ClientFiles(), methods=["GET"]))
+    routes.append(Route("/{name}", ClientFiles().answer, methods=["GET"]))
     on = ", ".join(transports) or "none"
     missing = _Missing(f"this hub does not offer that; its transports are: {on}")
     return Router(routes, default=missing)

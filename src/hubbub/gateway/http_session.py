@@ -34,7 +34,7 @@ from hubbub.gateway.carriers import (
 )
 from hubbub.gateway.door import Door
 from hubbub.gateway.event_stream import BEAT, EventStream, event, until_gone
-from hubbub.kernel import HubbubError, NotAllowedError, RemoteProtocolError
+from hubbub.kernel import ClosedError, HubbubError, NotAllowedError, RemoteProtocolError
 from hubbub.perspective.session import Session
 from hubbub.wire import session as wire
 
@@ -94,6 +94,8 @@ class HttpSessions:
             self._receive(session, envelope)
         except _Resume:
             return _resume()
+        except ClosedError:
+            return _drained()
         except HubbubError as error:
             return answers.fault(fault_of(error, "send"))
         return answers.messages([])
@@ -115,6 +117,8 @@ class HttpSessions:
                     session.detach(carrier)
         except _Resume:
             return _resume()
+        except ClosedError:
+            return _drained()
         except HubbubError as error:
             return answers.fault(fault_of(error, "poll"))
 
@@ -134,6 +138,8 @@ class HttpSessions:
                 raise
         except _Resume:
             return _resume()
+        except ClosedError:
+            return _drained()
         except HubbubError as error:
             return answers.fault(fault_of(error, "events"))
 
@@ -262,3 +268,7 @@ def cursor_after(texts: list[bytes], cursor: str) -> str:
 
 def _resume() -> Response:
     return answers.messages([wire.encode(wire.Closing("resume", 0.05), "json")])
+
+
+def _drained() -> Response:
+    return answers.messages([wire.encode(wire.Closing("drain"), "json")], 503)

@@ -31,7 +31,7 @@ class ClientFiles:
     def __init__(self) -> None:
         self._read: dict[str, tuple[bytes, str]] = {}
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Answer with one of the built files."""
         name: str = request.path_params["name"]
         data, etag = self._file(name)

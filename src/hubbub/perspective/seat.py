@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Any
 
 from hubbub.kernel import NotAllowedError
@@ -10,6 +11,7 @@ from hubbub.perspective.alarms import Alarm
 from hubbub.perspective.avatar import LiveSession
 from hubbub.perspective.identity import Identity
 from hubbub.perspective.stored_sessions import StoredSession
+from hubbub.space import context
 from hubbub.space.connection import Connection
 
 
@@ -47,6 +49,8 @@ class Seat:
         self.ended = False
         # Written in the serial thread, read there too:
         self._handle_of: dict[int, int] = {}
+        # A handle that a client kept over a restart must not mean another object: so they begin anywhere.
+        self._next_handle = 1 + secrets.randbits(40)
         self._oid_of: dict[int, int] = {}
 
     @property
@@ -61,11 +65,16 @@ class Seat:
     def reference(self, obj: Any) -> int:
         """Return this session's number for a persistent object (never its oid). Serial thread."""
         if obj._p_jar is None:
-            raise NotAllowedError("a reference to an object that is not stored can't be handed out")
+            transaction = context.current()
+            if transaction is None or transaction.read_only:
+                raise NotAllowedError("a reference to an object that is not stored can't be handed out")
+            # Made by this command: it gets its oid a moment before the commit would give it one.
+            transaction.connection.add(obj)
         oid = obj._p_jar.add(obj)
         handle = self._handle_of.get(oid)
         if handle is None:
-            handle = self._handle_of[oid] = len(self._handle_of) + 1
+            handle = self._handle_of[oid] = self._next_handle
+            self._next_handle += 1
             self._oid_of[handle] = oid
         return handle
 

@@ -300,3 +300,20 @@ def parse_cursor(text: str) -> tuple[str, int]:
     if not dot or not seq.isdecimal():
         raise RemoteProtocolError(f"{text!r} is not a cursor", code="garbled")
     return epoch, int(seq)
+
+
+_plain: dict[str, Any] = {"msgpack": msgspec.msgpack.Decoder(), "json": msgspec.json.Decoder()}
+
+
+def plain_value(raw: Raw, form: str) -> Any:
+    """Return the plain value that a client sent as ``raw``, such as the answer of its mind; None for nothing.
+
+    Raises:
+        RemoteProtocolError: If it is none; code ``garbled``.
+    """
+    if not bytes(raw):
+        return None
+    try:
+        return _plain[form].decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"not a value: {error}", code="garbled") from None

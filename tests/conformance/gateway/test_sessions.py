@@ -167,6 +167,7 @@ async def test_a_lost_session_is_a_clear_fault(hub: Served, kind: str) -> None:
 async def test_a_session_that_logs_out_is_gone(hub: Served, kind: str) -> None:
     user = User(hub, kind)
     await user.login("ann")
+    await user.call("whoami")
     await user.send({"t": "bye"})
     if kind in ("ws", "sse", "tcp"):
         assert (await user.expect("closing"))["reason"] == "ended"

@@ -61,6 +61,8 @@ class Link:
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
+            # A task that is cancelled before its first step says nothing.
+            self.inbox.put_nowait(None)
 
 
 class WebSocketLink(Link):
@@ -136,6 +138,9 @@ class EventsLink(HttpLink):
             return
         body = {**self.session, "cursor": self.cursor()}
         async with self.web.stream("POST", "_hub/events", json=body) as response:
+            if "event-stream" not in response.headers["content-type"]:
+                self.got(json.loads(await response.aread()))
+                return
             async for line in response.aiter_lines():
                 if line.startswith("data: "):
                     self.got(json.loads(line[6:]))

@@ -9,7 +9,17 @@ from msgspec import UNSET, Raw
 
 from hubbub.kernel import LocalProtocolError, RemoteProtocolError
 from hubbub.perspective.backlog import Backlog, Offered
-from hubbub.wire.session import Answer, End, Failure, Gap, Item, Lagged, MindCall, Result, decode_to_client
+from hubbub.wire.session import (
+    Answer,
+    End,
+    Failure,
+    Gap,
+    Item,
+    Lagged,
+    MindCall,
+    Result,
+    decode_to_client,
+)
 
 BIG = 1 << 20
 
@@ -91,7 +101,11 @@ def test_a_slow_client_lags_instead_of_growing_the_queue():
     backlog.offer(mind(1))
     taken(backlog)
     backlog.offer(Result(0, 9, value=Raw(b"1")), kept=True)
-    assert [backlog.offer(mind(n)) for n in (2, 3, 4)] == [Offered.KEPT, Offered.KEPT, Offered.LAGGED]
+    assert [backlog.offer(mind(n)) for n in (2, 3, 4)] == [
+        Offered.KEPT,
+        Offered.KEPT,
+        Offered.LAGGED,
+    ]
     assert backlog.dropped == ([], [1, 2, 3, 4], True)
     assert backlog.held == (0, 0)
     backlog.offer(Gap(0, 0, "lag"))
@@ -153,7 +167,10 @@ def test_a_waiting_answer_is_replaced_where_it_stands():
     backlog.offer(Answer(0, 2, "a", value=Raw(b"2")), kept=True)
     assert backlog.has_answer(1)
     backlog.offer(Answer(0, 1, "b", value=Raw(b"3")), kept=True)
-    assert [(m.id, m.tid, bytes(m.value)) for m in taken(backlog)] == [(1, "b", b"3"), (2, "a", b"2")]
+    assert [(m.id, m.tid, bytes(m.value)) for m in taken(backlog)] == [
+        (1, "b", b"3"),
+        (2, "a", b"2"),
+    ]
     assert not backlog.has_answer(1)
     backlog.offer(Answer(0, 1, "c", patch=Raw(b"[]")), kept=True)
     assert taken(backlog)[0].value is UNSET

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
-from msgspec import UNSET, Raw
+from msgspec import Raw, UnsetType
 
 from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
 from hubbub.perspective.identity import Identity
@@ -26,7 +27,8 @@ class RecordingDesk:
 
 class RecordingCarrier:
     def __init__(self):
-        self.wakes, self.closed = 0, None
+        self.wakes = 0
+        self.closed: Any = None
 
     def wake(self):
         self.wakes += 1
@@ -123,7 +125,9 @@ def test_pruned_to_stops_at_what_still_runs():
 @pytest.mark.rule("PE4")
 def test_results_survive_a_restart_of_the_host():
     table = Table(attached=False)
-    table.session.restore({3: StoredResult("a", b"3"), 5: StoredResult("b", b"5"), 1: StoredResult("", b"1")}, 2)
+    table.session.restore(
+        {3: StoredResult("a", b"3"), 5: StoredResult("b", b"5"), 1: StoredResult("", b"1")}, 2
+    )
     assert not table.session.attach(RecordingCarrier(), "old.9")
     table.call(4, 5)  # 3 had arrived; 4 was lost with the host, and runs
     assert table.codes() == [(5, "5")]
@@ -170,7 +174,9 @@ def test_results_that_are_not_acknowledged_are_bounded_in_bytes():
     table.call(1)
     table.session.result(1, "", b" " * 2000 + b"1")
     table.call(2)
-    assert [code for _, code in table.codes()][-1] != "too_many_calls"  # one large result goes alone
+    assert [code for _, code in table.codes()][
+        -1
+    ] != "too_many_calls"  # one large result goes alone
     table.ack()
     table.call(3)
     assert table.runs == [1, 3]
@@ -275,7 +281,7 @@ def test_a_carrier_is_woken_once_until_it_has_taken_all():
 
 def answers(table):
     return [
-        (m.id, m.tid, "patch" if m.patch is not UNSET else bytes(m.value).decode())
+        (m.id, m.tid, "patch" if isinstance(m.value, UnsetType) else bytes(m.value).decode())
         for m in table.read()
         if isinstance(m, wire.Answer)
     ]

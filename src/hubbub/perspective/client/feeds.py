@@ -64,6 +64,11 @@ class _Feed:
         self._error = error
         self._wake()
 
+    def close(self) -> None:
+        """The user has left: what was not taken is dropped."""
+        self.fallback = None
+        self.ended(None)
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -116,6 +121,10 @@ class AnswerFeed(_Feed):
                     self._deleted[operation[1]] = None
         self._news = True
         self._wake()
+
+    def close(self) -> None:
+        self._news = False
+        super().close()
 
     @property
     def has_news(self) -> bool:
@@ -183,6 +192,10 @@ class ItemFeed(_Feed):
         if not (self._items and isinstance(self._items[-1], _GapMark)):
             self._items.append(_GapMark(reason))
             self._wake()
+
+    def close(self) -> None:
+        self._items.clear()
+        super().close()
 
     @property
     def has_news(self) -> bool:

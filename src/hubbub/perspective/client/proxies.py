@@ -221,7 +221,7 @@ class _Following:
     def close(self) -> None:
         """End it; a reader that waits stops. Idempotent."""
         self._connection.unfollow(self._feed)
-        self._feed.ended(None)
+        self._feed.close()
 
     async def aclose(self) -> None:
         """The same, for `contextlib.aclosing`."""
