@@ -1,6 +1,6 @@
 """Run all benchmarks, print JSON lines, and keep them in ``bench/results``.
 
-    python -m bench [--rounds 3] [--seconds 3]
+python -m bench [--rounds 3] [--seconds 3]
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,16 @@ from bench import peers, users
 from bench.server import Server, serving
 
 RESULTS = Path(__file__).resolve().parent / "results"
+
+
+@contextmanager
+def fresh_server() -> Iterator[Server]:
+    """Serve the benchmarks' application on a new file."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        serving("bench.application:hub", Path(directory) / "bench.hub") as server,
+    ):
+        yield server
 
 
 def main() -> None:
@@ -43,9 +54,8 @@ def main() -> None:
     def rounds(measure: Callable[[Server], float]) -> list[float]:
         values = []
         for _ in range(options.rounds):
-            with tempfile.TemporaryDirectory() as directory:
-                with serving("bench.application:hub", Path(directory) / "bench.hub") as server:
-                    values.append(measure(server))
+            with fresh_server() as server:
+                values.append(measure(server))
         return values
 
     seconds = options.seconds
@@ -56,9 +66,8 @@ def main() -> None:
     tell("read-warm", rounds(peers.warm_read_ns), "ns")
 
     def latency(pages: int) -> list[float]:
-        with tempfile.TemporaryDirectory() as directory:
-            with serving("bench.application:hub", Path(directory) / "bench.hub") as server:
-                took = sorted(asyncio.run(users.push(server, 100, pages)))
+        with fresh_server() as server:
+            took = sorted(asyncio.run(users.push(server, 100, pages)))
         return [took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000]
 
     for pages in (1, 200):

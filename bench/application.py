@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import hubbub
-from hubbub import Avatar, Hub, Identity, Log, Persistent, Realm, Root, SortedMap, command, query, view
+from hubbub import (
+    Avatar,
+    Hub,
+    Identity,
+    Log,
+    Persistent,
+    Realm,
+    Root,
+    SortedMap,
+    command,
+    query,
+    view,
+)
 
 
 class Item(Persistent):
@@ -58,10 +71,15 @@ def setup(root: Root) -> None:
     root["board"] = Board()
     root["map"] = SortedMap()
     items: list[Any] = [Item(n) for n in range(2000)]
-    for item, following in zip(items, items[1:], strict=False):
+    for item, following in itertools.pairwise(items):
         item.next = following
     root["first"] = items[0]
     root["items"] = SortedMap({f"{n:06d}": item for n, item in enumerate(items)})
 
 
-hub = Hub(BenchRealm(), checkers=[hubbub.Anonymous()], setup=setup)
+hub = Hub(
+    BenchRealm(),
+    checkers=[hubbub.Anonymous()],
+    setup=setup,
+    limits=hubbub.Limits(max_connections_per_address=5000),
+)

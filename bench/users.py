@@ -11,7 +11,6 @@ from typing import Any
 import websockets
 
 import hubbub
-
 from bench.server import Server
 
 
@@ -31,7 +30,9 @@ async def commands_one(server: Server, seconds: float) -> float:
         return _rate(count, time.perf_counter() - began)
 
 
-async def commands_many(server: Server, seconds: float, users: int = 64, in_flight: int = 16) -> float:
+async def commands_many(
+    server: Server, seconds: float, users: int = 64, in_flight: int = 16
+) -> float:
     """Durable commands/s of many users, each with several in flight; all add to one shared log."""
     people = [await hubbub.login(server.hub, name=f"u{n}") for n in range(users)]
     counts = [0]
@@ -59,7 +60,9 @@ class Page:
     @classmethod
     async def open(cls, server: Server, name: str) -> Page:
         """Log in as a page does."""
-        socket = await websockets.connect(server.web.replace("http", "ws") + "_hub/ws", max_queue=None)
+        socket = await websockets.connect(
+            server.web.replace("http", "ws") + "_hub/ws", max_queue=None
+        )
         page = cls(socket)
         await page.send({"t": "hello", "protocol": 1, "credentials": {"name": name}})
         await page.until("welcome")
@@ -86,7 +89,13 @@ class Page:
     async def watch(self) -> None:
         """Watch the shared log and wait for its first answer."""
         await self.send(
-            {"t": "watch", "id": 1, "name": "recent", "target": [{"name": "board"}], "kwargs": {"limit": 5}}
+            {
+                "t": "watch",
+                "id": 1,
+                "name": "recent",
+                "target": [{"name": "board"}],
+                "kwargs": {"limit": 5},
+            }
         )
         await self.until("answer")
 

@@ -49,7 +49,7 @@ class Host:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
             [
                 sys.executable, "-m", "hubbub", "serve", "chat:hub", "--data", str(self._data),
                 "--web", f"127.0.0.1:{self.web}", "--listen", f"127.0.0.1:{self.listen}",
@@ -99,7 +99,9 @@ class Film:
 
     async def take(self, command: str, said: str = "", ms: int = 1400) -> None:
         """Photograph all panes; the strip shows ``command`` and what it ``said``."""
-        panes = [Image.open(io.BytesIO(await page.screenshot())) for page in self._pages]
+        panes: list[Image.Image] = [
+            Image.open(io.BytesIO(await page.screenshot())) for page in self._pages
+        ]
         panes.append(await self._terminal_pane())
         width = len(panes) * PANE[0] + (len(panes) + 1) * GAP
         frame = Image.new("RGB", (width, PANE[1] + STRIP + 3 * GAP), BACK)
@@ -217,9 +219,10 @@ async def film(target: Path) -> None:
                 await browser.close()
         finally:
             host.stop()
-    print(f"{target}: {target.stat().st_size / 1024:.0f} KB")
 
 
 if __name__ == "__main__":
     os.environ.setdefault("COLUMNS", str(COLUMNS))
-    asyncio.run(film(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "picture.gif"))
+    where = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "picture.gif"
+    asyncio.run(film(where))
+    print(f"{where}: {where.stat().st_size / 1024:.0f} KB")

@@ -43,8 +43,14 @@ LIGHT = Theme(
 )  # fmt: skip
 
 
-class Composer(TextArea):
-    """Where one types."""
+class Composer(TextArea, inherit_bindings=False):
+    """Where one types. Keys that page belong to the conversation."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding
+        for binding in TextArea.BINDINGS
+        if isinstance(binding, Binding) and binding.key not in ("pageup", "pagedown")
+    ]
 
     def take(self) -> str:
         """Return what was typed, and be empty."""
@@ -98,10 +104,10 @@ class Chat(App[None]):
         self._hub: Any = None
         self._people: list[str] = []
         self._state = "connecting"
+        self._was_live = False
         self._since = time.time()
         self._another_name: asyncio.Event | None = None
         self._saying: set[asyncio.Task[None]] = set()
-        self._live = asyncio.Event()
 
     # --- what is on the screen ----------------------------------------------------------------------------------------
 
@@ -130,6 +136,8 @@ class Chat(App[None]):
         self.set_interval(1.0, self._show_state)
 
     def _show_state(self) -> None:
+        if not self.query("#state"):
+            return  # it is over, or has not begun
         live = self._state == "open"
         since = clock(self._since)
         words = {
@@ -219,8 +227,9 @@ class Chat(App[None]):
 
     def _on_state(self, state: Any) -> None:
         word: str = state.value
-        if word == "closed":  # it is over with this session; another one will be tried
-            word = "reconnecting"
+        if word in ("closed", "connecting"):  # of this session; another one is tried at once
+            word = "reconnecting" if self._was_live else "connecting"
+        self._was_live = self._was_live or word == "open"
         if word != self._state:
             if "open" in (word, self._state):
                 self._since = time.time()

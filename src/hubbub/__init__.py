@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hubbub import sync
     from hubbub.app import Hub
     from hubbub.gateway import Gateway
     from hubbub.kernel import (
@@ -59,28 +60,91 @@ if TYPE_CHECKING:
     from hubbub.space.root import Root
 
 _PLACES = {
-    "hubbub.app": "Hub",
-    "hubbub.gateway": "Gateway",
-    "hubbub.kernel": "AccessError AddressInUseError BlockingError BrokenError ClosedError ConfigurationError ConflictError CorruptRecordError DiskFullError HubbubError InvalidArgumentsError LimitError Limits LoginFailedError NoTransactionError NotAllowedError OutcomeUnknownError ProtocolError ReadOnlyError Refused RemoteError SpaceInUseError StoreError TransientError UnknownClassError UnknownObjectError UnstorableError",
-    "hubbub.mount": "Space open",
-    "hubbub.perspective.avatar": "Avatar LiveSession Mind Minds Timer",
-    "hubbub.perspective.checkers": "Anonymous Passwords",
-    "hubbub.perspective.client": "login",
-    "hubbub.perspective.declarations": "action command query stream view",
-    "hubbub.perspective.identity": "Identity",
-    "hubbub.perspective.realm": "Realm",
-    "hubbub.perspective.sending": "publish subscribe",
-    "hubbub.space.classes": "register",
-    "hubbub.space.containers": "List Log Map SortedMap",
-    "hubbub.space.context": "now random unique",
-    "hubbub.space.persistent": "Ephemeral Persistent",
-    "hubbub.space.presence": "Presence",
-    "hubbub.space.root": "Root",
+    "hubbub.app": ("Hub",),
+    "hubbub.gateway": ("Gateway",),
+    "hubbub.kernel": (
+        "AccessError",
+        "AddressInUseError",
+        "BlockingError",
+        "BrokenError",
+        "ClosedError",
+        "ConfigurationError",
+        "ConflictError",
+        "CorruptRecordError",
+        "DiskFullError",
+        "HubbubError",
+        "InvalidArgumentsError",
+        "LimitError",
+        "Limits",
+        "LoginFailedError",
+        "NoTransactionError",
+        "NotAllowedError",
+        "OutcomeUnknownError",
+        "ProtocolError",
+        "ReadOnlyError",
+        "Refused",
+        "RemoteError",
+        "SpaceInUseError",
+        "StoreError",
+        "TransientError",
+        "UnknownClassError",
+        "UnknownObjectError",
+        "UnstorableError",
+    ),
+    "hubbub.mount": (
+        "Space",
+        "open",
+    ),
+    "hubbub.perspective.avatar": (
+        "Avatar",
+        "LiveSession",
+        "Mind",
+        "Minds",
+        "Timer",
+    ),
+    "hubbub.perspective.checkers": (
+        "Anonymous",
+        "Passwords",
+    ),
+    "hubbub.perspective.client": ("login",),
+    "hubbub.perspective.declarations": (
+        "action",
+        "command",
+        "query",
+        "stream",
+        "view",
+    ),
+    "hubbub.perspective.identity": ("Identity",),
+    "hubbub.perspective.realm": ("Realm",),
+    "hubbub.perspective.sending": (
+        "publish",
+        "subscribe",
+    ),
+    "hubbub.space.classes": ("register",),
+    "hubbub.space.containers": (
+        "List",
+        "Log",
+        "Map",
+        "SortedMap",
+    ),
+    "hubbub.space.context": (
+        "now",
+        "random",
+        "unique",
+    ),
+    "hubbub.space.persistent": (
+        "Ephemeral",
+        "Persistent",
+    ),
+    "hubbub.space.presence": ("Presence",),
+    "hubbub.space.root": ("Root",),
 }
-_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names.split()}
+_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sync":
+        return import_module("hubbub.sync")
     module = _PLACE_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'hubbub' has no attribute {name!r}")
@@ -152,6 +216,7 @@ __all__ = [
     "register",
     "stream",
     "subscribe",
+    "sync",
     "unique",
     "view",
 ]

@@ -110,7 +110,8 @@ class Hub:
         Args:
             store: An open store; else ``data`` is opened.
             data: A path or ``memory:``; else what the hub was declared with, ``$HUBBUB_DATA``, ``hubbub.hub``.
-            clock, alarms: For tests.
+            clock: Another clock, for tests.
+            alarms: Other alarms, for tests.
             dev: Raise `BlockingError` where a body blocks.
 
         Raises:
@@ -131,7 +132,7 @@ class Hub:
             store,
             clock=clock,
             release=portal.release,
-            deliver=lambda updates: portal.desk.deliver(updates),
+            deliver=portal.deliver,
             dev_mode=dev,
         )
         host.start()

@@ -70,5 +70,8 @@ def beside_chat(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest_asyncio.fixture
 async def terminals(beside_chat: None) -> AsyncIterator[Terminals]:
     """Opens terminal clients; all are ended when the test ends."""
-    async with AsyncExitStack() as running:
-        yield Terminals(running)
+    opened = Terminals()
+    try:
+        yield opened
+    finally:
+        await opened.close()

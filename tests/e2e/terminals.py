@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from contextlib import AsyncExitStack
 from typing import Any
 
 from tests.e2e.hosts import Host, eventually
@@ -77,16 +77,30 @@ class Terminal:
 class Terminals:
     """Opens terminal clients, and ends all of them."""
 
-    def __init__(self, running: AsyncExitStack) -> None:
-        self._running = running
+    def __init__(self) -> None:
+        self._ends: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
 
     async def open(
         self, host: Host, name: str, size: tuple[int, int] = (80, 24), *, live: bool = True
     ) -> Terminal:
         module = importlib.import_module("terminal")
         app = module.Chat(host.hub, name)
-        pilot = await self._running.enter_async_context(app.run_test(size=size))
-        terminal = Terminal(app, pilot)
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        end = asyncio.Event()
+
+        async def keep() -> None:
+            # Textual wants its program to be entered and left in one context.
+            async with app.run_test(size=size) as pilot:
+                opened.set_result(pilot)
+                await end.wait()
+
+        self._ends.append((end, asyncio.create_task(keep())))
+        terminal = Terminal(app, await opened)
         if live:
             await terminal.until_shows("#state", "live")
         return terminal
+
+    async def close(self) -> None:
+        for end, task in self._ends:
+            end.set()
+            await task

@@ -17,7 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hubbub.kernel import Commit, FakeClock, Label, tid_text
 from hubbub.perspective.live_query import LiveQueries, Update
 from hubbub.space.connection import Connection
-from hubbub.space.containers import Log, Map, SortedMap, container_value, is_container, merge_records
+from hubbub.space.containers import (
+    Log,
+    Map,
+    SortedMap,
+    container_value,
+    is_container,
+    merge_records,
+)
 from hubbub.space.live import LiveSpace
 from hubbub.space.persistent import Persistent
 from hubbub.space.presence import Presence

@@ -12,8 +12,17 @@ from hubbub.cli.arguments import as_text, typed
 from hubbub.cli.serving import LISTEN
 
 _OPTIONS = (
-    click.option("--connect", "-c", metavar="URL", default=f"hub://{LISTEN}", show_default=True, help="Which host."),
-    click.option("--name", "-n", metavar="NAME", help="Whom to log in as [default: your system name]"),
+    click.option(
+        "--connect",
+        "-c",
+        metavar="URL",
+        default=f"hub://{LISTEN}",
+        show_default=True,
+        help="Which host.",
+    ),
+    click.option(
+        "--name", "-n", metavar="NAME", help="Whom to log in as [default: your system name]"
+    ),
     click.option("--password", "-p", is_flag=True, help="Ask for a password."),
 )
 
@@ -33,8 +42,10 @@ def _login(connect: str, name: str | None, password: bool) -> Any:
 @click.argument("path")
 @click.argument("arguments", nargs=-1)
 @_as_user
-def call(path: str, arguments: tuple[str, ...], connect: str, name: str | None, password: bool) -> None:
-    """Call a command or query once and print what it returns.
+def call(
+    path: str, arguments: tuple[str, ...], connect: str, name: str | None, password: bool
+) -> None:
+    r"""Call a command or query once and print what it returns.
 
     \b
     hubbub call say text=hello
@@ -50,8 +61,10 @@ def call(path: str, arguments: tuple[str, ...], connect: str, name: str | None, 
 @click.argument("path")
 @click.argument("arguments", nargs=-1)
 @_as_user
-def watch(path: str, arguments: tuple[str, ...], connect: str, name: str | None, password: bool) -> None:
-    """Print a query or view, and print it again whenever it changes. Ctrl-C ends it.
+def watch(
+    path: str, arguments: tuple[str, ...], connect: str, name: str | None, password: bool
+) -> None:
+    r"""Print a query or view, and print it again whenever it changes. Ctrl-C ends it.
 
     \b
     hubbub watch room.recent limit=5

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hubbub.app import Hub
 from hubbub.cli.logs import set_up_logs
 from hubbub.cli.serving import LISTEN, WEB, load_hub, run_hub
 from hubbub.kernel import ConfigurationError
@@ -30,25 +31,43 @@ def demo_directory(name: str) -> Path:
 
 @click.command()
 @click.argument("name", default="chat")
-@click.option("--data", "-d", metavar="URL", default="chat.hub", show_default=True, help="Where the space is kept.")
-@click.option("--web", metavar="ADDR", default=WEB, show_default=True, help="Address of the web page.")
-@click.option("--listen", metavar="ADDR", default=LISTEN, show_default=True, help="Address for users and peers.")
-def demo(name: str, data: str, web: str, listen: str) -> None:
-    """Serve a demo application (chat)."""
-    set_up_logs()
+@click.option("--join", is_flag=True, help="Join a demo that is being served, in this terminal.")
+@click.option(
+    "--data",
+    "-d",
+    metavar="URL",
+    default="chat.hub",
+    show_default=True,
+    help="Where the space is kept.",
+)
+@click.option(
+    "--web", metavar="ADDR", default=WEB, show_default=True, help="Address of the web page."
+)
+@click.option(
+    "--listen",
+    metavar="ADDR",
+    default=LISTEN,
+    show_default=True,
+    help="Address for users and peers.",
+)
+def demo(name: str, join: bool, data: str, web: str, listen: str) -> None:
+    """Serve a demo application (chat), or join it in a terminal."""
     directory = demo_directory(name)
     sys.path.insert(0, str(directory))
+    if join:
+        sys.exit(_join(directory, listen))
+    set_up_logs()
     hub = load_hub(f"{name}:hub")
 
-    def announce(hub: Hub, serving: Any, where: str) -> None:
+    def announce(serving: Any, where: str) -> None:
         click.echo(
             f"""
   The chat is on.
 
     in a browser       {serving.web_url}   (open it twice, or on two machines)
-    in a terminal      hubbub-chat         ({sys.executable} {directory / "terminal.py"})
-    from a script      hubbub call say text=hello
-    what is committed  hubbub tail
+    in a terminal      {_hubbub()} demo chat --join
+    from a script      {_hubbub()} call say text=hello
+    what is committed  {_hubbub()} tail
 
   Its data is in {Path(where).resolve()}: kill it, start it again, everything said is there.
   Ctrl-C stops it.
@@ -56,3 +75,26 @@ def demo(name: str, data: str, web: str, listen: str) -> None:
         )
 
     sys.exit(run_hub(hub, data, web, listen, announce=announce))
+
+
+def _hubbub() -> str:
+    """Return how the user can call this command again."""
+    beside = Path(sys.executable).with_name("hubbub")
+    if shutil.which("hubbub") == str(beside) or not beside.exists():
+        return "hubbub"
+    try:
+        return str(beside.relative_to(Path.cwd()))
+    except ValueError:
+        return str(beside)
+
+
+def _join(directory: Path, listen: str) -> int:
+    """Run the demo's terminal client."""
+    try:
+        import textual  # noqa: F401
+    except ImportError:
+        raise ConfigurationError(
+            "the terminal client needs textual: pip install 'hubbub[terminal]'"
+        ) from None
+    url = f"hub+unix://{listen}" if "/" in listen else f"hub://{listen}"
+    return subprocess.call([sys.executable, str(directory / "terminal.py"), "--connect", url])

@@ -15,16 +15,31 @@ from hubbub.cli.serving import LISTEN
 from hubbub.kernel import tid_time
 
 _CONNECT = click.option(
-    "--connect", "-c", metavar="URL", default=f"hub://{LISTEN}", show_default=True, help="Which host."
+    "--connect",
+    "-c",
+    metavar="URL",
+    default=f"hub://{LISTEN}",
+    show_default=True,
+    help="Which host.",
 )
-_TOKEN = click.option("--token", envvar="HUBBUB_TOKEN", default="", help="What the host wants of peers.")
+_TOKEN = click.option(
+    "--token", envvar="HUBBUB_TOKEN", default="", help="What the host wants of peers."
+)
 
 
 @click.command()
 @_CONNECT
 @_TOKEN
-@click.option("--last", "-n", default=10, show_default=True, help="How many past commits are shown first.")
-@click.option("--follow/--no-follow", "-f/-F", default=True, show_default=True, help="Go on as commits arrive.")
+@click.option(
+    "--last", "-n", default=10, show_default=True, help="How many past commits are shown first."
+)
+@click.option(
+    "--follow/--no-follow",
+    "-f/-F",
+    default=True,
+    show_default=True,
+    help="Go on as commits arrive.",
+)
 def tail(connect: str, token: str, last: int, follow: bool) -> None:
     """Print a line for each commit: time, who, command, objects, bytes, ms."""
     try:
@@ -62,7 +77,7 @@ def _arguments(data: bytes) -> str:
 @_TOKEN
 @click.option("--command", "-x", "script", metavar="CODE", help="Run this and leave.")
 def shell(url: str | None, token: str, script: str | None) -> None:
-    """Open a Python prompt with a space in hand.
+    r"""Open a Python prompt with a space in hand.
 
     URL is a host (hub://127.0.0.1:1975, the default) or the file of a space that nobody serves now.
 

@@ -38,7 +38,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), prog_name="hubbub")
 def main() -> None:
-    """Live Python objects, shared.
+    r"""Live Python objects, shared.
 
     \b
     Start:   hubbub demo chat

@@ -18,7 +18,9 @@ def new(name: str) -> None:
     """Make the directory NAME with a small application: a shared list, its page and its test."""
     module = name.replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module):
-        raise ConfigurationError(f"{name!r} can't be the name of a Python module; try letters and digits")
+        raise ConfigurationError(
+            f"{name!r} can't be the name of a Python module; try letters and digits"
+        )
     target = Path(name)
     if target.exists():
         raise ConfigurationError(f"{target} is there already; choose another name")

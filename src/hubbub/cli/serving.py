@@ -27,8 +27,19 @@ log = logging.getLogger("hubbub.serve")
 
 @click.command()
 @click.argument("application", required=False)
-@click.option("--data", "-d", metavar="URL", help="Where the space is kept: a file, or memory: [default: NAME.hub]")
-@click.option("--web", metavar="ADDR", default=WEB, show_default=True, help="Address of the web page; 'none' for none.")
+@click.option(
+    "--data",
+    "-d",
+    metavar="URL",
+    help="Where the space is kept: a file, or memory: [default: NAME.hub]",
+)
+@click.option(
+    "--web",
+    metavar="ADDR",
+    default=WEB,
+    show_default=True,
+    help="Address of the web page; 'none' for none.",
+)
 @click.option(
     "--listen",
     metavar="ADDR",
@@ -36,10 +47,20 @@ log = logging.getLogger("hubbub.serve")
     show_default=True,
     help="Address for users and peers: HOST:PORT, or a path for a Unix socket; 'none' for none.",
 )
-@click.option("--token", envvar="HUBBUB_TOKEN", help="What peers have to show [default: none needed on loopback]")
-@click.option("--public", is_flag=True, help="Allow addresses that are not loopback without a checker or a token.")
+@click.option(
+    "--token",
+    envvar="HUBBUB_TOKEN",
+    help="What peers have to show [default: none needed on loopback]",
+)
+@click.option(
+    "--public",
+    is_flag=True,
+    help="Allow addresses that are not loopback without a checker or a token.",
+)
 @click.option("--dev", is_flag=True, help="Raise an error where a command blocks.")
-@click.option("--reload", is_flag=True, help="Start again when a source file changes (implies --dev).")
+@click.option(
+    "--reload", is_flag=True, help="Start again when a source file changes (implies --dev)."
+)
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 def serve(
     application: str | None,
@@ -60,9 +81,15 @@ def serve(
     if reload:
         sys.exit(_reloading())
     hub = load_hub(application) if application else Hub()
-    default = f"{application.partition(':')[0].rpartition('.')[2]}.hub" if application else "hubbub.hub"
+    default = (
+        f"{application.partition(':')[0].rpartition('.')[2]}.hub" if application else "hubbub.hub"
+    )
     where = data or hub.data or os.environ.get("HUBBUB_DATA") or default
-    sys.exit(run_hub(hub, where, web if application else "none", listen, token=token, public=public, dev=dev))
+    sys.exit(
+        run_hub(
+            hub, where, web if application else "none", listen, token=token, public=public, dev=dev
+        )
+    )
 
 
 def load_hub(application: str) -> Hub:
@@ -75,15 +102,15 @@ def load_hub(application: str) -> Hub:
     attribute = attribute or "hub"
     if module_name.endswith(".py"):
         module_name = module_name[:-3].replace("/", ".")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name.partition(".")[0]:
             raise
         raise ConfigurationError(
-            f"there is no module {module_name!r} here ({os.getcwd()}); "
+            f"there is no module {module_name!r} here ({Path.cwd()}); "
             "run it in the directory of your application, or give module:attribute"
         ) from None
     hub = getattr(module, attribute, None)
@@ -106,6 +133,7 @@ def run_hub(
     announce: Any = None,
 ) -> int:
     """Run ``hub`` until SIGINT or SIGTERM, then drain. Return the exit status."""
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
@@ -121,7 +149,7 @@ def run_hub(
         )
         try:
             await serving.start()
-            (announce or _announce)(hub, serving, data)
+            (announce or _announce)(serving, data)
             await stop.wait()
             log.info("stopping: no new work, finishing what was begun")
         finally:
@@ -139,7 +167,7 @@ def run_hub(
     return 0
 
 
-def _announce(hub: Hub, serving: Any, data: str) -> None:
+def _announce(serving: Any, data: str) -> None:
     where = "memory only" if data == "memory:" else str(Path(data).resolve())
     log.info("space: %s", where)
     if serving.web_url:

@@ -10,7 +10,11 @@ from hubbub.kernel import ConfigurationError
 from hubbub.perspective.checkers import AccountsFile, Passwords, accounts_path
 
 _DATA = click.option(
-    "--data", "-d", metavar="PATH", required=True, help="The space whose users these are, such as chat.hub."
+    "--data",
+    "-d",
+    metavar="PATH",
+    required=True,
+    help="The space whose users these are, such as chat.hub.",
 )
 
 
@@ -22,7 +26,9 @@ def user() -> None:
 @user.command()
 @click.argument("name")
 @_DATA
-@click.option("--stdin", is_flag=True, help="Read the password from standard input instead of asking.")
+@click.option(
+    "--stdin", is_flag=True, help="Read the password from standard input instead of asking."
+)
 def add(name: str, data: str, stdin: bool) -> None:
     """Add NAME, or give NAME a new password."""
     accounts = AccountsFile(accounts_path(data))

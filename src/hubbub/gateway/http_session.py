@@ -261,7 +261,7 @@ def cursor_after(texts: list[bytes], cursor: str) -> str:
         message = _numbered.decode(text)
         if message.t == "lagged":
             epoch, seq = wire.parse_cursor(message.cursor)
-        elif message.n:
+        elif message.n and message.t != "pong":
             seq = message.n
     return wire.cursor_text(epoch, seq)
 

@@ -142,10 +142,11 @@ class Peers:
         self.log.add(newest, last)
         oids = list(last)
         message = frame(peer.encode(peer.Invalidate(newest, oids)))
-        for connection in self.connections:
+        for connection in list(self.connections):
             mine = own.get(connection)
             if mine is None:
-                connection.tell(message, oids)
+                # At once, so that it is under way before any answer to this group is.
+                connection.tell(message, oids, now=True)
             else:
                 others = [oid for oid, tid in last.items() if mine.get(oid) != tid]
                 connection.tell(frame(peer.encode(peer.Invalidate(newest, others))), others)
@@ -244,8 +245,14 @@ class PeerConnection:
 
     # --- for `Peers` --------------------------------------------------------------------------------------------------
 
-    def tell(self, message: bytes, oids: Iterable[int]) -> None:
-        """Send an invalidation of ``oids``, or note that the peer is behind (PE5)."""
+    def tell(self, message: bytes, oids: Iterable[int], *, now: bool = False) -> None:
+        """Send an invalidation of ``oids``, or note that the peer is behind (PE5).
+
+        Args:
+            message: The frame.
+            oids: What it says.
+            now: Do not wait for an answer that could go with it.
+        """
         if self._is_behind:
             self._catch_up()
             return
@@ -258,6 +265,8 @@ class PeerConnection:
         for oid in oids:
             self._sent.pop(oid, None)
         self._put(message)
+        if now:
+            self._flush()
 
     def _catch_up(self, *, now: bool = False) -> None:
         if self._drain_timer is not None:

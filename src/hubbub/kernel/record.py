@@ -92,7 +92,17 @@ class Commit:
         began: When its transaction began to run, by `time.perf_counter`; 0 where nobody measures.
     """
 
-    __slots__ = ("began", "changes", "context", "ephemerals", "label", "notices", "records", "rows", "tid")
+    __slots__ = (
+        "began",
+        "changes",
+        "context",
+        "ephemerals",
+        "label",
+        "notices",
+        "records",
+        "rows",
+        "tid",
+    )
 
     def __init__(
         self,

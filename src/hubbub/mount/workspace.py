@@ -74,6 +74,7 @@ class Workspace:
 
     def move(self) -> Tid:
         """Go to the newest snapshot: what changed since becomes ghosts. Between transactions only."""
+        self.objects.mend()
         self.mount.begin()
         newest, changed = self.mount.changed_since(self._snapshot.tid)
         if changed is None:

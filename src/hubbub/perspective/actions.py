@@ -45,7 +45,12 @@ class ActionHost:
         return await self._desk.host.read(self._bound(fn, args), session=self._seat.face)
 
     async def call_mind(
-        self, session_id: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float
+        self,
+        session_id: str,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout_s: float,
     ) -> Any:
         """Call a mind and wait."""
         return await self._desk.call_mind(session_id, method, args, kwargs, timeout_s)
@@ -71,7 +76,9 @@ async def run_action(
     attempts = 1 + options.retries
     token = avatars._action.set(ActionHost(desk, seat))
     try:
-        stand_in = await desk.host.read(lambda connection: _stand_in(seat, connection), session=seat.face)
+        stand_in = await desk.host.read(
+            lambda connection: _stand_in(seat, connection), session=seat.face
+        )
         while True:
             attempts -= 1
             try:
@@ -84,9 +91,9 @@ async def run_action(
                     raise
         done(Outcome(encode(value, seat.session.form)))
     except asyncio.CancelledError as error:
-        done(Outcome(error=asyncio.TimeoutError(str(error))))
+        done(Outcome(error=TimeoutError(str(error))))
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
         done(Outcome(error=error))
     finally:
         avatars._action.reset(token)
@@ -95,7 +102,8 @@ async def run_action(
 def _stand_in(seat: Seat, connection: Connection) -> Any:
     real = seat.avatar(connection)
     real._p_activate()
-    stand_in = seat.avatar_class.__new__(seat.avatar_class)
+    cls: Any = seat.avatar_class
+    stand_in = cls.__new__(cls)
     for name, value in real.__dict__.items():
         if type(value) in _PLAIN:
             stand_in.__dict__[name] = value

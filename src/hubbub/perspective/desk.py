@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Any
 
 import persistent
@@ -19,7 +19,6 @@ from hubbub.kernel import (
     HubbubError,
     Label,
     NotAllowedError,
-
     tid_text,
 )
 from hubbub.perspective.actions import run_action
@@ -63,7 +62,7 @@ class Desk:
         self._seats = seats
         self._on_bye = on_bye
 
-    # --- what sessions ask (the Desk protocol of `session.py`) ----------------------------------------------------------
+    # --- what sessions ask (the Desk protocol of `session.py`) --------------------------------------------------------
 
     def call(self, session: Any, message: wire.Call) -> None:
         """Run a command, query or action once."""
@@ -226,14 +225,22 @@ class Desk:
         form = session.form
         watcher = (seat.id, message.id)
 
-        def look(connection: Connection) -> tuple[Declaration, int, tuple[Any, ...], dict[str, Any], Any]:
+        def look(
+            connection: Connection,
+        ) -> tuple[Declaration, int, tuple[Any, ...], dict[str, Any], Any]:
             obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
             declaration = _declared(cls, message.name, _WATCHABLE | {"stream"})
             args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
             source = None
             if declaration.kind == "stream":
                 source = declaration.function(obj, *args, **kwargs)
-            return declaration, connection.add(obj) if obj._p_jar is None else _oid(obj), args, kwargs, source
+            return (
+                declaration,
+                connection.add(obj) if obj._p_jar is None else _oid(obj),
+                args,
+                kwargs,
+                source,
+            )
 
         def looked(outcome: Outcome) -> None:
             if seat.ended:
@@ -248,10 +255,10 @@ class Desk:
                 return
             if not session.is_open(message.id):
                 return
-            key = (oid, declaration.name, declaration.arguments.encode(args, kwargs))
+            key: Hashable = (oid, declaration.name, declaration.arguments.encode(args, kwargs))
             if declaration.kind == "query":
                 # A query's answer may depend on the caller; sessions of one avatar share it.
-                key = (seat.avatar_oid, *key)
+                key = (seat.avatar_oid, key)
 
             def body(connection: Connection) -> Any:
                 return declaration.function(connection.get(oid), *args, **kwargs)
@@ -287,9 +294,7 @@ class Desk:
         if task is not None:
             task.cancel()
 
-    def reply(
-        self, session: Any, mind_id: int, value: Any, failure: wire.Failure | None
-    ) -> None:
+    def reply(self, session: Any, mind_id: int, value: Any, failure: wire.Failure | None) -> None:
         """The mind has answered, or will not."""
         seat = self._seats.get(session.id)
         future = seat.mind_calls.pop(mind_id, None) if seat is not None else None
@@ -342,7 +347,9 @@ class Desk:
                         update.base_tid,
                     )
 
-    def _open_stream(self, seat: Seat, stream_id: int, declaration: Declaration, source: Any) -> None:
+    def _open_stream(
+        self, seat: Seat, stream_id: int, declaration: Declaration, source: Any
+    ) -> None:
         session = seat.session
         if not session.is_open(stream_id):
             return
@@ -372,13 +379,18 @@ class Desk:
                     return
         except asyncio.CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
             failure = failure_of(error, f"stream {stream_id} of {seat.identity.id}")
         seat.streams.pop(stream_id, None)
         session.end(stream_id, failure)
 
     async def call_mind(
-        self, session_id: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float
+        self,
+        session_id: str,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout_s: float,
     ) -> Any:
         """Call a user's mind and wait for the answer (see `RemoteMind.call`)."""
         seat = self._seats.get(session_id)
@@ -408,14 +420,18 @@ class _TaskStream:
 def _declared(cls: type, name: str, kinds: frozenset[str]) -> Declaration:
     declaration = declarations_of(cls).get(name)
     if declaration is None or declaration.kind not in kinds:
-        raise NotAllowedError(f"{cls.__name__} declares no {name!r} that can be called so", code="undeclared")
+        raise NotAllowedError(
+            f"{cls.__name__} declares no {name!r} that can be called so", code="undeclared"
+        )
     return declaration
 
 
 def _caller_may(declaration: Declaration, seat: Seat) -> None:
     caller = declaration.caller
     if caller is not None and not issubclass(seat.avatar_class, caller):
-        raise NotAllowedError(f"{declaration.name} is for {caller.__name__}, not for you", code="wrong_avatar")
+        raise NotAllowedError(
+            f"{declaration.name} is for {caller.__name__}, not for you", code="wrong_avatar"
+        )
 
 
 def _label(
@@ -440,6 +456,3 @@ def _what(cls: type, name: str) -> str:
 
 def _oid(obj: Any) -> int:
     return int.from_bytes(obj._p_oid, "big")
-
-
-

@@ -49,6 +49,10 @@ log = logging.getLogger("hubbub.host")
 Done = Callable[["Outcome"], None]
 
 
+def _ignore(_: Any) -> None:
+    """Nobody listens."""
+
+
 class Outcome:
     """How a body ended, given to its ``done`` in the loop when it may be told.
 
@@ -79,7 +83,9 @@ class _Waiting:
 
     __slots__ = ("done", "error", "value")
 
-    def __init__(self, done: Done | None, value: Any = None, error: BaseException | None = None) -> None:
+    def __init__(
+        self, done: Done | None, value: Any = None, error: BaseException | None = None
+    ) -> None:
         self.done = done
         self.value = value
         self.error = error
@@ -103,8 +109,8 @@ class Host:
         store: Store,
         *,
         clock: Clock | None = None,
-        release: Callable[[Commit], None] = lambda commit: None,
-        deliver: Callable[[list[Update]], None] = lambda updates: None,
+        release: Callable[[Commit], None] = _ignore,
+        deliver: Callable[[list[Update]], None] = _ignore,
         dev_mode: bool = False,
     ) -> None:
         self.store = store
@@ -181,7 +187,9 @@ class Host:
             durable: False refuses to store records.
         """
         if self._closing:
-            self._tell(done, Outcome(error=ClosedError("the host is shutting down; try again soon")))
+            self._tell(
+                done, Outcome(error=ClosedError("the host is shutting down; try again soon"))
+            )
             return
         self.serial.submit(
             lambda: self._execute(body, done, label, what or label.command, session, durable)
@@ -197,7 +205,9 @@ class Host:
     ) -> None:
         """Run ``body`` as a query on what is durable; ``done`` is told its outcome in the loop."""
         if self._closing:
-            self._tell(done, Outcome(error=ClosedError("the host is shutting down; try again soon")))
+            self._tell(
+                done, Outcome(error=ClosedError("the host is shutting down; try again soon"))
+            )
             return
 
         def task() -> None:
@@ -205,7 +215,7 @@ class Host:
             try:
                 value, _, tid = self.live.query(body, session=session)
                 outcome = Outcome(value, tid=tid)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
                 outcome = Outcome(error=error, tid=self.ledger.absorbed_tid)
             finally:
                 self.serial.end_body()
@@ -225,7 +235,7 @@ class Host:
                         self._put_nothing(_Waiting(done, (known, [])))
                         return
                 commit, merged = self.live.apply(changeset, done_keys)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
                 self._put_nothing(_Waiting(done, error=error))
                 return
             commit.context = _Waiting(done, (commit.tid, merged))
@@ -273,7 +283,7 @@ class Host:
         began = time.perf_counter()
         try:
             value, commit = self.live.execute(body, label, session=session, durable=durable)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
             self._put_nothing(_Waiting(done, error=error))
             return
         finally:
@@ -310,7 +320,7 @@ class Host:
         self._failed = False
         self.queue.resume()
 
-    # --- writer's thread (or the serial one, when nothing had to be written) --------------------------------------------
+    # --- writer's thread (or the serial one, when nothing had to be written) ------------------------------------------
 
     def _settled(self, settled: Settled) -> None:
         if settled.error is None:

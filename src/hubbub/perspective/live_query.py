@@ -103,7 +103,7 @@ class LiveQueries:
         self,
         live: LiveSpace,
         deliver: Callable[[list[Update]], None],
-        begin_body: Callable[[str], None] = lambda what: None,
+        begin_body: Callable[[str], None] = lambda _: None,
         end_body: Callable[[], None] = lambda: None,
     ) -> None:
         self._live = live
@@ -239,7 +239,7 @@ class LiveQueries:
 
         try:
             (value, encoded), reads, tid = self._live.query(body)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
             update = Update(tuple(query.watchers), tid_text(self._live.ledger.absorbed_tid))
             update.failure = failure_of(error, query.what)
             for watcher in query.watchers:
@@ -284,4 +284,3 @@ class LiveQueries:
         for oid in query.reads | query.content_reads:
             self._unindex(oid, query)
         self._queries.pop(query.key, None)
-

@@ -12,7 +12,11 @@ class MindNotice:
     __slots__ = ("args", "kwargs", "method", "session_ids")
 
     def __init__(
-        self, session_ids: tuple[str, ...], method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        session_ids: tuple[str, ...],
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
         self.session_ids = session_ids
         self.method = method

@@ -15,6 +15,7 @@ where ``max_sessions`` would turn its own user away; a dormant one does not coun
 
 from __future__ import annotations
 
+import functools
 import logging
 import secrets
 from collections.abc import Iterable, Sequence
@@ -42,6 +43,7 @@ from hubbub.perspective.desk import Desk
 from hubbub.perspective.encoding import encode
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.identity import Identity
+from hubbub.perspective.live_query import Update
 from hubbub.perspective.notices import EndSessionNotice, MindNotice, PublishNotice, TimerNotice
 from hubbub.perspective.realm import Realm
 from hubbub.perspective.seat import Seat
@@ -117,7 +119,7 @@ class Portal:
             host.spare_rows[kind, key] = value
         for session_id, (session, calls) in stored.items():
             alarm = self._alarms.call_later(
-                self.limits.grace_s, lambda sid=session_id: self._expire_dormant(sid)
+                self.limits.grace_s, functools.partial(self._expire_dormant, session_id)
             )
             self._dormant[session_id] = _Dormant(session, calls, alarm)
         self._sweep()
@@ -164,7 +166,9 @@ class Portal:
         if hello.session:
             return await self._resume(hello, form, carrier)
         if len(self._seats) >= self.limits.max_sessions:
-            raise LimitError("this host has as many sessions as it takes; try later", code="host_full")
+            raise LimitError(
+                "this host has as many sessions as it takes; try later", code="host_full"
+            )
         checker = self._checker(hello)
         identity = await checker.check(dict(hello.credentials), address)
         secret = secrets.token_urlsafe(24)
@@ -179,7 +183,9 @@ class Portal:
             address=address,
         )
         try:
-            seat = self._new_seat(secrets.token_hex(8), secret, identity, stored, transient=transient)
+            seat = self._new_seat(
+                secrets.token_hex(8), secret, identity, stored, transient=transient
+            )
             await self._take_seat(seat, "login")
         except BaseException:
             self._release(checker, identity)
@@ -194,7 +200,9 @@ class Portal:
             NotAllowedError: If there is none, or the secret is another; code ``session_lost``.
         """
         seat = self._seats.get(session_id)
-        if seat is None or not secrets.compare_digest(seat.session.secret.encode(), secret.encode()):
+        if seat is None or not secrets.compare_digest(
+            seat.session.secret.encode(), secret.encode()
+        ):
             raise _session_lost()
         return seat.session
 
@@ -232,7 +240,9 @@ class Portal:
         elif not is_secret(hello.secret, hash_secret(seat.session.secret)):
             raise _session_lost()
         if seat.session.form != form:
-            raise RemoteProtocolError("a session keeps the form that it began with", code="wrong_form")
+            raise RemoteProtocolError(
+                "a session keeps the form that it began with", code="wrong_form"
+            )
         resumed = self.attach(seat.session, carrier, hello.cursor)
         return seat.session, self._welcome(seat.session, resumed=True, same_epoch=resumed)
 
@@ -250,7 +260,8 @@ class Portal:
                 checker.resumed(identity)
             seat = self._new_seat(hello.session, hello.secret, identity, stored)
             results = {
-                call_id: StoredResult(call.tid, call.value) for call_id, call in dormant.calls.items()
+                call_id: StoredResult(call.tid, call.value)
+                for call_id, call in dormant.calls.items()
             }
             seat.session.restore(results, stored.pruned_to)
             await self._take_seat(seat, "resume")
@@ -290,15 +301,15 @@ class Portal:
         body = _login_body(self.realm, seat, detached)
         self._seats[seat.id] = seat
         try:
-            seat.avatar_oid, seat.avatar_class = await self.host.call(body, label, session=seat.face)
+            seat.avatar_oid, seat.avatar_class = await self.host.call(
+                body, label, session=seat.face
+            )
         except BaseException:
             self._seats.pop(seat.id, None)
             seat.ended = True
             raise
 
-    def _welcome(
-        self, session: Session, *, resumed: bool, same_epoch: bool = True
-    ) -> wire.Welcome:
+    def _welcome(self, session: Session, *, resumed: bool, same_epoch: bool = True) -> wire.Welcome:
         return wire.Welcome(
             session=session.id,
             secret=session.secret,
@@ -368,7 +379,11 @@ class Portal:
             seat.session.close(wire.Closing(reason="drain", retry_s=retry_s))
         self._seats.clear()
 
-    # --- what commits send (PE3) ----------------------------------------------------------------------------------------
+    # --- what commits send (PE3) --------------------------------------------------------------------------------------
+
+    def deliver(self, updates: list[Update]) -> None:
+        """Give new answers to their sessions."""
+        self.desk.deliver(updates)
 
     def release(self, commit: Commit) -> None:
         """Send the notices of a commit that is durable."""

@@ -10,6 +10,7 @@ from hubbub.kernel import NotAllowedError
 from hubbub.perspective.alarms import Alarm
 from hubbub.perspective.avatar import LiveSession
 from hubbub.perspective.identity import Identity
+from hubbub.perspective.session import Session
 from hubbub.perspective.stored_sessions import StoredSession
 from hubbub.space import context
 from hubbub.space.connection import Connection
@@ -31,7 +32,9 @@ class Seat:
         stored: What is stored of the session; None for a transient one.
     """
 
-    def __init__(self, session: Any, identity: Identity, mind: bool, *, transient: bool = False) -> None:
+    def __init__(
+        self, session: Session, identity: Identity, mind: bool, *, transient: bool = False
+    ) -> None:
         self.session = session
         self.identity = identity
         self.transient = transient
@@ -67,7 +70,9 @@ class Seat:
         if obj._p_jar is None:
             transaction = context.current()
             if transaction is None or transaction.read_only:
-                raise NotAllowedError("a reference to an object that is not stored can't be handed out")
+                raise NotAllowedError(
+                    "a reference to an object that is not stored can't be handed out"
+                )
             # Made by this command: it gets its oid a moment before the commit would give it one.
             transaction.connection.add(obj)
         oid = obj._p_jar.add(obj)

@@ -1,4 +1,4 @@
-"""A connection: one coherent set of objects over a source of records.
+r"""A connection: one coherent set of objects over a source of records.
 
 Theory of operation
 ===================
@@ -8,8 +8,8 @@ first change calls `register`. What is awake is as of one moment: the source dec
 for commands, the newest settled one for queries, a snapshot for peers); the owner calls `invalidate` when that moves.
 
     begin --body reads and writes--> prepare --> committed   objects keep their new state
-                                  \\            \\-> abort     objects are ghosts again (SP5)
-                                   \\-> abort
+                                  \            \-> abort     objects are ghosts again (SP5)
+                                   \-> abort
 
 * **Read sets.** While `track` is on, every object that wakes is noted. A connection for queries keeps nothing awake
   between runs, so what a run wakes is exactly what it read (design, section 7).
@@ -133,7 +133,7 @@ class Connection:
             return found
         if class_name is None:
             class_name = self.source.load(oid).class_name
-        cls = class_for(class_name)
+        cls: Any = class_for(class_name)
         ghost = cls.__new__(cls)
         self._cache.new_ghost(key, ghost)
         return ghost
@@ -207,7 +207,8 @@ class Connection:
 
     def _check_writable(self, obj: Any) -> None:
         transaction = context.current()
-        if not self.read_only and transaction is not None and transaction.connection is self:
+        is_running = transaction is not None and transaction.connection is self
+        if not self.read_only and (is_running or self._by_hand):
             return
         # A B-tree of `BTrees` has changed already when it registers: it is put right before the next transaction.
         self._spoiled.append(obj)
@@ -221,7 +222,7 @@ class Connection:
         )
 
     def mend(self) -> None:
-        """Make ghosts of objects that somebody tried to change where it is not allowed. Call it before a transaction."""
+        """Make ghosts of what somebody tried to change where it is not allowed. Call it before a transaction."""
         if self._spoiled:
             spoiled, self._spoiled = self._spoiled, []
             for obj in spoiled:

@@ -29,7 +29,7 @@ _BLOCKING = frozenset(
 _installed = False
 
 
-def _hook(event: str, args: tuple[Any, ...]) -> None:
+def _hook(event: str, _: tuple[Any, ...]) -> None:
     if event in _BLOCKING and context.current() is not None:
         raise BlockingError(
             f"{event} inside a command, query or view would hold up everybody; use an action for it"
@@ -43,10 +43,10 @@ def install() -> None:
         _installed = True
         sys.addaudithook(_hook)
         if sys.version_info < (3, 13):
-            time.sleep = _watched_sleep(time.sleep)
+            time.sleep = _watched_sleep(time.sleep)  # type: ignore[assignment]
 
 
-def _watched_sleep(sleep: Callable[[float], None]) -> Callable[[float], None]:
+def _watched_sleep(sleep: Callable[[Any], None]) -> Callable[[float], None]:
     @functools.wraps(sleep)
     def watched(seconds: float) -> None:
         _hook("time.sleep", (seconds,))

@@ -32,7 +32,7 @@ class Persistent(persistent.Persistent):
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name is not None:
-            cls.__hubbub_name__ = name  # type: ignore[attr-defined]
+            cls.__hubbub_name__ = name
         if Persistent in cls.__bases__ and "_hubbub_ephemeral" not in cls.__dict__:
             cls._hubbub_ephemeral = False
         register(cls)

@@ -1,4 +1,4 @@
-"""The ledger: what has been decided but may not be on the disk yet.
+r"""The ledger: what has been decided but may not be on the disk yet.
 
 Theory of operation
 ===================
@@ -7,7 +7,7 @@ One thread, the *serial* thread, decides: it gives tids, validates changesets an
 *writer* (`hubbub.store.queue`), makes them durable and then settles them here. Any thread may read what is settled.
 
     decided (pending, serial thread only)  --settle-->  settled (cache, store; every thread)
-                       \\--roll_back-->  gone (ST5)
+                       \--roll_back-->  gone (ST5)
 
 * The newest state of an object, for whoever runs in the serial order, is its newest pending record, else the settled
   one (`load_latest`).
@@ -194,7 +194,9 @@ class Ledger:
             committed_tid = committed.tid if committed else _ABSENT_TID
             if committed_tid != read_tid:
                 name = committed.class_name if committed else "?"
-                raise ConflictError(oid, name, read_tid, committed_tid, "it was relied on unchanged")
+                raise ConflictError(
+                    oid, name, read_tid, committed_tid, "it was relied on unchanged"
+                )
         records: list[Record] = []
         merged: list[int] = []
         for write in changeset.writes:
@@ -262,7 +264,7 @@ class Ledger:
             rows.append((PEER_COMMIT, changeset.key, oid_bytes(tid)))
             self._pending_keys[changeset.key] = tid
         changes = {oid: c for oid, c in changeset.changes.items() if oid not in merged}
-        commit = Commit(tid, changeset.label or Label(), records, rows, changes=changes)
+        commit = Commit(tid, changeset.label, records, rows, changes=changes)
         self.append(commit)
         return commit, merged
 

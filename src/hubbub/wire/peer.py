@@ -71,7 +71,7 @@ class Ping(_Message, tag=5):
 
 
 class Mounted(_Message, tag=20):
-    """Mounted. ``tid`` is the durable tid. ``changed`` lists what changed since ``known_tid``; None: drop your cache."""
+    """Mounted. ``tid`` is the durable tid. ``changed`` lists what changed since ``known_tid``; None: drop it all."""
 
     tid: int
     host_epoch: str
@@ -156,12 +156,21 @@ class Closing(_Message, tag=29):
 
 ToHost = Mount | Load | Commit | Oids | Ping
 ToPeer = (
-    Mounted | Loaded | Committed | Failed | OidBlock | Pong | Invalidate | DropCache | Fault | Closing
+    Mounted
+    | Loaded
+    | Committed
+    | Failed
+    | OidBlock
+    | Pong
+    | Invalidate
+    | DropCache
+    | Fault
+    | Closing
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_to_host = msgspec.msgpack.Decoder(ToHost)
-_to_peer = msgspec.msgpack.Decoder(ToPeer)
+_to_host: msgspec.msgpack.Decoder[ToHost] = msgspec.msgpack.Decoder(ToHost)
+_to_peer: msgspec.msgpack.Decoder[ToPeer] = msgspec.msgpack.Decoder(ToPeer)
 
 
 def encode(message: ToHost | ToPeer) -> bytes:
@@ -178,7 +187,9 @@ def decode_to_host(data: bytes) -> ToHost:
     try:
         return _to_host.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteProtocolError(f"not a message of a Hubbub peer: {error}", code="garbled") from None
+        raise RemoteProtocolError(
+            f"not a message of a Hubbub peer: {error}", code="garbled"
+        ) from None
 
 
 def decode_to_peer(data: bytes) -> ToPeer:
@@ -190,4 +201,6 @@ def decode_to_peer(data: bytes) -> ToPeer:
     try:
         return _to_peer.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteProtocolError(f"not a message of a Hubbub host: {error}", code="garbled") from None
+        raise RemoteProtocolError(
+            f"not a message of a Hubbub host: {error}", code="garbled"
+        ) from None

@@ -59,7 +59,10 @@ class Hello(_Message, tag="hello"):
 
 
 class Call(_Message, tag="call"):
-    """Run a command, query or action once. ``id`` grows by one with each call of the session (PE4)."""
+    """Run a command, query or action once. ``id`` grows by one with each call of the session (PE4).
+
+    After a welcome with a new epoch a client repeats its unanswered calls in ascending order, before any new one.
+    """
 
     id: int
     name: str
@@ -70,7 +73,7 @@ class Call(_Message, tag="call"):
 
 
 class Watch(_Message, tag="watch"):
-    """Keep a query or view answered, or open a stream, until `Unwatch`. ``id`` is the client's, unique in the session."""
+    """Keep a query or view answered, or open a stream, until `Unwatch`. ``id`` is the client's own."""
 
     id: int
     name: str
@@ -234,8 +237,10 @@ class Pong(_Message, tag="pong"):
 
 
 class Closing(_Message, tag="closing"):
-    """The host is about to go away (``reason``: ``drain``, ``replaced``, ``ended``). Unless the session has ended,
-    connect again after ``retry_s``."""
+    """The host is about to go away.
+
+    ``reason`` is ``drain``, ``replaced``, ``ended``. After ``drain`` connect again
+    in ``retry_s`` seconds; after ``replaced`` another connection has the session, after ``ended`` nobody: do not."""
 
     reason: str
     retry_s: float = 0.5
@@ -270,7 +275,9 @@ def decode_to_host(data: bytes, form: str) -> ToHost:
     try:
         return _to_host[form].decode(data)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteProtocolError(f"not a message of a Hubbub client: {error}", code="garbled") from None
+        raise RemoteProtocolError(
+            f"not a message of a Hubbub client: {error}", code="garbled"
+        ) from None
 
 
 def decode_to_client(data: bytes, form: str) -> ToClient:
@@ -282,7 +289,9 @@ def decode_to_client(data: bytes, form: str) -> ToClient:
     try:
         return _to_client[form].decode(data)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteProtocolError(f"not a message of a Hubbub host: {error}", code="garbled") from None
+        raise RemoteProtocolError(
+            f"not a message of a Hubbub host: {error}", code="garbled"
+        ) from None
 
 
 def cursor_text(epoch: str, seq: int) -> str:
@@ -297,7 +306,7 @@ def parse_cursor(text: str) -> tuple[str, int]:
         RemoteProtocolError: If ``text`` is no cursor; code ``garbled``.
     """
     epoch, dot, seq = text.rpartition(".")
-    if not dot or not seq.isdecimal():
+    if not dot or not seq.isdecimal() or len(seq) > 16:
         raise RemoteProtocolError(f"{text!r} is not a cursor", code="garbled")
     return epoch, int(seq)
 

@@ -6,12 +6,10 @@ import dataclasses
 import enum
 import math
 from collections import namedtuple
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -46,7 +44,7 @@ class Pair(NamedTuple):
     right: Any = None
 
 
-Old = namedtuple("Old", "a b")
+Old = namedtuple("Old", "a b")  # noqa: PYI024 - both kinds are stored
 
 
 class Colour(enum.Enum):
@@ -147,7 +145,10 @@ def _anything(inner: Any) -> Any:
 
 values = st.recursive(
     st.one_of(
-        leaves, st.binary().map(bytearray), st.sets(keys, max_size=4), st.frozensets(keys, max_size=4)
+        leaves,
+        st.binary().map(bytearray),
+        st.sets(keys, max_size=4),
+        st.frozensets(keys, max_size=4),
     ),
     _anything,
     max_leaves=12,
@@ -199,6 +200,3 @@ def same(one: Any, other: Any) -> bool:
             same(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one)
         )
     return bool(one == other)
-
-
-__all__ = ["Fraction", "UUID", "date", "keys", "same", "values"]

@@ -39,7 +39,7 @@ class Checked(msgspec.Struct):
     x: int
 
     def __post_init__(self) -> None:
-        raise AssertionError("reading ran code")
+        raise AssertionError("it ran")
 
 
 @dataclasses.dataclass
@@ -58,7 +58,7 @@ class Thing(persistent.Persistent):
 
 class Weighty(persistent.Persistent):
     def __hash__(self) -> int:
-        raise AssertionError("reading ran code")
+        return 1
 
 
 class Refs:
@@ -84,6 +84,14 @@ def no_object(oid: int, name: str) -> Any:
     raise AssertionError
 
 
+def extension_bytes(code: int, data: bytes) -> bytes:
+    return msgspec.msgpack.encode(msgspec.msgpack.Ext(code, data))
+
+
+def extension(code: int, content: Any) -> bytes:
+    return extension_bytes(code, msgspec.msgpack.encode(content))
+
+
 def round_trip(value: Any) -> Any:
     return decode_value(encode_value(value, no_ref)[0], no_object).value
 
@@ -106,8 +114,8 @@ def test_references_are_collected_in_order_each_once() -> None:
     [
         ([1, (2, object())], "Room.settings[1][1]", "builtins.object"),
         ({"a": {"b": open}}, "Room.settings['a']['b']", "builtin_function"),
-        ({("k", len): 1}, "Room.settings[key ('k', <bui...function len>)][1]", "builtin"),
-        ({1, (2, print)}, "Room.settings[item (2, <bui...tion print>)][1]", "builtin"),
+        ({("k", len): 1}, "Room.settings[key ('k', <built-in function len>)][1]", "builtin"),
+        ({1, (2, len)}, "Room.settings[item (2, <built-in function len>)][1]", "builtin"),
         (Line("ann", sys), "Room.settings.text", "module"),  # type: ignore[arg-type]
         (OrderedDict(a=1), "Room.settings", "OrderedDict"),
         (defaultdict(list), "Room.settings", "defaultdict"),
@@ -121,9 +129,7 @@ def test_references_are_collected_in_order_each_once() -> None:
 def test_an_error_names_the_path(value: Any, path: str, why: str) -> None:
     with pytest.raises(UnstorableError, match=why) as caught:
         encode_state({"name": "x", "settings": value}, no_ref, "Room")
-    assert caught.value.path.replace("<built-in function ", "<bui...function ") == path or (
-        caught.value.path.startswith(path[:20]) and caught.value.path.endswith(path[-3:])
-    )
+    assert caught.value.path == path
 
 
 @pytest.mark.rule("SP2")
@@ -201,58 +207,36 @@ def test_it_is_told_what_can_be_changed_in_place(value: Any, is_mutable: bool) -
 
 
 def test_a_set_is_written_the_same_whatever_its_order() -> None:
-    one, other = set(range(100)), set(reversed(range(100)))
+    one, other = set(range(100)), set(range(99, -1, -1))
     assert encode_value(one, no_ref) == encode_value(other, no_ref)
     assert encode_value({"a", "b"}, no_ref) == encode_value({"b", "a"}, no_ref)
 
 
 def test_a_time_stamp_of_another_language_is_read() -> None:
-    moment = datetime(2026, 1, 2, tzinfo=UTC)
-    assert decode_value(msgspec.msgpack.encode(moment), no_object).value == moment.isoformat() or (
-        decode_value(b"\xd6\xff\x00\x00\x00\x00", no_object).value == datetime(1970, 1, 1, tzinfo=UTC)
-    )
+    data = b"\xd6\xff\x00\x00\x00\x00"
+    assert decode_value(data, no_object).value == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.rule("SP3")
 def test_code_of_a_class_runs_only_when_it_is_registered() -> None:
-    with pytest.raises(UnstorableError, match="__post_init__"):
-        encode_value(object.__new__(Note) and _checked(), no_ref)
-    name = class_name(Checked).encode()
-    data = encode_value(Loose(3), no_ref)[0].replace(
-        _named(class_name(Loose)), _named(name.decode())
-    )
-    data = msgspec.msgpack.encode(
-        msgspec.msgpack.Ext(10, msgspec.msgpack.encode([name.decode(), {"x": 3}]))
-    )
+    data = extension(10, [class_name(Checked), {"x": 3}])
     found = decode_value(data, no_object).value
     assert type(found) is UnknownValue
     assert found.x == 3
     register(Checked)
-    with pytest.raises(CorruptRecordError, match="reading ran code"):
+    with pytest.raises(CorruptRecordError, match="it ran"):
         decode_value(data, no_object)
 
 
-def _checked() -> Any:
-    return msgspec.convert({"x": 1}, Loose) and _without_init()
-
-
-def _without_init() -> Any:
-    try:
-        return Checked(1)
-    except AssertionError:
-        pass
-
+def test_a_class_with_a_post_init_must_be_registered_to_be_stored() -> None:
     class Quiet(msgspec.Struct):
-        x: int
-
         def __post_init__(self) -> None:
             pass
 
-    return Quiet(1)
-
-
-def _named(name: str) -> bytes:
-    return msgspec.msgpack.encode(name)
+    with pytest.raises(UnstorableError, match=r"__post_init__.*hubbub\.register"):
+        encode_value(Quiet(), no_ref)
+    register(Quiet)
+    assert round_trip(Quiet()) == Quiet()
 
 
 @pytest.mark.rule("SP3")
@@ -273,10 +257,7 @@ def test_an_unknown_value_is_read_and_told_apart() -> None:
 @pytest.mark.rule("SP7")
 def test_a_class_that_has_changed_its_shape_since() -> None:
     def made(code: int, name: str, parts: dict[str, Any]) -> Any:
-        inner = msgspec.msgpack.encode([name, parts])
-        return decode_value(
-            msgspec.msgpack.encode(msgspec.msgpack.Ext(code, inner)), no_object
-        ).value
+        return decode_value(extension(code, [name, parts]), no_object).value
 
     assert made(10, class_name(Loose), {"x": 1, "gone": 2}) == Loose(1)
     assert made(10, class_name(Loose), {}) == Loose(0)
@@ -319,26 +300,19 @@ def test_a_class_that_could_not_be_found_again_is_refused() -> None:
 
 
 @pytest.mark.rule("SP3")
-def test_a_key_that_has_to_be_loaded_to_be_hashed_is_refused() -> None:
-    refs = Refs()
-    refs.objects.append(Weighty())
+@pytest.mark.parametrize("make", [lambda w: {w}, lambda w: {w: 1}, lambda w: frozenset({(1, w)})])
+def test_a_key_that_has_to_be_loaded_to_be_hashed_is_refused(make: Any) -> None:
     with pytest.raises(UnstorableError, match="hash of its own"):
-        encode_value({refs.objects[0].__class__: 1} and {1: refs} and _set_of(refs), refs.ref_of)
-
-
-def _set_of(refs: Refs) -> Any:
-    class Bag(tuple):  # noqa: SLOT001
-        pass
-
-    weighty = refs.objects[0]
-    type(weighty).__hash__ = lambda self: 1  # type: ignore[method-assign,assignment]
-    return {weighty}
+        encode_value(make(Weighty()), lambda obj: 1)
+    reference = extension_bytes(1, bytes(8) + class_name(Weighty).encode())
+    data = extension_bytes(7, b"\x91" + reference)
+    with pytest.raises(CorruptRecordError, match="hash of its own"):
+        decode_value(data, lambda oid, name: Weighty())
 
 
 @pytest.mark.rule("SP3")
 def test_bytes_with_a_wild_time_zone_open_no_file() -> None:
-    inner = msgspec.msgpack.encode(["2026-01-01T00:00:00", 0, "../../../etc/passwd"])
-    data = msgspec.msgpack.encode(msgspec.msgpack.Ext(20, inner))
+    data = extension(20, ["2026-01-01T00:00:00", 0, "../../../etc/passwd"])
     found = decode_value(data, no_object).value
     assert type(found) is UnknownValue
     assert found.zone == "../../../etc/passwd"

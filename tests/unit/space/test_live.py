@@ -123,7 +123,7 @@ def test_a_query_sees_one_moment_although_commits_settle_while_it_runs(world: Wo
             room(live).count += 1
             room(live).other.count += 1
 
-        value, commit = world.live.execute(add_to_both, Label())
+        _, commit = world.live.execute(add_to_both, Label())
         world.store.write([commit])
         world.ledger.settle([commit])
         return first, room(connection).other.count
@@ -139,7 +139,9 @@ def test_a_query_sees_one_moment_although_commits_settle_while_it_runs(world: Wo
 
 
 @pytest.mark.rule("SP5")
-def test_after_an_abort_objects_are_as_the_one_before_left_them_durable_or_not(world: World) -> None:
+def test_after_an_abort_objects_are_as_the_one_before_left_them_durable_or_not(
+    world: World,
+) -> None:
     world.run(add)
 
     def fail(connection: Connection) -> None:
@@ -281,7 +283,10 @@ def test_presence_is_tracked_and_never_stored(world: World) -> None:
     value, reads, _ = world.live.query(lambda c: list(room(c).here))
     assert value == []
     world.do(lambda c: room(c).here.__setitem__("ann", 1))
-    (commit_oids,) = [[r.oid for r in c.ephemerals] for c in [world.live.execute(lambda c: room(c).here.__setitem__("bob", 2), Label())[1]]]  # noqa: E501
+    (commit_oids,) = [
+        [r.oid for r in c.ephemerals]
+        for c in [world.live.execute(lambda c: room(c).here.__setitem__("bob", 2), Label())[1]]
+    ]
     assert set(commit_oids) <= reads
     assert world.store.last_tid == stored
 

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from hubbub.kernel import Record
+from hubbub.mount.cache import RecordCache
+
+
+def record(oid: int, tid: int, size: int = 0) -> Record:
+    return Record(oid, tid, "test:Thing", (), b"x" * size)
+
+
+def tid_of(cache: RecordCache, oid: int, at: int) -> int | None:
+    found = cache.get(oid, at)
+    return found.tid if found else None
+
+
+def test_a_version_is_right_until_it_is_closed() -> None:
+    cache = RecordCache(1 << 20)
+    cache.add(record(1, 10), None)
+    assert [tid_of(cache, 1, at) for at in (9, 10, 999)] == [None, 10, 10]
+    cache.close([1, 2], 21)
+    assert [tid_of(cache, 1, at) for at in (20, 21)] == [10, None]
+    cache.close([1], 50)
+    assert tid_of(cache, 1, 30) is None
+    cache.add(record(1, 25), None)
+    assert [tid_of(cache, 1, at) for at in (20, 21, 25, 99)] == [10, None, 25, 25]
+
+
+def test_what_is_learned_later_widens_a_version() -> None:
+    cache = RecordCache(1 << 20)
+    cache.add(record(1, 10), 16)
+    cache.add(record(1, 10), 12)
+    assert [tid_of(cache, 1, at) for at in (15, 16)] == [10, None]
+    cache.add(record(1, 10), None)
+    assert tid_of(cache, 1, 99) == 10
+
+
+def test_an_older_version_ends_where_the_newer_begins() -> None:
+    cache = RecordCache(1 << 20)
+    cache.add(record(1, 20), None)
+    cache.add(record(1, 10), None)
+    assert [tid_of(cache, 1, at) for at in (9, 10, 19, 20)] == [None, 10, 10, 20]
+
+
+def test_few_versions_of_one_object_are_kept() -> None:
+    cache = RecordCache(1 << 20)
+    for tid in range(1, 100):
+        cache.add(record(1, tid), None)
+    assert tid_of(cache, 1, 99) == 99
+    assert tid_of(cache, 1, 95) == 95
+    assert tid_of(cache, 1, 50) is None
+
+
+def test_its_bytes_are_bounded_and_what_is_used_stays() -> None:
+    cache = RecordCache(100_000)
+    cache.add(record(0, 1, 100), None)
+    for oid in range(1, 2000):
+        cache.add(record(oid, 1, 100), None)
+        assert tid_of(cache, 0, 1) == 1
+        assert cache.byte_count <= 100_000
+    assert tid_of(cache, 1, 1) is None
+    assert tid_of(cache, 1999, 1) == 1
+    cache.clear()
+    assert cache.byte_count == 0
+    assert tid_of(cache, 0, 1) is None

@@ -1,0 +1,278 @@
+"""The host's side of a mount (`hubbub.gateway.peers`), message by message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from hubbub.gateway.peers import PeerConnection, PeerOptions
+from hubbub.kernel import Label
+from hubbub.perspective.host import Host
+from hubbub.store import MemoryStore
+from hubbub.wire import peer
+from hubbub.wire.frames import FrameReader, frame
+
+
+class FakePeer:
+    """One peer of ``host``: says messages, keeps the answers."""
+
+    def __init__(self, host: Host, options: PeerOptions | None = None) -> None:
+        self.buffered = 0
+        self.is_closed = False
+        self.messages: list[peer.ToPeer] = []
+        self._reader = FrameReader(1 << 30)
+        self._arrived = asyncio.Event()
+        self.connection = PeerConnection(
+            host, self._write, self._close, lambda: self.buffered, options
+        )
+
+    def _write(self, data: bytes) -> None:
+        self.messages += [peer.decode_to_peer(part) for part in self._reader.feed(data)]
+        self._arrived.set()
+
+    def _close(self) -> None:
+        self.is_closed = True
+
+    def say(self, *messages: Any) -> None:
+        self.connection.received(b"".join(frame(peer.encode(message)) for message in messages))
+
+    def mount(self, **fields: Any) -> peer.Mounted:
+        given = {"token": "", "space": "", "known_tid": 0, "read_only": False, **fields}
+        self.say(peer.Mount(peer.PROTOCOL, **given))
+        answer = self.messages.pop()
+        assert isinstance(answer, peer.Mounted)
+        return answer
+
+    async def until(self, kind: type) -> list[peer.ToPeer]:
+        """Wait for a message of ``kind``; return all up to it."""
+        while not any(isinstance(message, kind) for message in self.messages):
+            self._arrived.clear()
+            await asyncio.wait_for(self._arrived.wait(), 10)
+        place = next(i for i, message in enumerate(self.messages) if isinstance(message, kind))
+        taken, self.messages = self.messages[: place + 1], self.messages[place + 1 :]
+        return taken
+
+
+@pytest_asyncio.fixture
+async def host() -> AsyncIterator[Host]:
+    made = Host(MemoryStore())
+    made.start()
+    yield made
+    await made.close()
+
+
+def commit(
+    call_id: int, *writes: tuple[int, int], key: bytes = b"", payload: bytes = b"x", base: int = 0
+) -> peer.Commit:
+    fields = [(oid, tid, "test:Thing", (), payload) for oid, tid in writes]
+    return peer.Commit(call_id, key or b"mount-000000" + b"%08d" % call_id, base, fields, [], {}, Label())
+
+
+@pytest.mark.rule("ST2")
+async def test_invalidations_go_out_before_the_answer_and_leave_own_writes_out(host: Host) -> None:
+    one, two = FakePeer(host), FakePeer(host)
+    one.mount()
+    two.mount()
+    one.say(commit(1, (11, 0), (12, 0)))
+    invalidation, answer = await one.until(peer.Committed)
+    assert isinstance(answer, peer.Committed)
+    assert invalidation == peer.Invalidate(answer.tid, [])
+    assert await two.until(peer.Invalidate) == [peer.Invalidate(answer.tid, [11, 12])]
+
+
+@pytest.mark.rule("ST2")
+async def test_own_writes_that_others_wrote_over_in_the_same_group_are_told(host: Host) -> None:
+    one, two = FakePeer(host), FakePeer(host)
+    one.mount()
+    two.mount()
+    one.say(commit(1, (11, 0), key=b"m" * 12 + b"1"))
+    (first,) = [m for m in await one.until(peer.Committed) if isinstance(m, peer.Committed)]
+    two.messages.clear()
+    # One group: the listener hears of both commits at once.
+    settled: list[Any] = []
+    host.on_settled(settled.append)
+    peers = one.connection._peers
+    from hubbub.kernel import Commit, Record, Tid
+
+    writers = peers.writers
+    writers[b"a"], writers[b"b"] = one.connection, two.connection
+    tids = [Tid(first.tid + 1), Tid(first.tid + 2)]
+    rows = [[("peer-commit", key, b"")] for key in (b"a", b"b")]
+    commits = [
+        Commit(tids[0], Label(), [Record(o, tids[0], "t", (), b"") for o in (11, 12)], rows[0]),
+        Commit(tids[1], Label(), [Record(o, tids[1], "t", (), b"") for o in (11, 13)], rows[1]),
+    ]
+    peers._settled(commits)
+    (to_one,) = await one.until(peer.Invalidate)
+    (to_two,) = await two.until(peer.Invalidate)
+    assert to_one == peer.Invalidate(tids[1], [11, 13])
+    assert to_two == peer.Invalidate(tids[1], [12])
+
+
+async def test_a_load_brings_neighbours_once(host: Host) -> None:
+    fake = FakePeer(host)
+    fake.mount()
+    many = list(range(100, 200))
+    writes = [(oid, 0, "test:Thing", (), b"n" * 10) for oid in many]
+    owner = (50, 0, "test:Owner", tuple(many), b"o")
+    fake.say(peer.Commit(1, b"k" * 13, 0, [owner, *writes], [], {}, Label()))
+    await fake.until(peer.Committed)
+    tid = host.ledger.settled_tid
+    fake.say(peer.Load(2, 50, tid), peer.Load(3, 50, tid), peer.Load(4, 100, tid))
+    first, second, third = fake.messages
+    assert isinstance(first, peer.Loaded)
+    assert isinstance(second, peer.Loaded)
+    assert isinstance(third, peer.Loaded)
+    assert [fields[0] for fields in first.records] == [50, *many[:32]]
+    assert [fields[0] for fields in second.records] == [50, *many[32:64]]
+    assert [fields[0] for fields in third.records] == [100]
+    fake.messages.clear()
+    fake.say(peer.Load(5, 50, tid - 1), peer.Load(6, 4, tid))
+    assert fake.messages == [peer.Loaded(5, []), peer.Loaded(6, [])]
+
+
+@pytest.mark.rule("ST2")
+async def test_a_load_of_the_future_ends_the_peer_and_nobody_else(host: Host) -> None:
+    one, two = FakePeer(host), FakePeer(host)
+    one.mount()
+    two.mount()
+    one.say(peer.Load(1, 0, host.ledger.settled_tid + 1))
+    assert one.is_closed
+    assert [type(message) for message in one.messages] == [peer.Fault]
+    two.say(peer.Ping(1))
+    assert two.messages == [peer.Pong(1, 0)]
+    assert not two.is_closed
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff\xff",
+        frame(b"\xc1\xc1"),
+        frame(peer.encode(peer.Ping(1))),
+        frame(peer.encode(peer.Mount(99, "", "", 0, False))),
+        frame(b"\x93\x01\x02\x03"),
+    ],
+)
+async def test_garbage_ends_the_peer(host: Host, data: bytes) -> None:
+    fake = FakePeer(host)
+    fake.connection.received(data)
+    assert fake.is_closed
+    assert isinstance(fake.messages[-1], peer.Fault)
+    fake.connection.received(data)
+    fake.connection.lost()
+    assert len(fake.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [(1, 0), (1, 0)],
+        [(-1, 0)],
+        [(1 << 62, 0)],
+        [(1 << 64, 0)],
+        [(1, -1)],
+        [(1, 1 << 61)],
+    ],
+)
+async def test_a_commit_that_would_hurt_others_is_a_fault(host: Host, fields: list[Any]) -> None:
+    one, two = FakePeer(host), FakePeer(host)
+    one.mount()
+    two.mount()
+    data = commit(1, *fields) if max(map(abs, sum(fields, ()))) < 1 << 64 else None
+    if data is None:
+        one.connection.received(frame(b"\x99"))
+    else:
+        one.say(data)
+    assert one.is_closed
+    two.say(commit(1, (1, 0)))
+    await two.until(peer.Committed)
+
+
+async def test_a_repeat_is_answered_with_the_first_outcome(host: Host) -> None:
+    one = FakePeer(host)
+    one.mount()
+    one.say(commit(1, (11, 0), key=b"m" * 12 + b"1"))
+    first = (await one.until(peer.Committed))[-1]
+    two = FakePeer(host)
+    two.mount()
+    two.say(commit(9, (11, 0), key=b"m" * 12 + b"1"))
+    again = (await two.until(peer.Committed))[-1]
+    assert isinstance(first, peer.Committed)
+    assert isinstance(again, peer.Committed)
+    assert (again.id, again.tid) == (9, first.tid)
+    # The connection that was replaced says it once more, after all was acknowledged: it must not run.
+    two.say(
+        peer.Commit(10, b"m" * 12 + b"2", 0, [(12, 0, "t", (), b"")], [], {}, Label(), [b"m" * 12 + b"1"])
+    )
+    await two.until(peer.Committed)
+    one.say(commit(1, (99, 0), key=b"m" * 12 + b"1"))
+    assert one.is_closed
+
+
+@pytest.mark.rule("PE5")
+async def test_a_peer_that_does_not_read_is_told_to_drop_its_cache(host: Host) -> None:
+    slow, other = FakePeer(host, PeerOptions(buffer_limit_bytes=1000)), FakePeer(host)
+    slow.mount()
+    other.mount()
+    slow.buffered = 999
+    tid = 0
+    for number in range(50):
+        other.say(commit(number, (11, tid)))
+        answer = (await other.until(peer.Committed))[-1]
+        assert isinstance(answer, peer.Committed)
+        tid = answer.tid
+    assert slow.messages == []
+    slow.buffered = 0
+    (dropped,) = await slow.until(peer.DropCache)
+    assert dropped == peer.DropCache(tid)
+    other.say(commit(100, (11, tid)))
+    answer = (await other.until(peer.Committed))[-1]
+    assert isinstance(answer, peer.Committed)
+    assert await slow.until(peer.Invalidate) == [peer.Invalidate(answer.tid, [11])]
+
+
+@pytest.mark.rule("PE5", "ST2")
+async def test_a_peer_that_is_behind_hears_of_it_before_an_answer(host: Host) -> None:
+    slow, other = FakePeer(host, PeerOptions(buffer_limit_bytes=1000)), FakePeer(host)
+    slow.mount()
+    other.mount()
+    slow.buffered = 2000
+    other.say(commit(1, (11, 0)))
+    answer = (await other.until(peer.Committed))[-1]
+    assert isinstance(answer, peer.Committed)
+    slow.say(peer.Ping(5))
+    assert slow.messages == [peer.DropCache(answer.tid), peer.Pong(5, answer.tid)]
+    slow.messages.clear()
+    slow.buffered = 5000
+    for number in range(20):
+        slow.say(peer.Ping(number))
+    assert slow.is_closed
+
+
+async def test_closing_lets_commits_end_first(host: Host) -> None:
+    busy, idle = FakePeer(host), FakePeer(host)
+    busy.mount()
+    idle.mount()
+    busy.say(commit(1, (11, 0)))
+    busy.connection.closing("drain")
+    idle.connection.closing("drain")
+    assert (busy.is_closed, idle.is_closed) == (False, True)
+    assert isinstance(idle.messages[-1], peer.Closing)
+    await busy.until(peer.Committed)
+    assert busy.is_closed
+    busy.connection.closing("drain")
+
+
+async def test_commits_that_wait_are_bounded(host: Host) -> None:
+    fake = FakePeer(host, PeerOptions(max_commits=2))
+    fake.mount()
+    fake.say(*(commit(number, (number, 0)) for number in (1, 2, 3)))
+    (failed,) = await fake.until(peer.Failed)
+    assert isinstance(failed, peer.Failed)
+    assert (failed.id, failed.kind) == (3, "limit")
+    await fake.until(peer.Committed)
