@@ -23,6 +23,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.message import Message
 from textual.theme import Theme
 from textual.widgets import Footer, Static, TextArea
 
@@ -30,6 +31,7 @@ import hubbub
 
 LINES = 200
 RETRY_S = (0.25, 5.0)
+NEW_LINE = ("ctrl+j", "shift+enter", "alt+enter")
 
 DARK = Theme(
     "room-dark",
@@ -52,10 +54,25 @@ class Composer(TextArea, inherit_bindings=False):
         if isinstance(binding, Binding) and binding.key not in ("pageup", "pagedown")
     ]
 
-    def take(self) -> str:
-        """Return what was typed, and be empty."""
-        text, self.text = self.text, ""
-        return text
+    class Sent(Message):
+        """Somebody pressed Enter."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def on_key(self, event: events.Key) -> None:
+        # Here and not as bindings of the program: these would overtake the letters that were typed before.
+        if event.key == "enter":
+            text, self.text = self.text, ""
+            if text:
+                self.post_message(self.Sent(text))
+        elif event.key in NEW_LINE:
+            self.insert("\n")
+        else:
+            return
+        event.stop()
+        event.prevent_default()
 
     def give_back(self, text: str) -> None:
         """Put a refused line where it can be mended, before what was typed since."""
@@ -77,15 +94,12 @@ class Chat(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (64, "-wide")]
     CSS_PATH = "terminal.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Enter is the program's, not the text box's: there it would begin a new line.
-        Binding("enter", "send", "Send", priority=True, key_display="Enter"),
+        Binding("enter", "shown_only", "Send", key_display="Enter"),
         Binding("ctrl+q", "leave", "Leave", priority=True),
         Binding("pageup", "scroll(-1)", "Back", priority=True, key_display="PgUp"),
         Binding("pagedown", "scroll(1)", "Forward", priority=True, key_display="PgDn", show=False),
         Binding("escape", "newest", "Newest", priority=True, key_display="Esc"),
-        Binding(
-            "ctrl+j,shift+enter,alt+enter", "new_line", "New line", priority=True, key_display="^j"
-        ),
+        Binding("ctrl+j", "shown_only", "New line"),
         Binding("ctrl+t", "light_or_dark", "Light/dark", priority=True),
         Binding("f5", "again", "Say again", priority=True),
         Binding("f8", "forget", "Drop", priority=True),
@@ -248,10 +262,8 @@ class Chat(App[None]):
 
     # --- what one says ------------------------------------------------------------------------------------------------
 
-    def action_send(self) -> None:
-        text = self.query_one(Composer).take()
-        if not text:
-            return
+    def on_composer_sent(self, sent: Composer.Sent) -> None:
+        text = sent.text
         self.notice("")
         if self._another_name is not None:
             self.me = self.conversation.me = unicodedata.normalize("NFKC", text.strip())
@@ -319,8 +331,8 @@ class Chat(App[None]):
         else:
             self.conversation.scroll_page_down(animate=False)
 
-    def action_new_line(self) -> None:
-        self.query_one(Composer).insert("\n")
+    def action_shown_only(self) -> None:
+        """In the footer: the composer itself does it."""
 
     def action_newest(self) -> None:
         self.notice("")

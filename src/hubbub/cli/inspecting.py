@@ -54,7 +54,8 @@ def tail_line(entry: Any) -> str:
     """Return one commit as a line."""
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tid_time(entry.tid)))
     label = entry.label
-    who = label.identity or "host"
+    # An anonymous user's id is a long digest; its beginning tells them apart.
+    who = label.identity[:20] or "host"
     what = f"{label.command}{_arguments(label.args)}" if label.command else "-"
     took = f"{entry.ms:7.1f} ms" if entry.ms >= 0 else "         -"
     return f"{moment}  {who:<20} {what:<44} {entry.objects:>3} obj {entry.byte_count:>7} B {took}"
@@ -64,11 +65,10 @@ def _arguments(data: bytes) -> str:
     if not data:
         return ""
     try:
-        args, kwargs = msgspec.msgpack.decode(data)
-    except (msgspec.DecodeError, ValueError, TypeError):
+        values = msgspec.msgpack.decode(data, type=list)
+    except msgspec.MsgspecError:
         return "(...)"
-    words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
-    text = ", ".join(words)
+    text = ", ".join(repr(value) for value in values)
     return f"({text[:60]}{'...' if len(text) > 60 else ''})"
 
 

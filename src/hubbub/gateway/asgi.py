@@ -23,7 +23,7 @@ from hubbub.gateway.door import Door, Served
 from hubbub.gateway.guard import Guard, refuse
 from hubbub.gateway.http_calls import PlainCalls
 from hubbub.gateway.http_session import HttpSessions
-from hubbub.gateway.pages import ClientFiles, Pages
+from hubbub.gateway.pages import CLIENT_FILES, ClientFiles, Pages
 from hubbub.gateway.websocket import serve_websocket
 from hubbub.wire import session as wire
 
@@ -64,7 +64,8 @@ def _sessions(door: Door) -> ASGIApp:
         routes.append(Route("/events", sessions.events, methods=["GET", "POST"]))
     if "poll" in transports:
         routes.append(Route("/poll", sessions.poll, methods=["POST"]))
-    routes.append(Route("/{name}", ClientFiles().answer, methods=["GET"]))
+    client = ClientFiles()
+    routes += [Route(f"/{name}", client.endpoint(name), methods=["GET"]) for name in CLIENT_FILES]
     on = ", ".join(transports) or "none"
     missing = _Missing(f"this hub does not offer that; its transports are: {on}")
     return Router(routes, default=missing)

@@ -59,7 +59,7 @@ class Callers:
         if self._is_trusted(connection.client.host if connection.client else ""):
             forwarded = connection.headers.get("x-forwarded-host", "")
             host = forwarded.rpartition(",")[2].strip() or host
-        scheme = urlsplit(origin).scheme
+        scheme = origin.partition(":")[0].lower()
         mine = _host_and_port(f"{scheme}://{host}")
         # The scheme is not compared: a proxy may have taken TLS off.
         return mine is not None and mine == _host_and_port(origin)

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -68,6 +69,11 @@ class Guard:
 
         try:
             await self._app(scope, receive, with_headers)
+        except HTTPException as error:
+            failure = wire.Failure(
+                "not_allowed", "wrong_method", f"{scope['method']}: {error.detail}"
+            )
+            await answers.failure(failure)(scope, receive, with_headers)
         except Exception as error:
             if begun:
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,20 @@ _FRESH = "no-cache"
 
 
 class ClientFiles:
-    """The endpoint of the browser client."""
+    """The endpoints of the browser client."""
 
     def __init__(self) -> None:
         self._read: dict[str, tuple[bytes, str]] = {}
 
-    async def answer(self, request: Request) -> Response:
-        """Answer with one of the built files."""
-        name: str = request.path_params["name"]
+    def endpoint(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers with the built file ``name``."""
+
+        async def answer(request: Request) -> Response:
+            return self._answer(request, name)
+
+        return answer
+
+    def _answer(self, request: Request, name: str) -> Response:
         data, etag = self._file(name)
         headers = {"etag": etag, "cache-control": _FRESH, "x-content-type-options": "nosniff"}
         if not data:
@@ -46,7 +52,7 @@ class ClientFiles:
         found = self._read.get(name)
         if found is None:
             resource = files("hubbub.gateway").joinpath("static", name)
-            data = resource.read_bytes() if name in CLIENT_FILES and resource.is_file() else b""
+            data = resource.read_bytes() if resource.is_file() else b""
             found = (data, f'"{hashlib.sha256(data).hexdigest()[:20]}"')
             if data:
                 self._read[name] = found

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from hubbub.gateway.following import Following
 from hubbub.kernel import (
     COMPANION_BIT,
     Changeset,
@@ -193,6 +194,7 @@ class PeerConnection:
         self._sent: dict[int, None] = {}
         self._commits = 0
         self._read_only = self._options.read_only
+        self._following: Following | None = None
         self._is_mounted = False
         self._is_behind = False
         self._is_closing = False
@@ -221,6 +223,8 @@ class PeerConnection:
     def lost(self) -> None:
         """The connection is gone. Commits that have begun go on."""
         self._is_over = True
+        if self._following is not None:
+            self._following.close()
         self._peers.connections.pop(self, None)
         for key in [key for key, owner in self._peers.writers.items() if owner is self]:
             del self._peers.writers[key]
@@ -281,6 +285,14 @@ class PeerConnection:
         else:
             self._drain_timer = self._loop.call_later(0.05, self._catch_up)
 
+    def _tell_commit(self, message: peer.ToPeer) -> bool:
+        """Send what `Following` has to say. False when the peer does not read: it is cut off, not left with a hole."""
+        if self._buffered_bytes() + self._out_bytes > 4 * self._options.buffer_limit_bytes:
+            self._end("too_slow", "the feed was not read fast enough; ask again from where you are")
+            return False
+        self._answer(message)
+        return not self._is_over
+
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def _answer(self, message: peer.ToPeer) -> None:
@@ -334,6 +346,10 @@ class PeerConnection:
             self._commit(message)
         elif isinstance(message, peer.Ping):
             self._answer(peer.Pong(message.id, self._peers.log.newest))
+        elif isinstance(message, peer.Follow):
+            if self._following is not None:
+                raise RemoteProtocolError("a connection follows once")
+            self._following = Following(self._host, message, self._tell_commit)
         else:
             if not 0 < message.count <= _MAX_OID_BLOCK:
                 raise RemoteProtocolError(f"oids are given in blocks of 1 to {_MAX_OID_BLOCK}")

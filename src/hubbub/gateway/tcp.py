@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 from hubbub.gateway.binding import bind, is_unix, name_of, refuse_open_door, unix_path
 from hubbub.gateway.carriers import HELLO_S, Connections, fault_of
 from hubbub.gateway.peers import PeerConnection, PeerOptions
-from hubbub.gateway.user_connection import LINGER_S, UserConnection
+from hubbub.gateway.user_connection import UserConnection, close_gently
 from hubbub.kernel import ConfigurationError, HubbubError, LimitError
 from hubbub.perspective.host import Host
 from hubbub.perspective.portal import Portal
@@ -171,6 +171,7 @@ class _Stream(asyncio.Protocol):
         self._speaker: Any = None
         self._address = ""
         self._counted = False
+        self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -185,7 +186,7 @@ class _Stream(asyncio.Protocol):
         try:
             self._listener.connections.enter(self._address)
         except LimitError as error:
-            # The client says its preface and hello first, and then reads; it gets the answer that it understands.
+            # It is most likely a user's client: it gets an answer that such a one understands.
             last = fault_of(error, "connection")
             transport.write(frame(wire.encode(last, "msgpack")))
             self._close()
@@ -193,10 +194,10 @@ class _Stream(asyncio.Protocol):
         self._counted = True
 
     def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
         if self._speaker is not None:
             self._speaker.received(data)
-            return
-        if not self._counted or self._transport.is_closing():
             return
         self._preface += data
         line, newline, rest = self._preface.partition(b"\n")
@@ -226,17 +227,17 @@ class _Stream(asyncio.Protocol):
             self._speaker.received(rest)
 
     def _close(self) -> None:
-        """Close behind what is written; who does not read it does not keep the connection."""
-        self._transport.close()
+        """Close behind what is written."""
+        self._is_over = True
         self._cancel_timer()
-        self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
+        self._timer = close_gently(self._transport)
 
     def _turn_away(self) -> None:
         self._say(self._listener.advice())
 
     def _say(self, line: str) -> None:
         self._cancel_timer()
-        if self._transport.is_closing():
+        if self._is_over:
             return
         text = line.encode()
         if _HTTP.match(self._preface):

@@ -30,6 +30,21 @@ LINGER_S = 5.0
 _PONG = frame(wire.encode(wire.Pong(), "msgpack"))
 
 
+def close_gently(transport: asyncio.Transport) -> asyncio.TimerHandle:
+    """Close behind what is written, so that it arrives.
+
+    What still comes in is read and thrown away: a socket that is closed over unread bytes is reset, and the client
+    would never see why. Returns what cuts the connection after `LINGER_S`: who does not read does not keep it.
+    """
+    if not transport.is_closing():
+        if transport.can_write_eof():
+            transport.write_eof()
+            transport.resume_reading()
+        else:
+            transport.close()
+    return asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
+
+
 class State(Enum):
     """See the drawing at the head of this module."""
 
@@ -114,9 +129,7 @@ class UserConnection:
         self._stop()
         self.state = State.CLOSING
         self._transport.write(frame(wire.encode(message, "msgpack")))
-        self._transport.close()
-        # Who does not read does not keep the connection.
-        self._timer = self._loop.call_later(LINGER_S, self._transport.abort)
+        self._timer = close_gently(self._transport)
 
     # --- within ---
 

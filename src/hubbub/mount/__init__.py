@@ -13,6 +13,7 @@ from hubbub.mount.base import InvalidationLog, Mount, MountStats
 from hubbub.mount.local import LocalMount
 from hubbub.mount.remote import DEFAULT_CACHE_BYTES, RemoteMount
 from hubbub.mount.space import Space
+from hubbub.mount.tail import TailEntry, tail
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection
 from hubbub.store import open_store
@@ -26,7 +27,9 @@ __all__ = [
     "RemoteMount",
     "Space",
     "SpaceConnection",
+    "TailEntry",
     "open",
+    "tail",
 ]
 
 _NOT_YET = {

@@ -445,8 +445,8 @@ class RemoteMount:
             self._fault(message)
         elif isinstance(message, peer.Closing):
             self._dialler.retry_after(message.retry_s)
-        elif isinstance(message, peer.Mounted):
-            raise RemoteProtocolError("the host answered the greeting twice")
+        elif isinstance(message, peer.Mounted | peer.Told):
+            raise RemoteProtocolError(f"{type(message).__name__} was not asked for")
         else:
             self._answer(message)
 

@@ -67,6 +67,17 @@ class Ping(_Message, tag=5):
     id: int
 
 
+class Follow(_Message, tag=6):
+    """Tell of commits: the last ``last`` that are stored, then, if ``go_on``, each as it becomes durable.
+
+    Answered by `Told` for each. Without ``go_on`` a `Pong` comes behind the last.
+    """
+
+    id: int
+    last: int
+    go_on: bool
+
+
 # --- host to peer ---------------------------------------------------------------------------------------------------
 
 
@@ -154,7 +165,18 @@ class Closing(_Message, tag=29):
     retry_s: float
 
 
-ToHost = Mount | Load | Commit | Oids | Ping
+class Told(_Message, tag=30):
+    """One commit, for `Follow` ``id``. ``ms`` is how long it took from its beginning to its fsync, -1 if unknown."""
+
+    id: int
+    tid: int
+    label: Label
+    objects: int
+    byte_count: int
+    ms: float
+
+
+ToHost = Mount | Load | Commit | Oids | Ping | Follow
 ToPeer = (
     Mounted
     | Loaded
@@ -166,6 +188,7 @@ ToPeer = (
     | DropCache
     | Fault
     | Closing
+    | Told
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -98,7 +98,9 @@ def test_callbacks_where_they_are_wanted(serving: Serving) -> None:
     threads: list = []
     answers: list = []
     with hubbub.sync.login(serving.url, name="ann", mind=Face(), call_in=window.put) as ann:
-        ann.room().recent.watch(lambda lines: answers.append((len(lines), ann.room().recent(limit=1))))
+        ann.room().recent.watch(
+            lambda lines: answers.append((len(lines), ann.room().recent(limit=1)))
+        )
         ann.said.stream(lambda text: answers.append(text))
         run_window(lambda: (0, []) in answers)
         for number in range(3):
@@ -144,7 +146,9 @@ def test_a_watch_survives_the_host(serving: Serving) -> None:
 
 def test_ctrl_c_ends_waiting(serving: Serving) -> None:
     with hubbub.sync.login(serving.url, name="ann") as ann:
-        threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             ann.wait_closed()
         assert ann.say("still here") == 1

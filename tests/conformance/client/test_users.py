@@ -23,6 +23,7 @@ from hubbub.perspective.checkers import Anonymous, Passwords
 from hubbub.perspective.client import ClientState, Reference
 from hubbub.perspective.declarations import action, command, query, stream, view
 from hubbub.perspective.realm import Realm
+from hubbub.space import context
 from hubbub.space.persistent import Persistent
 from hubbub.space.presence import Presence
 from hubbub.testing import TestHub
@@ -123,8 +124,7 @@ class Member(Avatar):
 
     @command
     def start(self, period: Period) -> None:
-        session = hubbub.space.context.current().session
-        self.timer = session.every(period, self.tick)
+        self.timer = context.required("start").session.every(period, self.tick)
 
     @command
     def set_period(self, period: Period) -> None:

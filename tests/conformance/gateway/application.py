@@ -121,7 +121,11 @@ async def served(
     """Run the application on free ports."""
     limits = limits or Limits(max_connections_per_address=1000)
     hub = Hub(
-        GatewayRealm(), checkers=options.pop("checkers", [Anonymous()]), limits=limits, gateway=gateway, pages=pages
+        GatewayRealm(),
+        checkers=options.pop("checkers", [Anonymous()]),
+        limits=limits,
+        gateway=gateway,
+        pages=pages,
     )
     await hub.start(store, data="memory:")
     web = WebServer(create_app(hub), limits)

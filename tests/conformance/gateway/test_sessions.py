@@ -238,5 +238,7 @@ async def test_a_newer_connection_replaces_the_older(hub: Served, kind: str) -> 
 
 async def test_two_users_do_not_mix(hub: Served, kind: str) -> None:
     async with user_of(hub, kind, "ann") as ann, user_of(hub, kind, "bob") as bob:
-        results: list[Any] = await asyncio.gather(*(u.call("whoami") for u in (ann, bob) for _ in range(10)))
+        results: list[Any] = await asyncio.gather(
+            *(u.call("whoami") for u in (ann, bob) for _ in range(10))
+        )
         assert [r["value"] for r in results] == ["ann"] * 10 + ["bob"] * 10

@@ -69,7 +69,10 @@ class WebSocketLink(Link):
     async def open(self, hello: Message) -> Message:
         url = self.served.url.replace("http", "ws") + "_hub/ws"
         self.socket = await websockets.connect(url, compression=None, max_size=None)
-        await self.socket.send(json.dumps(hello))
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await self.socket.send(
+                json.dumps(hello)
+            )  # whoever is turned away at the door is told without it
         return json.loads(await self.socket.recv())
 
     async def send(self, *messages: Message) -> None:

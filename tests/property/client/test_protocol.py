@@ -40,7 +40,9 @@ class Host:
         self.streaming: set[int] = set()
         self.before: tuple[str, list[int]] = ("", [])
         identity = Identity("anon:1", "ann")
-        self.session = Session("s", "secret", identity, "msgpack", self, LIMITS, f"life{self.lives}", mind=True)
+        self.session = Session(
+            "s", "secret", identity, "msgpack", self, LIMITS, f"life{self.lives}", mind=True
+        )
         if self.lives > 1:
             self.session.restore(dict(self.results), self.pruned_to)
 
@@ -65,7 +67,9 @@ class Host:
     def tell(self, watch_id: int, *, whole: bool = False) -> None:
         patch = None if whole else patches.diff(self.before[1], self.stored)
         data = None if patch is None else encode(patch)
-        self.session.answer(watch_id, str(self.tid), encode(self.stored), data, self.before[0] if data else "")
+        self.session.answer(
+            watch_id, str(self.tid), encode(self.stored), data, self.before[0] if data else ""
+        )
 
     def watch(self, session, message):
         if message.name == "items":
@@ -115,7 +119,7 @@ class ClientAndHost(RuleBasedStateMachine):
         self.to_host: list[bytes] = []
         self.to_client: list[bytes] = []
         self.calls: list[told.Pending] = []
-        self.finished: dict[int, list] = {}
+        self.finished: dict[int, int] = {}
         self.watches: list[told.Subscription] = []
         self.streams: list[told.Subscription] = []
         self.items: dict[int, list] = {}
@@ -167,6 +171,7 @@ class ClientAndHost(RuleBasedStateMachine):
         if self.client.state is ProtocolState.IDLE:
             self.client.connected()
             (hello,) = self.client.take()
+            assert isinstance(hello, wire.Hello)
             self.carrier = Carrier()
             self.host.session.attach(self.carrier, hello.cursor)
             was = self.client.welcome is not None
@@ -205,6 +210,13 @@ class ClientAndHost(RuleBasedStateMachine):
         del self.to_client[:count]
 
     @rule()
+    def exchange(self) -> None:
+        """Everything that is under way arrives, and is answered."""
+        self.upwards(100)
+        self.host.run(100)
+        self.downwards(100)
+
+    @rule()
     def duplicate(self) -> None:
         """A delivery that was seen already comes again."""
         if self.client.state is ProtocolState.OPEN and self.client._seen:
@@ -222,12 +234,18 @@ class ClientAndHost(RuleBasedStateMachine):
             case told.Answered():
                 value = event.subscription.value
                 assert value == self.host.stored[: len(value)]
-                assert len(value) >= self.longest.get(event.subscription.id, 0), "an answer went back"
+                assert len(value) >= self.longest.get(event.subscription.id, 0), (
+                    "an answer went back"
+                )
                 self.longest[event.subscription.id] = len(value)
             case told.Streamed():
                 self.items.setdefault(event.subscription.id, []).append(event.item)
             case told.Missed():
-                seen = self.heard if event.subscription is None else self.items.setdefault(event.subscription.id, [])
+                seen = (
+                    self.heard
+                    if event.subscription is None
+                    else self.items.setdefault(event.subscription.id, [])
+                )
                 seen.append("gap")
             case told.MindCalled():
                 self.heard.append(event.args[0])
@@ -264,8 +282,4 @@ def check_no_silent_hole(seen: list) -> None:
 
 
 ClientAndHost.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
-
-
-@pytest.mark.rule("PE4", "PE5", "PE6", "LV1")
-class TestClientAndHost(ClientAndHost.TestCase):
-    pass
+TestClientAndHost = pytest.mark.rule("PE4", "PE5", "PE6", "LV1")(ClientAndHost.TestCase)

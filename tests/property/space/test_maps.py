@@ -223,23 +223,18 @@ def test_a_merge_is_the_second_change_put_on_the_first_or_a_conflict(
     check(found)
 
 
-@given(st.lists(any_key, max_size=12))
+@given(st.lists(any_key.filter(lambda key: "nan" not in repr(key).lower()), max_size=12))
 @settings(max_examples=200, deadline=None)
 def test_any_keys_are_told_apart_as_in_a_dict(keys: list[Any]) -> None:
+    # Not NaN: in a dict it is equal to itself by identity only, here it is one key.
     model: dict[Any, int] = {}
-    stored: Map[Any, int] = Map()
+    space = SmallSpace()
     for index, key in enumerate(keys):
-        if key != key or (isinstance(key, tuple) and hash(key) != hash(tuple(key))):
-            continue
-        model[key] = stored[key] = index
-    for key in keys:
-        if key == key and key in model:
-            assert stored.get(key, "none") == model[key] or not _same_by_value(key)
-
-
-def _same_by_value(key: Any) -> bool:
-    """Whether Python's equality of this key is that of its parts (NaN inside is equal to itself only by identity)."""
-    return "nan" not in repr(key).lower()
+        model[key] = index
+    space.do(lambda root: root.update(m=Map(zip(keys, range(len(keys)), strict=True))))
+    stored = space.connect().root["m"]
+    assert {key: stored.get(key) for key in keys} == model
+    assert dict(stored.items()) == model
 
 
 numbers = st.one_of(st.integers(), st.floats(allow_nan=False), st.integers(-(2**70), 2**1100))

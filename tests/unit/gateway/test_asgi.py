@@ -24,7 +24,10 @@ HELLO = {"t": "hello"}
 
 @pytest.mark.parametrize("kept", ["ws", "sse", "poll"])
 async def test_what_is_switched_off_answers_404_and_says_why(kept):
-    async with served(gateway=Gateway(transports=[kept])) as hub, httpx.AsyncClient(base_url=hub.url) as web:
+    async with (
+        served(gateway=Gateway(transports=[kept])) as hub,
+        httpx.AsyncClient(base_url=hub.url) as web,
+    ):
         for name, path in (("sse", "_hub/events"), ("poll", "_hub/poll")):
             response = await web.post(path, json={"session": "x", "secret": "y", "cursor": "z.0"})
             if name != kept:
@@ -46,8 +49,15 @@ async def test_what_is_switched_off_answers_404_and_says_why(kept):
 async def test_foreign_pages_are_refused_everywhere():
     async with served() as hub, httpx.AsyncClient(base_url=hub.url) as web:
         evil = {"origin": "https://evil.example"}
-        for method, path in (("POST", "_hub/open"), ("POST", "api/say"), ("GET", "api/whoami"), ("OPTIONS", "_hub/open")):
-            response = await web.request(method, path, headers=evil, json=HELLO if method == "POST" else None)
+        for method, path in (
+            ("POST", "_hub/open"),
+            ("POST", "api/say"),
+            ("GET", "api/whoami"),
+            ("OPTIONS", "_hub/open"),
+        ):
+            response = await web.request(
+                method, path, headers=evil, json=HELLO if method == "POST" else None
+            )
             assert (response.status_code, response.json()["code"]) == (403, "foreign_origin")
             assert "access-control-allow-origin" not in response.headers
         url = hub.url.replace("http", "ws") + "_hub/ws"
@@ -75,7 +85,10 @@ async def test_listed_pages_may_and_no_cookie_is_set():
 
 
 async def test_garbage_is_a_fault_in_a_list():
-    async with served(Limits(max_message_bytes=2000)) as hub, httpx.AsyncClient(base_url=hub.url) as web:
+    async with (
+        served(Limits(max_message_bytes=2000)) as hub,
+        httpx.AsyncClient(base_url=hub.url) as web,
+    ):
         for path in ("open", "send", "events", "poll"):
             response = await web.post(f"_hub/{path}", content=b"{nonsense")
             assert (response.status_code, response.json()[0]["code"]) == (400, "garbled")
@@ -84,7 +97,9 @@ async def test_garbage_is_a_fault_in_a_list():
         (welcome,) = (await web.post("_hub/open", json=HELLO)).json()
         place = {"session": welcome["session"], "secret": welcome["secret"]}
         assert (await web.post("_hub/poll", json=place)).json()[0]["code"] == "garbled"
-        assert (await web.post("_hub/poll", json={**place, "cursor": "?"})).json()[0]["code"] == "garbled"
+        assert (await web.post("_hub/poll", json={**place, "cursor": "?"})).json()[0][
+            "code"
+        ] == "garbled"
         wrong = {**place, "secret": "guess", "cursor": welcome["cursor"]}
         assert (await web.post("_hub/poll", json=wrong)).json()[0]["code"] == "session_lost"
 
@@ -92,7 +107,11 @@ async def test_garbage_is_a_fault_in_a_list():
 async def test_an_old_cursor_has_to_open_again():
     async with served() as hub, httpx.AsyncClient(base_url=hub.url) as web:
         (welcome,) = (await web.post("_hub/open", json=HELLO)).json()
-        place = {"session": welcome["session"], "secret": welcome["secret"], "cursor": "elsewhere.5"}
+        place = {
+            "session": welcome["session"],
+            "secret": welcome["secret"],
+            "cursor": "elsewhere.5",
+        }
         for path in ("poll", "events"):
             assert (await web.post(f"_hub/{path}", json=place)).json() == [
                 {"t": "closing", "reason": "resume", "retry_s": 0.05}
@@ -102,7 +121,11 @@ async def test_an_old_cursor_has_to_open_again():
 async def test_a_poll_that_nobody_reads_loses_nothing():
     async with served() as hub, httpx.AsyncClient(base_url=hub.url) as web:
         (welcome,) = (await web.post("_hub/open", json=HELLO)).json()
-        place: dict[str, Any] = {"session": welcome["session"], "secret": welcome["secret"], "cursor": welcome["cursor"]}
+        place: dict[str, Any] = {
+            "session": welcome["session"],
+            "secret": welcome["secret"],
+            "cursor": welcome["cursor"],
+        }
         gone = asyncio.create_task(web.post("_hub/poll", json={**place, "wait_s": 20}))
         await asyncio.sleep(0.1)
         gone.cancel()
@@ -147,6 +170,8 @@ async def test_the_client_is_served_with_an_etag():
         assert (await web.get("_hub/hubbub.d.ts")).status_code == 200
         assert (await web.get("_hub/asgi.py")).status_code == 404
         assert (await web.get("_hub/..%2fasgi.py")).status_code == 404
+        wrong = await web.get("_hub/open")
+        assert (wrong.status_code, wrong.json()["code"]) == (405, "wrong_method")
 
 
 async def test_pages_have_sensible_headers(tmp_path: Path):
@@ -200,11 +225,17 @@ async def test_it_works_under_a_prefix_behind_a_middleware_that_buffers():
     try:
         async with httpx.AsyncClient(base_url=server.url + "live/") as web:
             (welcome,) = (await web.post("_hub/open", json=HELLO)).json()
-            place = {"session": welcome["session"], "secret": welcome["secret"], "cursor": welcome["cursor"]}
+            place = {
+                "session": welcome["session"],
+                "secret": welcome["secret"],
+                "cursor": welcome["cursor"],
+            }
             with pytest.raises(httpx.ReadTimeout):
                 await web.post("_hub/events", json=place, timeout=0.3)
             call = {"t": "call", "id": 1, "name": "whoami"}
-            (result,) = (await web.post("_hub/poll", json={**place, "messages": [call], "wait_s": 5})).json()
+            (result,) = (
+                await web.post("_hub/poll", json={**place, "messages": [call], "wait_s": 5})
+            ).json()
             assert result["t"] == "result"
             assert (await web.get("api/whoami?name=ann")).json() == "ann"
             assert (await web.get("_hub/hubbub.js")).status_code == 200

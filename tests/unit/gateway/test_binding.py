@@ -10,8 +10,13 @@ from hubbub.gateway.binding import bind, host_and_port, is_loopback, name_of, re
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), (":80", ("", 80)), ("80", ("127.0.0.1", 80))],
+    "text, expected",
+    [
+        ("127.0.0.1:80", ("127.0.0.1", 80)),
+        ("[::1]:80", ("::1", 80)),
+        (":80", ("", 80)),
+        ("80", ("127.0.0.1", 80)),
+    ],
 )
 def test_addresses(text, expected):
     assert host_and_port(text) == expected
@@ -57,8 +62,15 @@ def test_a_socket_left_over_is_replaced_and_a_file_is_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("", False)],
+    "host, expected",
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("", False),
+    ],
 )
 def test_loopback(host, expected):
     assert is_loopback(host) is expected
@@ -70,7 +82,7 @@ def test_an_open_door_is_refused_unless_declared():
         refuse_open_door(address, authenticated=authenticated, public=public, option="--web")
 
     for address in ("0.0.0.0:8000", ":8000", "[::]:8000", "hub.example:8000"):
-        with pytest.raises(ConfigurationError, match="--web .* password.*--public"):
+        with pytest.raises(ConfigurationError, match=r"--web .* password.*--public"):
             door(address)
         door(address, authenticated=True)
         door(address, public=True)

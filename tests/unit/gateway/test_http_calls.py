@@ -49,7 +49,7 @@ async def test_text_that_looks_like_a_number_stays_text_where_text_is_wanted(web
 
 @pytest.mark.rule("PE2")
 @pytest.mark.parametrize(
-    ("path", "body", "status", "code"),
+    "path, body, status, code",
     [
         ("say", b'{"text": ""}', 422, "empty"),
         ("say", b'{"text": 1}', 400, "invalid"),
@@ -64,7 +64,9 @@ async def test_text_that_looks_like_a_number_stays_text_where_text_is_wanted(web
     ],
 )
 async def test_errors_have_a_fitting_status(web: Web, path, body, status, code):
-    response = await web.post(f"api/{path}", content=body, headers={"content-type": "application/json"})
+    response = await web.post(
+        f"api/{path}", content=body, headers={"content-type": "application/json"}
+    )
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert {"kind", "code", "message"} <= response.json().keys()
     assert ("incident" in response.json()) == (status == 500)
@@ -190,7 +192,10 @@ async def test_a_stream_can_be_followed(web: Web):
 
 
 async def test_they_can_be_switched_off():
-    async with served(gateway=Gateway(calls=False)) as hub, httpx.AsyncClient(base_url=hub.url) as web:
+    async with (
+        served(gateway=Gateway(calls=False)) as hub,
+        httpx.AsyncClient(base_url=hub.url) as web,
+    ):
         response = await web.post("api/say", json={"text": "x"})
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
 

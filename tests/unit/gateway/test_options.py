@@ -10,7 +10,7 @@ def test_everything_is_on_by_default():
 
 
 @pytest.mark.parametrize(
-    ("options", "word"),
+    "options, word",
     [
         ({"transports": ["telegraph"]}, "telegraph"),
         ({"transports": "ws"}, "list"),

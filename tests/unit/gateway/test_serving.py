@@ -68,7 +68,11 @@ async def test_a_unix_socket_is_served_and_removed(tmp_path):
 async def test_who_is_connected_is_told_when_the_hub_stops():
     async with served() as hub, httpx.AsyncClient(base_url=hub.url) as web:
         (welcome,) = (await web.post("_hub/open", json={"t": "hello"})).json()
-        place = {"session": welcome["session"], "secret": welcome["secret"], "cursor": welcome["cursor"]}
+        place = {
+            "session": welcome["session"],
+            "secret": welcome["secret"],
+            "cursor": welcome["cursor"],
+        }
         poll = asyncio.create_task(web.post("_hub/poll", json={**place, "wait_s": 20}))
         await asyncio.sleep(0.1)
         hub.web.stop_accepting()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,12 +21,18 @@ async def hub() -> AsyncIterator[Served]:
         yield running
 
 
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 async def said_to(hub: Served, data: bytes) -> bytes:
     host, _, port = hub.tcp.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
     answer = await asyncio.wait_for(reader.read(-1), 5)
-    writer.close()
+    await close(writer)
     return answer
 
 
@@ -41,7 +48,9 @@ async def test_a_browser_is_told_where_it_is(hub: Served):
     assert body.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("data", [b"hello?\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00", b"x" * 100])
+@pytest.mark.parametrize(
+    "data", [b"hello?\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00", b"x" * 100]
+)
 async def test_garbage_gets_one_readable_line(hub: Served, data):
     answer = await said_to(hub, data)
     assert answer.startswith(b"This is a Hubbub port")
@@ -62,8 +71,10 @@ async def test_silence_after_the_preface(hub: Served, monkeypatch):
 async def test_a_preface_may_come_in_pieces(hub: Served):
     host, _, port = hub.tcp.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    everything = PREFACE_USER + frame(msgspec.msgpack.encode({"t": "hello"})) + frame(
-        msgspec.msgpack.encode({"t": "call", "id": 1, "name": "whoami"})
+    everything = (
+        PREFACE_USER
+        + frame(msgspec.msgpack.encode({"t": "hello"}))
+        + frame(msgspec.msgpack.encode({"t": "call", "id": 1, "name": "whoami"}))
     )
     for byte in everything:
         writer.write(bytes([byte]))
@@ -73,7 +84,7 @@ async def test_a_preface_may_come_in_pieces(hub: Served):
     while len(found) < 2:
         found += frames.feed(await reader.read(1000))
     assert [msgspec.msgpack.decode(f)["t"] for f in found] == ["welcome", "result"]
-    writer.close()
+    await close(writer)
 
 
 async def test_the_first_message_is_hello(hub: Served):
@@ -93,7 +104,7 @@ async def test_a_unix_socket(hub: Served, tmp_path):
     writer.write(PREFACE_USER + frame(msgspec.msgpack.encode({"t": "hello"})))
     (welcome,) = FrameReader(1 << 20).feed(await reader.read(1000))
     assert msgspec.msgpack.decode(welcome)["t"] == "welcome"
-    writer.close()
+    await close(writer)
     await listener.close()
     assert not (tmp_path / "hub.sock").exists()
 
@@ -116,5 +127,5 @@ async def test_peers_can_be_turned_away(hub: Served):
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"hubbub/1 peer\n")
     assert await reader.read(-1) == b"This hub takes no peers.\n"
-    writer.close()
+    await close(writer)
     await listener.close()

@@ -66,6 +66,7 @@ class MindRunner:
         self._invoke = invoke
         self._waiting: deque[MindCalled] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._running: Awaitable[Any] | None = None
 
     def take(self, called: MindCalled) -> None:
         """Run a call, now or when those before it have ended. Raises nothing."""
@@ -74,6 +75,7 @@ class MindRunner:
             return
         awaitable = self._begin(called)
         if awaitable is not None:
+            self._running = awaitable
             self._worker = asyncio.ensure_future(self._work(called, awaitable))
 
     def close(self) -> None:
@@ -82,6 +84,12 @@ class MindRunner:
         worker, self._worker = self._worker, None
         if worker is not None and worker is not asyncio.current_task():
             worker.cancel()
+            running = self._running
+            if (
+                inspect.iscoroutine(running)
+                and inspect.getcoroutinestate(running) == "CORO_CREATED"
+            ):
+                running.close()  # the worker did not come to it, and Python would complain
 
     def _queue(self, called: MindCalled) -> None:
         self._waiting.append(called)
@@ -100,12 +108,12 @@ class MindRunner:
                 self._failed(called, error)
             while True:
                 if not self._waiting:
-                    self._worker = None
+                    self._worker = self._running = None
                     return
                 called = self._waiting.popleft()
                 following = self._begin(called)
                 if following is not None:
-                    awaitable = following
+                    self._running = awaitable = following
                     break
 
     def _begin(self, called: MindCalled) -> Awaitable[Any] | None:
