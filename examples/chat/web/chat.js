@@ -1,10 +1,10 @@
 // The chat page: who you are, what is said, who is here. All that is shared comes from the host as live answers.
 
-import { HubbubError, connect } from "/_hub/hubbub.js";
+import { HubbubError, connect } from "./_hub/hubbub.js";
 import { Timeline, faceOf, make } from "./timeline.js";
 
-/** @typedef {import("/_hub/hubbub.js").Hub} Hub */
-/** @typedef {import("/_hub/hubbub.js").State} State */
+/** @typedef {import("./_hub/hubbub.js").Hub} Hub */
+/** @typedef {import("./_hub/hubbub.js").State} State */
 /** @typedef {import("./timeline.js").Line} Line */
 /** @typedef {import("./timeline.js").Pending} Pending */
 
@@ -39,7 +39,7 @@ async function enter(name) {
   button.disabled = true;
   $("name-error").textContent = "";
   try {
-    hub = await connect("/", { name, onState, ...(transports && { transports }) });
+    hub = await connect("./", { name, onState, ...(transports && { transports }) });
   } catch (error) {
     askName(error instanceof HubbubError ? error.message : "That did not work.", name);
     return;

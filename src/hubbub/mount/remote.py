@@ -35,7 +35,6 @@ from hubbub.kernel import (
     ClosedError,
     ConflictError,
     HubbubError,
-    LimitError,
     OutcomeUnknownError,
     ReadOnlyError,
     Record,
@@ -45,8 +44,8 @@ from hubbub.kernel import (
     is_ephemeral,
 )
 from hubbub.mount.base import MountStats
+from hubbub.mount.calls import Call, Calls
 from hubbub.mount.dialling import Dialler
-from hubbub.mount.failures import from_failed, from_fault
 from hubbub.mount.link import Address, Bell, Link
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
@@ -57,28 +56,7 @@ from hubbub.wire.frames import frame
 DEFAULT_CACHE_BYTES = 256 << 20
 _OID_BLOCK = 1000
 _MERGES = 10
-_REPEATS = 50
 _DONE_KEYS = 1000
-
-
-class _Call:
-    """A message that waits for its answer."""
-
-    __slots__ = ("answer", "data", "error", "is_abandoned", "message", "sends", "waiter", "writes")
-
-    def __init__(self, message: Any, writes: Sequence[Record]) -> None:
-        self.message = message
-        self.writes = writes
-        self.data = frame(peer.encode(message))
-        self.waiter = Waiter()
-        self.answer: Any = None
-        self.error: HubbubError | None = None
-        self.sends = 0
-        self.is_abandoned = False
-
-    @property
-    def is_over(self) -> bool:
-        return self.answer is not None or self.error is not None
 
 
 class RemoteMount:
@@ -117,15 +95,15 @@ class RemoteMount:
         self._replica = Replica(cache_bytes)
         self._link: Link | None = None
         self._dead: list[Link] = []
-        self._calls: dict[int, _Call] = {}
-        self._next_id = 1
-        self._for_news: set[Waiter] = set()
         self._attempts = secrets.token_bytes(12)
         self._next_attempt = 1
         self._done_keys: list[bytes] = []
         self._fatal: HubbubError | None = None
         self._is_closed = False
         self._stats = MountStats()
+        self._calls = Calls(
+            self.address, self._replica, self._turn, self._stats, self._dialler.retry_after
+        )
         try:
             link, mounted = self._dialler.dial("", 0, min(wait_timeout_s, 10.0))
         except BaseException:
@@ -189,7 +167,7 @@ class RemoteMount:
         limit = None if timeout_s is None else time.monotonic() + timeout_s
         waiter = Waiter()
         with self._lock:
-            self._for_news.add(waiter)
+            self._calls.for_news.add(waiter)
         try:
             self._turn.wait(
                 waiter,
@@ -198,7 +176,7 @@ class RemoteMount:
             )
         finally:
             with self._lock:
-                self._for_news.discard(waiter)
+                self._calls.for_news.discard(waiter)
         with self._lock:
             self._check()
             return self._replica.newest
@@ -271,18 +249,8 @@ class RemoteMount:
         started = time.monotonic()
         with self._lock:
             self._check()
-            message.id = call_id = self._next_id
-            self._next_id += 1
-            call = _Call(message, writes)
             link = self._link
-            if link is not None and len(call.data) > link.max_bytes + 4:
-                raise LimitError(
-                    f"a message of {len(call.data)} bytes is over the host's limit of "
-                    f"{link.max_bytes}: commit in smaller parts"
-                )
-            self._calls[call_id] = call
-            self._stats.requests += 1
-            call.sends = 0 if link is None else 1
+            call = self._calls.add(message, writes, None if link is None else link.max_bytes)
         try:
             if link is not None:
                 self._send(link, call.data)
@@ -293,11 +261,7 @@ class RemoteMount:
             )
         finally:
             with self._lock:
-                if not call.is_over:
-                    # What is written by it stays in doubt until the host answers or a new link tells.
-                    call.is_abandoned = True
-                    if not (writes and call.sends):
-                        self._calls.pop(call_id, None)
+                self._calls.leave(call)
         if call.error is not None:
             raise call.error
         if call.answer is None:
@@ -309,7 +273,7 @@ class RemoteMount:
             return None
         return max(started, self._dialler.broken_at) + self._wait_timeout_s
 
-    def _give_up(self, call: _Call) -> None:
+    def _give_up(self, call: Call) -> None:
         if self._is_closed:
             why: HubbubError = ClosedError("the space was closed meanwhile")
         elif self._fatal is not None:
@@ -385,17 +349,9 @@ class RemoteMount:
             self._stats.reconnects += bool(self._replica.epoch)
             self._link = link
             self._replica.mounted(mounted)
-            for call_id in [i for i, call in self._calls.items() if call.is_abandoned]:
-                del self._calls[call_id]
-            again = list(self._calls.values())
-            for call in again:
-                call.sends += 1
-                if call.sends > _REPEATS:
-                    self._calls.pop(call.message.id)
-                    why = f"{self.address} broke the connection at each of {_REPEATS} attempts"
-                    call.error = OutcomeUnknownError(why) if call.writes else BrokenError(why)
+            again = self._calls.again()
             self._take_in(link)
-            self._news()
+            self._calls.news()
             self._turn.wake_all()
         for call in again:
             if not call.is_over:
@@ -416,8 +372,6 @@ class RemoteMount:
             link.close()
         self._turn.wake_all()
 
-    # --- what the host says (with the lock held) ----------------------------------------------------------------------
-
     def _take_in(self, link: Link) -> bool:
         """Apply what has arrived; tells whether there was anything. Never waits."""
         if self._link is not link:
@@ -425,71 +379,11 @@ class RemoteMount:
         try:
             messages = link.receive()
             for message in messages:
-                self._apply(message)
+                self._calls.apply(message)
         except (OSError, RemoteProtocolError) as error:
             self._lose(link, error)
             return False
         return bool(messages) and self._link is link
-
-    def _apply(self, message: peer.ToPeer) -> None:
-        replica = self._replica
-        if isinstance(message, peer.Invalidate):
-            in_flight = [w.oid for call in self._calls.values() for w in call.writes]
-            replica.invalidated(message.tid, message.oids, in_flight)
-            self._stats.invalidations += len(message.oids)
-            self._news()
-        elif isinstance(message, peer.DropCache):
-            replica.dropped(message.tid)
-            self._news()
-        elif isinstance(message, peer.Fault):
-            self._fault(message)
-        elif isinstance(message, peer.Closing):
-            self._dialler.retry_after(message.retry_s)
-        elif isinstance(message, peer.Mounted | peer.Told):
-            raise RemoteProtocolError(f"{type(message).__name__} was not asked for")
-        else:
-            self._answer(message)
-
-    def _answer(
-        self,
-        message: peer.Loaded | peer.Committed | peer.Failed | peer.OidBlock | peer.Pong,
-    ) -> None:
-        call = self._calls.pop(message.id, None)
-        if call is None:
-            return
-        replica = self._replica
-        if isinstance(message, peer.Loaded):
-            at = call.message.at
-            call.answer = [replica.loaded(at, fields) for fields in message.records]
-        elif isinstance(message, peer.Committed):
-            # A repeat is answered without the list of what was merged.
-            merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
-            replica.committed(message.tid, call.writes, merged)
-            call.answer = (Tid(message.tid), merged)
-        elif isinstance(message, peer.OidBlock):
-            replica.oids.extend(range(message.first, message.first + message.count))
-            call.answer = message
-        elif isinstance(message, peer.Pong):
-            call.answer = Tid(message.tid)
-        else:
-            call.error = from_failed(message)
-        self._turn.wake(call.waiter)
-
-    def _fault(self, message: peer.Fault) -> None:
-        error = from_fault(message, str(self.address))
-        for call in self._calls.values():
-            call.error = (
-                OutcomeUnknownError(f"a commit was sent and then: {error}")
-                if call.writes
-                else error
-            )
-            self._turn.wake(call.waiter)
-        self._calls.clear()
-        raise ConnectionAbortedError(str(error))
-
-    def _news(self) -> None:
-        for waiter in self._for_news:
-            self._turn.wake(waiter)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

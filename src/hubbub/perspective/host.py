@@ -116,7 +116,7 @@ class Host:
         self.store = store
         self.clock = clock or SystemClock()
         self.ledger = Ledger(store, self.clock, merge_records)
-        self.live = LiveSpace(self.ledger)
+        self.live = LiveSpace(self.ledger, dev_mode=dev_mode)
         self.serial = SerialThread()
         self.queue = CommitQueue(store, self._settled)
         self.queries = LiveQueries(

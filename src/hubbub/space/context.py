@@ -33,6 +33,7 @@ class Transaction:
         record_rows: Keyed rows to store only if records are stored too: they don't cost an fsync by themselves.
         session: The user's session on whose behalf it runs, if any (opaque here).
         read_only: Whether it is a query.
+        dev: Whether what blocks in it is an error (see `hubbub.space.dev`).
         tid: In the host, the tid that it will have, or that the answer is for; else 0.
     """
 
@@ -40,6 +41,7 @@ class Transaction:
         "_count",
         "_random",
         "connection",
+        "dev",
         "label",
         "notices",
         "now",
@@ -61,9 +63,11 @@ class Transaction:
         read_only: bool = False,
         seed: int | None = None,
         tid: int = 0,
+        dev: bool = False,
     ) -> None:
         self.connection = connection
         self.tid = tid
+        self.dev = dev
         self.now = now
         self.label = label or Label()
         self.notices: list[Any] = []

@@ -1,7 +1,7 @@
 """Dev mode: sockets, subprocesses and sleeps inside a body raise `BlockingError` (PE8).
 
 Python's audit hooks tell of them (of sleeps from 3.13 on; before, `time.sleep` is wrapped). A hook can't be taken away
-again, so it is installed once and asks each time whether a transaction is running in this thread.
+again, so it is installed once and asks each time whether a transaction of a host in dev mode is running in this thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _installed = False
 
 
 def _hook(event: str, _: tuple[Any, ...]) -> None:
-    if event in _BLOCKING and context.current() is not None:
+    if event not in _BLOCKING:
+        return
+    transaction = context.current()
+    if transaction is not None and transaction.dev:
         raise BlockingError(
             f"{event} inside a command, query or view would hold up everybody; use an action for it"
         )

@@ -49,10 +49,14 @@ class LiveSpace:
     Args:
         ledger: The `hubbub.store.ledger.Ledger`.
         cache_objects: How many awake objects the commands' connection keeps.
+        dev_mode: Raise `BlockingError` where a body blocks; `hubbub.space.dev.install` has been called.
     """
 
-    def __init__(self, ledger: Any, *, cache_objects: int = 100_000) -> None:
+    def __init__(
+        self, ledger: Any, *, cache_objects: int = 100_000, dev_mode: bool = False
+    ) -> None:
         self.ledger = ledger
+        self._dev_mode = dev_mode
         self._live = Connection(_Latest(ledger), cache_objects=cache_objects)
         self._query = Connection(
             _Settled(ledger), cache_objects=cache_objects, read_only=True, keep_volatile=False
@@ -82,7 +86,9 @@ class LiveSpace:
         connection.mend()
         ledger = self.ledger
         tid: Tid = ledger.next_tid()
-        transaction = Transaction(connection, tid_time(tid), label=label, session=session, tid=tid)
+        transaction = Transaction(
+            connection, tid_time(tid), label=label, session=session, tid=tid, dev=self._dev_mode
+        )
         try:
             with running(transaction):
                 value = body(connection)
@@ -147,6 +153,7 @@ class LiveSpace:
             read_only=True,
             seed=tid,
             tid=tid,
+            dev=self._dev_mode,
         )
         connection.track()
         try:

@@ -69,7 +69,7 @@ def _find_codec(cls: type) -> StateCodec:
     raise TypeError(f"{cls} is not a persistent class")
 
 
-def class_for(name: str) -> type:
+def class_for(name: str) -> Any:
     """Return the persistent class that is stored as ``name``.
 
     A class that is not known here is stood in for by a subclass of `UnknownObject`, one for each name (SP3).

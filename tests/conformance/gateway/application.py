@@ -116,6 +116,7 @@ async def served(
     gateway: Gateway | None = None,
     pages: Path | None = None,
     store: Store | None = None,
+    data: str = "memory:",
     **options: Any,
 ) -> AsyncIterator[Served]:
     """Run the application on free ports."""
@@ -127,7 +128,7 @@ async def served(
         gateway=gateway,
         pages=pages,
     )
-    await hub.start(store, data="memory:")
+    await hub.start(store, data=data)
     web = WebServer(create_app(hub), limits)
     tcp = Listener(hub.portal, host=hub.host)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,7 +200,7 @@ async def test_an_idle_connection_has_signs_of_life(hub: Served, kind: str) -> N
     if kind == "poll":
         return  # its answers are the signs
     async with user_of(hub, kind, alive=False) as user:
-        await user.signs_of_life(2, timeout_s=0.95)
+        await user.signs_of_life(2, timeout_s=5)
 
 
 async def test_a_silent_client_is_let_go(hub: Served, kind: str) -> None:
@@ -242,3 +243,22 @@ async def test_two_users_do_not_mix(hub: Served, kind: str) -> None:
             *(u.call("whoami") for u in (ann, bob) for _ in range(10))
         )
         assert [r["value"] for r in results] == ["ann"] * 10 + ["bob"] * 10
+
+
+@pytest.mark.rule("PE6")
+async def test_a_session_goes_on_after_a_restart_of_the_host(tmp_path: Path, kind: str) -> None:
+    data = str(tmp_path / "space.hub")
+    async with served(data=data) as before:
+        user = User(before, kind)
+        await user.login("ann")
+        await user.call("say", "stored")
+        await user.cut()
+    async with served(data=data) as after:
+        user.served = after
+        user.messages.clear()
+        epoch = user.epoch
+        welcome = await user.resume()
+        assert (welcome["resumed"], welcome["name"], user.epoch != epoch) == (True, "ann", True)
+        await user.send({"t": "watch", "id": 1, "name": "recent", "target": ROOM})
+        await Watched(user, 1).until(["stored"])
+        await user.close()

@@ -65,7 +65,10 @@ def test_the_first_to_commit_wins(open_mount: Open) -> None:
     oid, beside = one.new_oid(), one.new_oid()
     first = write(one, oid, b"1")
     second = write(one, oid, b"2", first)
-    records = [Record(beside, 0, "test:Thing", (), b"x"), Record(oid, first, "test:Thing", (), b"3")]
+    records = [
+        Record(beside, 0, "test:Thing", (), b"x"),
+        Record(oid, first, "test:Thing", (), b"3"),
+    ]
     with pytest.raises(ConflictError) as raised:
         two.commit(Changeset(first, records))
     error = raised.value

@@ -87,7 +87,7 @@ class Counting:
 def test_links_cut_anywhere_lose_and_repeat_nothing(server: HostThread, seed: int) -> None:
     proxy = Proxy(server.port, budget=6000, seed=seed)
     direct = RemoteMount(server.url)
-    mounts = []
+    mounts: list[RemoteMount] = []
     try:
         oid = direct.new_oid()
         put(direct, oid, b"0")
@@ -196,7 +196,7 @@ def test_after_a_short_break_only_what_changed_is_dropped(server: HostThread) ->
         put(one, changing, b"2", first)
         two.sync()
         assert two.stats.reconnects == 1
-        assert two.changed_since(before)[1] == {changing}
+        assert two.changed_since(before)[1] == frozenset({changing})
         requests = two.stats.requests
         assert two.load(kept, two.begin()).payload == b"kept"
         assert two.stats.requests == requests
@@ -268,7 +268,9 @@ def test_without_a_host_calls_fail_in_time_and_say_why(server: HostThread) -> No
         # It is sent, and swallowed; then nobody is there any more.
         threading.Timer(0.1, proxy.close).start()
         put_at(mount, mount.new_oid())
-    with pytest.raises(BrokenError, match=r"no connection to 127\.0\.0\.1:\d+ since \d\d:\d\d:\d\d"):
+    with pytest.raises(
+        BrokenError, match=r"no connection to 127\.0\.0\.1:\d+ since \d\d:\d\d:\d\d"
+    ):
         mount.begin()
     with pytest.raises(BrokenError, match="no connection"):
         mount.commit(Changeset(0, [record(oid, b"y")]))

@@ -24,7 +24,9 @@ class Tally(Persistent, name="tests.mount.Tally"):
         self.count = 0
 
     @staticmethod
-    def merge(old: dict[str, Any], committed: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    def merge(
+        old: dict[str, Any], committed: dict[str, Any], new: dict[str, Any]
+    ) -> dict[str, Any]:
         return {"count": committed["count"] + new["count"] - old["count"]}
 
 

@@ -67,7 +67,9 @@ class Worker:
                     choice = self.random.randrange(5)
                     if choice < 2:
                         source, target = self.random.sample(range(ACCOUNTS), 2)
-                        self.space.run(transfer, source, target, self.random.randrange(9), attempts=500)
+                        self.space.run(
+                            transfer, source, target, self.random.randrange(9), attempts=500
+                        )
                     elif choice == 2:
                         key = f"{self.random.randrange(1000):04}-{self.name}-{step}"
                         self.space.run(add, key, attempts=500)

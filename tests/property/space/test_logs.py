@@ -20,7 +20,8 @@ def small_parts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "FANOUT", 3)
         patch.setattr(log_module, "INLINE_BYTES", 20)
-        patch.setattr(log_module, "OWN_BYTES", 60)
+        patch.setattr(log_module, "OWN_BYTES", 40)
+        patch.setattr(log_module, "CHUNK_BYTES", 60)
         yield
 
 

@@ -126,7 +126,17 @@ def _can_hash(value: Any) -> bool:
     return True
 
 
-keys = st.recursive(leaves.filter(_can_hash), _hashable, max_leaves=5)
+_keys = st.recursive(leaves.filter(_can_hash), _hashable, max_leaves=5)
+
+
+@st.composite
+def _drawn(draw: Any, strategy: Any) -> Any:
+    """The same strategy with a short repr: Hypothesis prints it."""
+    return draw(_STRATEGIES[strategy])
+
+
+_STRATEGIES: dict[str, Any] = {"keys": _keys}
+keys = _drawn("keys")
 
 
 def _anything(inner: Any) -> Any:
@@ -143,7 +153,7 @@ def _anything(inner: Any) -> Any:
     )
 
 
-values = st.recursive(
+_STRATEGIES["values"] = st.recursive(
     st.one_of(
         leaves,
         st.binary().map(bytearray),
@@ -153,6 +163,9 @@ values = st.recursive(
     _anything,
     max_leaves=12,
 )
+
+
+values = _drawn("values")
 
 
 def same(one: Any, other: Any) -> bool:

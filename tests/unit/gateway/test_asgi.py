@@ -118,6 +118,23 @@ async def test_an_old_cursor_has_to_open_again():
             ]
 
 
+async def test_a_request_of_a_session_that_sleeps_since_a_restart_has_to_open_again(tmp_path: Path):
+    data = str(tmp_path / "space.hub")
+    async with served(data=data) as hub, httpx.AsyncClient(base_url=hub.url) as web:
+        (welcome,) = (await web.post("_hub/open", json=HELLO)).json()
+        place = {k: welcome[k] for k in ("session", "secret", "cursor")}
+    async with served(data=data) as hub, httpx.AsyncClient(base_url=hub.url) as web:
+        (closing,) = (await web.post("_hub/poll", json={**place, "wait_s": 5})).json()
+        assert (closing["t"], closing["reason"]) == ("closing", "resume")
+        (again,) = (await web.post("_hub/open", json={**HELLO, **place})).json()
+        assert (again["t"], again["resumed"], again["session"]) == (
+            "welcome",
+            True,
+            welcome["session"],
+        )
+        assert (await web.post("_hub/poll", json={**place, "cursor": again["cursor"]})).json() == []
+
+
 async def test_a_poll_that_nobody_reads_loses_nothing():
     async with served() as hub, httpx.AsyncClient(base_url=hub.url) as web:
         (welcome,) = (await web.post("_hub/open", json=HELLO)).json()

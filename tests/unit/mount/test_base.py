@@ -9,8 +9,8 @@ def test_it_tells_what_changed_since_a_tid() -> None:
     log.add(30, [2, 3], perhaps=[4])
     assert log.newest == 30
     assert log.since(30) == frozenset()
-    assert log.since(20) == log.since(25) == {2, 3, 4}
-    assert log.since(10) == {1, 2, 3, 4}
+    assert log.since(20) == log.since(25) == frozenset({2, 3, 4})
+    assert log.since(10) == frozenset({1, 2, 3, 4})
     assert log.since(9) is None
     assert log.since(31) is None
 
@@ -20,7 +20,7 @@ def test_a_tid_comes_once() -> None:
     log.add(20, [1])
     log.add(20, [2])
     log.add(15, [3])
-    assert log.since(10) == {1}
+    assert log.since(10) == frozenset({1})
 
 
 def test_what_only_perhaps_changed_is_told_apart() -> None:
@@ -40,7 +40,7 @@ def test_it_is_bounded() -> None:
     for tid in range(1, 1000):
         log.add(tid, [tid, 5000 + tid % 7])
     assert log.since(0) is None
-    assert log.since(998) == {999, 5000 + 999 % 7}
+    assert log.since(998) == frozenset({999, 5000 + 999 % 7})
     assert log.since(990) is not None
     assert not log.is_unchanged(1, 500)
     assert log.is_unchanged(1, 990)

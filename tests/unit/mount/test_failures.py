@@ -38,7 +38,12 @@ def test_a_conflict_carries_its_records() -> None:
     back = crossed(error)
     assert isinstance(back, ConflictError)
     assert str(back) == str(error)
-    assert (back.oid, back.class_name, back.read_tid, back.committed_tid) == (5, "test:Thing", 10, 20)
+    assert (back.oid, back.class_name, back.read_tid, back.committed_tid) == (
+        5,
+        "test:Thing",
+        10,
+        20,
+    )
     assert (back.committed, back.base) == (error.committed, error.base)
     bare = crossed(ConflictError(5, "test:Thing", 10, 20))
     assert isinstance(bare, ConflictError)
@@ -80,7 +85,7 @@ def test_internals_do_not_cross() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    "kind, expected",
     [
         ("login_failed", LoginFailedError),
         ("unknown_space", RemoteError),

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from hubbub.gateway.peers import PeerConnection, PeerOptions
-from hubbub.kernel import Label
+from hubbub.kernel import Label, RecordFields
 from hubbub.perspective.host import Host
 from hubbub.store import MemoryStore
 from hubbub.wire import peer
@@ -68,8 +68,10 @@ async def host() -> AsyncIterator[Host]:
 def commit(
     call_id: int, *writes: tuple[int, int], key: bytes = b"", payload: bytes = b"x", base: int = 0
 ) -> peer.Commit:
-    fields = [(oid, tid, "test:Thing", (), payload) for oid, tid in writes]
-    return peer.Commit(call_id, key or b"mount-000000" + b"%08d" % call_id, base, fields, [], {}, Label())
+    fields: list[RecordFields] = [(oid, tid, "test:Thing", (), payload) for oid, tid in writes]
+    return peer.Commit(
+        call_id, key or b"mount-000000" + b"%08d" % call_id, base, fields, [], {}, Label()
+    )
 
 
 @pytest.mark.rule("ST2")
@@ -207,7 +209,9 @@ async def test_a_repeat_is_answered_with_the_first_outcome(host: Host) -> None:
     assert (again.id, again.tid) == (9, first.tid)
     # The connection that was replaced says it once more, after all was acknowledged: it must not run.
     two.say(
-        peer.Commit(10, b"m" * 12 + b"2", 0, [(12, 0, "t", (), b"")], [], {}, Label(), [b"m" * 12 + b"1"])
+        peer.Commit(
+            10, b"m" * 12 + b"2", 0, [(12, 0, "t", (), b"")], [], {}, Label(), [b"m" * 12 + b"1"]
+        )
     )
     await two.until(peer.Committed)
     one.say(commit(1, (99, 0), key=b"m" * 12 + b"1"))

@@ -28,7 +28,7 @@ from tests.conformance.mount.serving import HostThread, free_port
 
 
 @pytest.mark.parametrize(
-    ("url", "expected", "text"),
+    "url, expected, text",
     [
         ("hub://host", Address("host", 1975), "host:1975"),
         ("hub://host:5/chat", Address("host", 5, "", "chat"), "host:5"),
@@ -41,14 +41,16 @@ def test_addresses(url: str, expected: Address, text: str) -> None:
     assert str(expected) == text
 
 
-@pytest.mark.parametrize("url", ["hub://", "hub://h:x", "hub://h:99999", "hub+unix://tmp/x", "hub+unix://"])
+@pytest.mark.parametrize(
+    "url", ["hub://", "hub://h:x", "hub://h:99999", "hub+unix://tmp/x", "hub+unix://"]
+)
 def test_addresses_that_make_no_sense(url: str) -> None:
     with pytest.raises(ConfigurationError):
         Address.of(url)
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    "url, words",
     [
         ("hubs://h", "TLS is not there yet"),
         ("postgresql://h/x", "PostgreSQL are not there yet"),
@@ -101,7 +103,9 @@ def speak() -> Iterator[Callable[[bytes], str]]:
 
 
 def test_somebody_else_there(speak: Callable[[bytes], str]) -> None:
-    with pytest.raises(RemoteProtocolError, match="not a Hubbub host: it answered b'HTTP/1.1 400"):
+    with pytest.raises(
+        RemoteProtocolError, match=r"not a Hubbub host: it answered b'HTTP/1\.1 400"
+    ):
         mount.open(speak(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     with pytest.raises(RemoteProtocolError, match="not a Hubbub host"):
         mount.open(speak(b"\0\0\0\4nope"))
@@ -117,7 +121,9 @@ def test_somebody_silent_there() -> None:
 
 
 def test_tokens_spaces_and_reading_only() -> None:
-    server = HostThread(MemoryStore(), options=PeerOptions(token="t0k", space="chat", read_only=True))
+    server = HostThread(
+        MemoryStore(), options=PeerOptions(token="t0k", space="chat", read_only=True)
+    )
     try:
         with pytest.raises(LoginFailedError, match="token"):
             mount.open(server.url)
@@ -125,7 +131,10 @@ def test_tokens_spaces_and_reading_only() -> None:
             mount.open(server.url, token="t0k€")
         with pytest.raises(RemoteError, match="no space 'other'"):
             mount.open(server.url + "/other", token="t0k")
-        with mount.open(server.url, token="t0k"), mount.open(server.url + "/chat", token="t0k") as space:
+        with (
+            mount.open(server.url, token="t0k"),
+            mount.open(server.url + "/chat", token="t0k") as space,
+        ):
             record = Record(space._mount.new_oid(), 0, "test:Thing", (), b"x")
             with pytest.raises(ReadOnlyError, match="only read"):
                 space._mount.commit(Changeset(0, [record]))

@@ -7,6 +7,7 @@ from typing import Any, Generic, SupportsIndex, TypeVar
 
 from hubbub.kernel import Record, UnstorableError
 from hubbub.space.blame import Refusal
+from hubbub.space.containers.attributes import check_attribute
 from hubbub.space.persistent import Persistent
 from hubbub.space.reading import ObjectOf, read
 from hubbub.space.states import UNSHAREABLE, use_codec
@@ -29,6 +30,10 @@ class List(Persistent, Generic[T], name="hubbub.List"):
 
     def __init__(self, items: Iterable[T] = ()) -> None:
         self._items = list(items)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_attribute(self, name, ("_items",))
+        super().__setattr__(name, value)
 
     def _changing(self) -> list[T]:
         """Return the items to be changed. The connection is told first: it may refuse."""

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from hubbub.kernel import Record, UnstorableError
 from hubbub.space import context
-from hubbub.space.blame import Refusal
+from hubbub.space.containers.attributes import check_attribute
 from hubbub.space.containers.changes import CLEARED, FIRST
-from hubbub.space.containers.parts import (
-    Inline,
-    Part,
-    chunks,
-    folded,
-    opened,
-    packed_part,
-    read_part,
-    sealed,
-)
+from hubbub.space.containers.loghead import HeadCodec
+from hubbub.space.containers.parts import Inline, Part, chunks, folded, opened, sealed
 from hubbub.space.persistent import Persistent
-from hubbub.space.reading import ObjectOf, Reader, read
-from hubbub.space.states import UNSHAREABLE, use_codec
-from hubbub.space.trees import split_parts
-from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_with
+from hubbub.space.states import use_codec
+from hubbub.space.writing import encode_value
 
 T = TypeVar("T")
 
 INLINE_BYTES = 512
-"""What the head holds itself before it is sealed, by a later transaction."""
+"""What the head may hold of former transactions; more is sealed by the next one."""
 
-OWN_BYTES = 4096
-"""What one transaction may leave in the head before it seals it itself."""
+OWN_BYTES = 1024
+"""What a transaction may leave in the head; more it seals itself, so that the next one need not write it again."""
+
+CHUNK_BYTES = 4096
+"""How much goes into one chunk when many items are added at once."""
+
+_FIELDS = ("_parts", "_end", "_start", "_first")
 
 
 class Log(Persistent, Generic[T], name="hubbub.Log"):
@@ -60,6 +54,10 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         self._end = 0
         self._parts = ()
         self.extend(items)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_attribute(self, name, _FIELDS)
+        super().__setattr__(name, value)
 
     @property
     def first(self) -> int:
@@ -103,8 +101,11 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
             inline.items.append(item)
             inline.byte_count += size
             self._end += 1
-            if inline.byte_count > OWN_BYTES:
+            if inline.byte_count > CHUNK_BYTES:
                 self._seal_own(own_from)
+        inline = self._parts[-1]
+        if isinstance(inline, Inline) and inline.byte_count > OWN_BYTES:
+            self._seal_own(own_from)
 
     def _begin(self) -> int:
         """Tell the connection, which may refuse; tidy up what former transactions left.
@@ -283,45 +284,4 @@ def _any_oid(_obj: Any) -> int:
     return 0
 
 
-class _HeadCodec:
-    """Payload: ``[start, first, end, parts]``. Memo: the same, decoded; inline items as (times, items, size)."""
-
-    def encode(self, obj: Log[Any], ref_of: RefOf) -> Encoded:
-        obj._p_activate()
-
-        def pack(writer: Writer) -> Any:
-            parts = [packed_part(part, writer) for part in obj._parts]
-            return [obj._start, obj._first, obj._end, parts]
-
-        try:
-            return encode_with(pack, ref_of)
-        except (Refusal, UnstorableError) as error:
-            for part in obj._parts:
-                for item in part.items if isinstance(part, Inline) else ():
-                    encode_value(item, ref_of, f"{type(obj).__qualname__} item")
-            raise UnstorableError(type(obj).__qualname__, str(error)) from None
-
-    def fill(self, obj: Log[Any], record: Record, object_of: ObjectOf) -> bool:
-        memo = record.memo
-        has_mutable = False
-        if memo is None or memo is UNSHAREABLE:
-            decoded = read(lambda reader: self._read(reader, record.payload), object_of)
-            memo = decoded.value
-            has_mutable = decoded.has_mutable
-            record.memo = memo if decoded.is_shareable else UNSHAREABLE
-        start, first, end, parts = memo
-        whole = [
-            part if type(part) is Part else Inline(list(part[0]), list(part[1]), part[2])
-            for part in parts
-        ]
-        obj.__setstate__({"_start": start, "_first": first, "_end": end, "_parts": tuple(whole)})
-        return has_mutable
-
-    def _read(self, reader: Reader, payload: bytes) -> tuple[int, int, int, tuple[Any, ...]]:
-        start, first, end, parts = split_parts(payload)
-        whole = tuple(read_part(raw, reader) for raw in split_parts(parts))
-        return reader.value(start), reader.value(first), reader.value(end), whole
-
-
-use_codec(Log, _HeadCodec())
-Sequence.register(Log)
+use_codec(Log, HeadCodec())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from BTrees.OOBTree import OOBTree
 
@@ -45,7 +45,17 @@ class Map(Tree, Generic[K, V], name="hubbub.Map"):
 
     __slots__ = ()
 
-    def __init__(self, source: Mapping[K, V] | Iterable[tuple[K, V]] = (), /, **named: V) -> None:
+    @overload
+    def __init__(self) -> None: ...
+    @overload
+    def __init__(self: Map[str, V], **named: V) -> None: ...
+    @overload
+    def __init__(self, source: Mapping[K, V] | Iterable[tuple[K, V]], /) -> None: ...
+    @overload
+    def __init__(
+        self: Map[str, V], source: Mapping[str, V] | Iterable[tuple[str, V]], /, **named: V
+    ) -> None: ...
+    def __init__(self, source: Any = (), /, **named: Any) -> None:
         super().__init__()
         if source or named:
             self.update(source, **named)

@@ -8,6 +8,7 @@ from BTrees.OOBTree import OOBTree
 
 from hubbub.space import trees as _trees  # noqa: F401 - how their nodes are stored
 from hubbub.space.classes import register
+from hubbub.space.containers.attributes import check_attribute
 
 
 class Tree(OOBTree):
@@ -33,10 +34,7 @@ class Tree(OOBTree):
         __or__ = __and__ = __sub__ = __xor__ = __ror__ = __rand__ = __rsub__ = __rxor__ = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith(("_p_", "_v_")):
-            raise AttributeError(
-                f"{type(self).__qualname__} stores items, no attributes: {name!r} would be lost"
-            )
+        check_attribute(self, name, ())
         super().__setattr__(name, value)
 
     def _note(self, key: Any, value: Any) -> None:

@@ -39,10 +39,12 @@ def changes_as_patch(changes: Iterable[Mapping[Any, Any]]) -> Patch | None:
             return None
         first = noted.get(FIRST)
         if first is None:
-            patch.extend(
-                ["d", key] if value is DELETED else ["k", key, value]
-                for key, value in noted.items()
-            )
+            for key, value in noted.items():
+                if value is DELETED:
+                    # It may have come and gone in one transaction: set first, it is there to be deleted.
+                    patch += (["k", key, None], ["d", key])
+                else:
+                    patch.append(["k", key, value])
         else:
             # A log: the rest are positions, in order, without a hole.
             positions = [key for key in noted if key is not FIRST]

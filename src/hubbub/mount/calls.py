@@ -1,0 +1,215 @@
+"""Calls in flight to a host, and what each of its messages does to them and to the replica. No I/O.
+
+Theory of operation
+===================
+
+    add --answer--> over            each call is answered once; its thread is woken
+     |  '--fault--> over            the host ends the connection: whatever is in flight fails
+     '--leave--> gone               its thread gave up
+           '----> abandoned         ... but a commit that was sent stays, until the host answers or a new link tells
+
+While a commit is in flight, what it writes is perhaps changed (see `hubbub.mount.replica`): that is why an abandoned
+one is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hubbub.kernel import (
+    BrokenError,
+    HubbubError,
+    LimitError,
+    OutcomeUnknownError,
+    Record,
+    RemoteProtocolError,
+    Tid,
+)
+from hubbub.mount.base import MountStats
+from hubbub.mount.failures import from_failed, from_fault
+from hubbub.mount.link import Address
+from hubbub.mount.replica import Replica
+from hubbub.mount.turn import Turn, Waiter
+from hubbub.wire import peer
+from hubbub.wire.frames import frame
+
+_REPEATS = 50
+
+
+class Call:
+    """A message that waits for its answer.
+
+    Attributes:
+        message: What is asked.
+        writes: The records of a commit.
+        data: The message as a frame.
+        waiter: Of the thread that waits.
+        answer: None until there is one.
+        error: Instead of an answer.
+        sends: How often it has been sent.
+        is_abandoned: Nobody waits any more.
+    """
+
+    __slots__ = (
+        "answer",
+        "data",
+        "error",
+        "is_abandoned",
+        "message",
+        "sends",
+        "waiter",
+        "writes",
+    )
+
+    def __init__(self, message: Any, writes: Sequence[Record]) -> None:
+        self.message = message
+        self.writes = writes
+        self.data = frame(peer.encode(message))
+        self.waiter = Waiter()
+        self.answer: Any = None
+        self.error: HubbubError | None = None
+        self.sends = 0
+        self.is_abandoned = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is answered."""
+        return self.answer is not None or self.error is not None
+
+
+class Calls:
+    """The calls in flight. Guarded by the mount's lock.
+
+    Args:
+        address: Of the host, for messages.
+        replica: Takes in what is told.
+        turn: Wakes threads.
+        stats: Counts.
+        retry_after: Called with the seconds that a host which goes away wants to be left alone.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        replica: Replica,
+        turn: Turn,
+        stats: MountStats,
+        retry_after: Callable[[float], None],
+    ) -> None:
+        self.for_news: set[Waiter] = set()
+        self._address = address
+        self._replica = replica
+        self._turn = turn
+        self._stats = stats
+        self._retry_after = retry_after
+        self._in_flight: dict[int, Call] = {}
+        self._next_id = 1
+
+    def add(self, message: Any, writes: Sequence[Record], limit_bytes: int | None) -> Call:
+        """Number ``message`` and return its call.
+
+        Args:
+            message: To the host.
+            writes: The records of a commit.
+            limit_bytes: What the link that it is sent on takes; None if there is no link: it is sent by the next one.
+
+        Raises:
+            LimitError: If it is larger.
+        """
+        message.id = self._next_id
+        call = Call(message, writes)
+        if limit_bytes is not None and len(call.data) > limit_bytes + 4:
+            raise LimitError(
+                f"a message of {len(call.data)} bytes is over the host's limit of {limit_bytes}: "
+                "commit in smaller parts"
+            )
+        self._next_id += 1
+        self._in_flight[message.id] = call
+        self._stats.requests += 1
+        call.sends = 0 if limit_bytes is None else 1
+        return call
+
+    def leave(self, call: Call) -> None:
+        """Its thread goes on, answered or not."""
+        if not call.is_over:
+            call.is_abandoned = True
+            if not (call.writes and call.sends):
+                self._in_flight.pop(call.message.id, None)
+
+    def again(self) -> list[Call]:
+        """Return what has to be sent on a new link, in order."""
+        for call in list(self._in_flight.values()):
+            call.sends += 1
+            if call.sends > _REPEATS and not call.is_abandoned:
+                why = f"{self._address} broke the connection at each of {_REPEATS} attempts"
+                call.error = OutcomeUnknownError(why) if call.writes else BrokenError(why)
+            if call.is_abandoned or call.is_over:
+                del self._in_flight[call.message.id]
+        return list(self._in_flight.values())
+
+    def news(self) -> None:
+        """Wake who waits for another tid."""
+        for waiter in self.for_news:
+            self._turn.wake(waiter)
+
+    def apply(self, message: peer.ToPeer) -> None:
+        """Take in what the host says.
+
+        Raises:
+            RemoteProtocolError: If it makes no sense here.
+            ConnectionAbortedError: If the host ends the connection.
+        """
+        if isinstance(message, peer.Invalidate):
+            writes = [w.oid for call in self._in_flight.values() for w in call.writes]
+            self._replica.invalidated(message.tid, message.oids, writes)
+            self._stats.invalidations += len(message.oids)
+            self.news()
+        elif isinstance(message, peer.DropCache):
+            self._replica.dropped(message.tid)
+            self.news()
+        elif isinstance(message, peer.Fault):
+            self._fault(message)
+        elif isinstance(message, peer.Closing):
+            self._retry_after(message.retry_s)
+        elif isinstance(message, peer.Mounted):
+            raise RemoteProtocolError("the host answered the greeting twice")
+        else:
+            self._answer(message)
+
+    def _answer(
+        self,
+        message: peer.Loaded | peer.Committed | peer.Failed | peer.OidBlock | peer.Pong,
+    ) -> None:
+        call = self._in_flight.pop(message.id, None)
+        if call is None:
+            return
+        replica = self._replica
+        if isinstance(message, peer.Loaded):
+            at = call.message.at
+            call.answer = [replica.loaded(at, fields) for fields in message.records]
+        elif isinstance(message, peer.Committed):
+            # A repeat is answered without the list of what was merged.
+            merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
+            replica.committed(message.tid, call.writes, merged)
+            call.answer = (Tid(message.tid), merged)
+        elif isinstance(message, peer.OidBlock):
+            replica.oids.extend(range(message.first, message.first + message.count))
+            call.answer = message
+        elif isinstance(message, peer.Pong):
+            call.answer = Tid(message.tid)
+        else:
+            call.error = from_failed(message)
+        self._turn.wake(call.waiter)
+
+    def _fault(self, message: peer.Fault) -> None:
+        error = from_fault(message, str(self._address))
+        for call in self._in_flight.values():
+            call.error = (
+                OutcomeUnknownError(f"a commit was sent and then: {error}")
+                if call.writes
+                else error
+            )
+            self._turn.wake(call.waiter)
+        self._in_flight.clear()
+        raise ConnectionAbortedError(str(error))
