@@ -115,7 +115,7 @@ def _compare(rules: Rules) -> None:
     for rule, debt in sorted(rules.owed.items()):
         if rule not in rules.stated:
             rules.faults.append(f"spec/owed.toml: there is no rule {rule} in spec/")
-        if rule in rules.tested:
+        if rule in rules.tested and not (isinstance(debt, dict) and debt.get("partly")):
             rules.faults.append(
                 f"spec/owed.toml: {rule} has a test ({rules.tested[rule][0]}); take it off the list"
             )
@@ -137,9 +137,11 @@ def table(rules: Rules) -> str:
         places = rules.tested.get(rule, [])
         if places:
             state = f"{len(places)} test{'s' if len(places) > 1 else ''}"
+            if rule in rules.owed:
+                state += ", partly owed"
         else:
             state = "owed" if rule in rules.owed else "NO TEST"
-        lines.append(f"{rule:<5} {state:<9} {title}")
+        lines.append(f"{rule:<5} {state:<22} {title}")
     with_test = sum(rule in rules.tested for rule in rules.stated)
     owed = sum(rule in rules.owed for rule in rules.stated)
     lines.append(f"{len(rules.stated)} rules, {with_test} with tests, {owed} owed")

@@ -172,8 +172,8 @@ class Calls:
             self._fault(message)
         elif isinstance(message, peer.Closing):
             self._retry_after(message.retry_s)
-        elif isinstance(message, peer.Mounted):
-            raise RemoteProtocolError("the host answered the greeting twice")
+        elif isinstance(message, peer.Mounted | peer.Told):
+            raise RemoteProtocolError(f"the host sent {type(message).__name__} unasked")
         else:
             self._answer(message)
 

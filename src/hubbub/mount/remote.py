@@ -194,17 +194,17 @@ class RemoteMount:
         if not changeset.writes and not changeset.current:
             return self.begin(), []
         writes: list[Record] = list(changeset.writes)
-        merged_here: set[int] = set()
+        merged_here: list[int] = []
         while True:
             try:
                 tid, merged = self._commit(changeset, writes)
             except ConflictError as conflict:
                 place = _merge_here(writes, conflict)
-                if place is None or len(merged_here) > _MERGES * len(writes):
+                if place is None or len(merged_here) >= _MERGES * len(writes):
                     raise
-                merged_here.add(writes[place].oid)
+                merged_here.append(writes[place].oid)
                 continue
-            return tid, sorted(merged_here.union(merged))
+            return tid, sorted({*merged_here, *merged})
 
     def _commit(self, changeset: Changeset, writes: list[Record]) -> tuple[Tid, list[int]]:
         with self._lock:

@@ -239,8 +239,9 @@ class Pong(_Message, tag="pong"):
 class Closing(_Message, tag="closing"):
     """The host is about to go away.
 
-    ``reason`` is ``drain``, ``replaced``, ``ended``. After ``drain`` connect again
-    in ``retry_s`` seconds; after ``replaced`` another connection has the session, after ``ended`` nobody: do not."""
+    ``reason`` is ``drain``, ``resume``, ``replaced`` or ``ended``. After the first two connect again in ``retry_s``
+    seconds; after ``replaced`` another connection has the session, after ``ended`` nobody: do not.
+    """
 
     reason: str
     retry_s: float = 0.5

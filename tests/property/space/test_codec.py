@@ -13,6 +13,9 @@ from hubbub.kernel import CorruptRecordError
 from hubbub.space.codec import decode_state, decode_value, encode_state, encode_value
 from tests.property.space.values import Point, same, values
 
+# The strategy of all values is a big one, and Hypothesis would rather not print it.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 
 def no_ref(obj):
     raise AssertionError(obj)

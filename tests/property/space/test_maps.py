@@ -16,6 +16,9 @@ from hubbub.space.containers.keys import key_bytes
 from tests.property.space.values import keys as any_key
 from tests.unit.space.small_space import Conflict, SmallSpace
 
+# The strategy of all values is a big one, and Hypothesis would rather not print it.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 
 class TinyMap(Map[Any, Any], name="test.TinyMap"):
     __slots__ = ()

@@ -126,17 +126,7 @@ def _can_hash(value: Any) -> bool:
     return True
 
 
-_keys = st.recursive(leaves.filter(_can_hash), _hashable, max_leaves=5)
-
-
-@st.composite
-def _drawn(draw: Any, strategy: Any) -> Any:
-    """The same strategy with a short repr: Hypothesis prints it."""
-    return draw(_STRATEGIES[strategy])
-
-
-_STRATEGIES: dict[str, Any] = {"keys": _keys}
-keys = _drawn("keys")
+keys = st.recursive(leaves.filter(_can_hash), _hashable, max_leaves=5)
 
 
 def _anything(inner: Any) -> Any:
@@ -153,7 +143,7 @@ def _anything(inner: Any) -> Any:
     )
 
 
-_STRATEGIES["values"] = st.recursive(
+values = st.recursive(
     st.one_of(
         leaves,
         st.binary().map(bytearray),
@@ -163,9 +153,6 @@ _STRATEGIES["values"] = st.recursive(
     _anything,
     max_leaves=12,
 )
-
-
-values = _drawn("values")
 
 
 def same(one: Any, other: Any) -> bool:

@@ -73,6 +73,14 @@ def test_an_owed_rule_that_has_a_test_fails(root):
     assert "ST2 has a test (tests/unit/test_it.py:2)" in fault
 
 
+def test_a_debt_that_is_partly_paid_says_so(root):
+    write_test(root, "@pytest.mark.rule('ST1', 'ST2')\ndef test_a():\n    pass\n")
+    write_owed(root, ST2_OWED + "partly = 'the first half'\n")
+    rules = check_rules.collect(root)
+    assert rules.faults == []
+    assert "partly owed" in check_rules.table(rules)
+
+
 def test_a_test_that_names_an_unknown_rule_fails(root):
     write_test(root, "pytestmark = pytest.mark.rule('ST1', 'ST2', 'ST99')\n")
     (fault,) = check_rules.collect(root).faults

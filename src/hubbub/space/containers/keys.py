@@ -183,8 +183,8 @@ def _time_bytes(moment: time) -> bytes:
 
 
 def _range_bytes(steps: range) -> bytes:
-    count = len(steps)
-    parts = (count, steps.start if count else 0, steps.step if count > 1 else 0)
+    # Ranges are equal if they have the same numbers. Not len(): a range can be longer than that can say.
+    parts = (steps.start, steps[-1], steps.step if steps.start != steps[-1] else 0) if steps else ()
     return b"\x60" + _tuple_bytes(parts)
 
 

@@ -53,12 +53,12 @@ class Map(Tree, Generic[K, V], name="hubbub.Map"):
     def __init__(self, source: Mapping[K, V] | Iterable[tuple[K, V]], /) -> None: ...
     @overload
     def __init__(
-        self: Map[str, V], source: Mapping[str, V] | Iterable[tuple[str, V]], /, **named: V
+        self: Map[str, V], source: Mapping[str, V] | Iterable[tuple[str, V]], **named: V
     ) -> None: ...
-    def __init__(self, source: Any = (), /, **named: Any) -> None:
+    def __init__(self, *source: Any, **named: Any) -> None:
         super().__init__()
         if source or named:
-            self.update(source, **named)
+            self.update(*source, **named)
 
     def __getitem__(self, key: K) -> V:
         found: Any = OOBTree.get(self, key_bytes(key), _absent)

@@ -36,12 +36,12 @@ class SortedMap(Tree, Generic[K, V], name="hubbub.SortedMap"):
     def __init__(self, source: Mapping[K, V] | Iterable[tuple[K, V]], /) -> None: ...
     @overload
     def __init__(
-        self: SortedMap[str, V], source: Mapping[str, V] | Iterable[tuple[str, V]], /, **named: V
+        self: SortedMap[str, V], source: Mapping[str, V] | Iterable[tuple[str, V]], **named: V
     ) -> None: ...
-    def __init__(self, source: Any = (), /, **named: Any) -> None:
+    def __init__(self, *source: Any, **named: Any) -> None:
         super().__init__()
         if source or named:
-            self.update(source, **named)
+            self.update(*source, **named)
 
     def __setitem__(self, key: K, value: V) -> None:
         self._note(key, value)
