@@ -259,7 +259,7 @@ export class Link {
     const temporary = m.kind === "closed" || m.kind === "internal" || m.kind === "disk_full";
     const refused = m.kind === "login_failed" || m.kind === "not_allowed";
     // What faults again and again on the same unanswered call would do so for ever.
-    if (refused || (first && !temporary) || ++this.faults > FAULTS) return this.end(error);
+    if (refused || (first && !temporary) || (m.kind !== "closed" && ++this.faults > FAULTS)) return this.end(error);
     this.events.fault(error);
     this.broken();
   }

@@ -87,8 +87,7 @@ class Program:
             match = re.search(pattern, self.logged)
             if match is None and not self.is_running:
                 match = re.search(pattern, self.logged)
-                if match is None:
-                    raise AssertionError(f"ended with {self.process.returncode}:\n{self.logged}")
+                assert match is not None, f"it ended with {self.process.returncode}"
             return match
 
         try:
@@ -113,7 +112,9 @@ class Program:
 
     def wait(self, timeout_s: float = STOP_S) -> int:
         try:
-            return self.process.wait(timeout_s)
+            status = self.process.wait(timeout_s)
+            self._close()
+            return status
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout_s:g} s:\n{self.logged}") from None
 
@@ -127,9 +128,7 @@ class Program:
     def terminate(self) -> int:
         """SIGTERM; return its exit status."""
         self.send(signal.SIGTERM)
-        status = self.wait()
-        self._close()
-        return status
+        return self.wait()
 
     def _close(self) -> None:
         if self.process.stdin is not None:

@@ -271,7 +271,6 @@ def test_reload_starts_again_when_a_file_changes(hosts: Hosts, tmp_path: Path) -
     source.write_text(RELOADED)
     host = hosts.host("teller:hub", source.parent, "--reload", data=tmp_path / "teller.hub")
     host.start()
-    # The next one shall have the same port, as a developer's page has.
     assert httpx.get(f"{host.web}api/version").json() == 1
     starts = host.logged.count("Ctrl-C stops it")
     until(lambda: _touch(source, host, starts), "a second start", 20)

@@ -142,7 +142,8 @@ def test_two_maps_are_equal_only_if_they_are_one() -> None:
 
 
 def test_attributes_are_refused_loudly() -> None:
-    for stored in (Boards(), SortedMap(), Map()):
+    made: list[Any] = [Boards(), SortedMap(), Map()]
+    for stored in made:
         with pytest.raises(AttributeError, match="title"):
             stored.title = "x"
 
