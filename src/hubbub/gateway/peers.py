@@ -28,7 +28,8 @@ import hmac
 import logging
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -42,14 +43,13 @@ from hubbub.kernel import (
     LimitError,
     ReadOnlyError,
     Record,
-    RecordFields,
     RemoteProtocolError,
     UnknownObjectError,
 )
 from hubbub.mount.base import InvalidationLog
 from hubbub.mount.failures import to_failed
 from hubbub.perspective.host import Host, Outcome
-from hubbub.store.ledger import PEER_COMMIT
+from hubbub.store.ledger import PEER_COMMIT, Ledger
 from hubbub.wire import peer
 from hubbub.wire.frames import FrameReader, frame
 
@@ -58,6 +58,8 @@ log = logging.getLogger("hubbub.peers")
 _NEIGHBOURS = 32
 _NEIGHBOUR_BYTES = 64 << 10
 _REMEMBERED_SENT = 50_000
+_PARENTS = 8
+_PARENT_REFS = 10_000
 _MOUNT_KEY_BYTES = 12
 _MAX_KEY_BYTES = 64
 _REMEMBERED_MOUNTS = 10_000
@@ -159,6 +161,60 @@ class Peers:
         return None
 
 
+class _Neighbours:
+    """Guess what one peer wants next: what an object refers to, then what stands behind it where it was referred to."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._sent: dict[int, None] = {}
+        self._parents: deque[tuple[tuple[int, ...], dict[int, int]]] = deque(maxlen=_PARENTS)
+
+    def of(self, record: Record, at: int) -> list[Record]:
+        """Return records to send along with ``record``: not sent lately, within bounds."""
+        found: list[Record] = []
+        room = _NEIGHBOUR_BYTES
+        self._remember(record.oid)
+        for oid in self._likely(record):
+            if oid in self._sent or oid >= COMPANION_BIT:
+                continue
+            try:
+                neighbour = self._ledger.load(oid, at)
+            except (UnknownObjectError, CorruptRecordError):
+                continue  # whoever asks for it hears of it
+            room -= len(neighbour.payload) + 64
+            if room < 0:
+                break
+            found.append(neighbour)
+            self._remember(oid)
+            if len(found) == _NEIGHBOURS:
+                break
+        if _NEIGHBOURS < len(record.refs) <= _PARENT_REFS:
+            places = {oid: place for place, oid in enumerate(record.refs)}
+            self._parents.append((record.refs, places))
+        return found
+
+    def _likely(self, record: Record) -> Iterator[int]:
+        yield from record.refs[:_PARENT_REFS]
+        for refs, places in self._parents:
+            place = places.get(record.oid)
+            if place is not None:
+                yield from refs[place + 1 : place + 1 + _NEIGHBOURS]
+
+    def _remember(self, oid: int) -> None:
+        if len(self._sent) >= _REMEMBERED_SENT:
+            self._sent.clear()
+        self._sent[oid] = None
+
+    def forget(self, oids: Iterable[int]) -> None:
+        """Note that the peer's copies are old."""
+        for oid in oids:
+            self._sent.pop(oid, None)
+
+    def forget_all(self) -> None:
+        """Note that all its copies may be old."""
+        self._sent.clear()
+
+
 class PeerConnection:
     """One peer (see the module). All of it belongs to the loop's thread.
 
@@ -191,7 +247,7 @@ class PeerConnection:
         self._out_bytes = 0
         self._flush_handle: asyncio.Handle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
-        self._sent: dict[int, None] = {}
+        self._neighbours = _Neighbours(host.ledger)
         self._commits = 0
         self._read_only = self._options.read_only
         self._following: Following | None = None
@@ -263,11 +319,10 @@ class PeerConnection:
         waiting = self._buffered_bytes() + self._out_bytes
         if waiting + len(message) > self._options.buffer_limit_bytes:
             self._is_behind = True
-            self._sent.clear()
+            self._neighbours.forget_all()
             self._catch_up()
             return
-        for oid in oids:
-            self._sent.pop(oid, None)
+        self._neighbours.forget(oids)
         self._put(message)
         if now:
             self._flush()
@@ -403,34 +458,9 @@ class PeerConnection:
         except HubbubError as error:
             self._answer(to_failed(message.id, error))
             return
-        found: list[RecordFields] = [record.fields()]
-        self._remember_sent(record.oid)
-        if record.refs:
-            self._add_neighbours(record, at, found)
+        found = [record.fields()]
+        found += [neighbour.fields() for neighbour in self._neighbours.of(record, at)]
         self._answer(peer.Loaded(message.id, found))
-
-    def _add_neighbours(self, record: Record, at: int, found: list[RecordFields]) -> None:
-        sent = self._sent
-        room = _NEIGHBOUR_BYTES
-        for oid in record.refs:
-            if oid in sent or oid >= COMPANION_BIT:
-                continue
-            try:
-                neighbour = self._host.ledger.load(oid, at)
-            except (UnknownObjectError, CorruptRecordError):
-                continue  # whoever asks for it hears of it
-            room -= len(neighbour.payload) + 64
-            if room < 0:
-                return
-            found.append(neighbour.fields())
-            self._remember_sent(oid)
-            if len(found) > _NEIGHBOURS:
-                return
-
-    def _remember_sent(self, oid: int) -> None:
-        if len(self._sent) >= _REMEMBERED_SENT:
-            self._sent.clear()
-        self._sent[oid] = None
 
     # --- commits ------------------------------------------------------------------------------------------------------
 

@@ -18,34 +18,29 @@ from __future__ import annotations
 import functools
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hubbub.flow import Backplane
 from hubbub.kernel import (
     ClosedError,
     Commit,
-    ConfigurationError,
     HubbubError,
     Label,
     LimitError,
     LoginFailedError,
     NotAllowedError,
     RemoteProtocolError,
-    Row,
-    companion_oid,
-    is_ephemeral,
 )
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
-from hubbub.perspective.avatar import Avatar, LiveSession, SessionEntry, SessionList
+from hubbub.perspective.coming_and_going import login_body, logout_body
 from hubbub.perspective.desk import Desk
-from hubbub.perspective.encoding import encode
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.identity import Identity
 from hubbub.perspective.live_query import Update
-from hubbub.perspective.notices import EndSessionNotice, MindNotice, PublishNotice, TimerNotice
 from hubbub.perspective.realm import Realm
+from hubbub.perspective.releasing import Releases
 from hubbub.perspective.seat import Seat
 from hubbub.perspective.session import Carrier, Due, Session, StoredResult
 from hubbub.perspective.stored_sessions import (
@@ -58,9 +53,6 @@ from hubbub.perspective.stored_sessions import (
     load_sessions,
     session_row,
 )
-from hubbub.space import context
-from hubbub.space.connection import Connection
-from hubbub.space.presence import PresenceNotice
 from hubbub.wire import session as wire
 
 log = logging.getLogger("hubbub.portal")
@@ -109,11 +101,13 @@ class Portal:
         self._draining = False
         self.host: Host
         self.desk: Desk
+        self._releases: Releases
 
     def start(self, host: Host) -> None:
         """Begin to serve on ``host``, with the sessions that its store remembers."""
         self.host = host
         self.desk = Desk(host, self.backplane, self._seats, lambda seat: self.end(seat, "bye"))
+        self._releases = Releases(host, self.backplane, self._seats, self._alarms, self.end)
         stored, orphans = load_sessions(host.store)
         for kind, key, value in orphans:
             host.spare_rows[kind, key] = value
@@ -298,7 +292,7 @@ class Portal:
     async def _take_seat(self, seat: Seat, command: str) -> None:
         detached = frozenset(s.id for s in self.sessions if not s.is_attached)
         label = Label(seat.identity.id, type(self.realm).__qualname__, command)
-        body = _login_body(self.realm, seat, detached)
+        body = login_body(self.realm, seat, detached)
         self._seats[seat.id] = seat
         try:
             seat.avatar_oid, seat.avatar_class = await self.host.call(
@@ -340,7 +334,7 @@ class Portal:
             self.desk.unwatch(seat.session, watch_id)
         call_ids = seat.session.kept_calls()
         label = Label(seat.identity.id, seat.avatar_class.__qualname__, "logout", note=reason)
-        body = _logout_body(seat, call_ids)
+        body = logout_body(seat, call_ids)
 
         def done(outcome: Outcome) -> None:
             if outcome.error is not None:
@@ -379,7 +373,7 @@ class Portal:
             seat.session.close(wire.Closing(reason="drain", retry_s=retry_s))
         self._seats.clear()
 
-    # --- what commits send (PE3) --------------------------------------------------------------------------------------
+    # --- what the host hands up ---------------------------------------------------------------------------------------
 
     def deliver(self, updates: list[Update]) -> None:
         """Give new answers to their sessions."""
@@ -387,137 +381,7 @@ class Portal:
 
     def release(self, commit: Commit) -> None:
         """Send the notices of a commit that is durable."""
-        for notice in commit.notices:
-            if isinstance(notice, PublishNotice):
-                self.backplane.publish(notice.topic, notice.item)
-            elif isinstance(notice, MindNotice):
-                self._send_minds(notice)
-            elif isinstance(notice, TimerNotice):
-                self._set_timer(notice)
-            elif isinstance(notice, PresenceNotice):
-                seat = self._seats.get(notice.session)
-                if seat is not None:
-                    seat.presences.add(notice.oid)
-            elif isinstance(notice, EndSessionNotice):
-                seat = self._seats.get(notice.session_id)
-                if seat is not None:
-                    self.end(seat, notice.reason)
-
-    def _send_minds(self, notice: MindNotice) -> None:
-        encoded: dict[str, tuple[bytes, bytes]] = {}
-        for session_id in notice.session_ids:
-            seat = self._seats.get(session_id)
-            if seat is None:
-                continue
-            form = seat.session.form
-            if form not in encoded:
-                try:
-                    encoded[form] = (encode(list(notice.args), form), encode(notice.kwargs, form))
-                except HubbubError:
-                    log.exception("minds.%s: its arguments can't be sent", notice.method)
-                    return
-            args, kwargs = encoded[form]
-            seat.session.mind_call(0, notice.method, args, kwargs)
-
-    def _set_timer(self, notice: TimerNotice) -> None:
-        seat = self._seats.get(notice.session_id)
-        if seat is None:
-            return
-        old = seat.timers.pop(notice.oid, None)
-        if old is not None:
-            old.cancel()
-        if notice.period is not None:
-            self._arm(seat, notice.oid, notice.period)
-
-    def _arm(self, seat: Seat, oid: int, period: float) -> None:
-        seat.timers[oid] = self._alarms.call_later(period, lambda: self._fire(seat, oid, period))
-
-    def _fire(self, seat: Seat, oid: int, period: float) -> None:
-        if seat.ended:
-            return
-        marker = seat.timers[oid] = None
-
-        def body(connection: Connection) -> None:
-            timer = connection.get(oid)
-            if timer.active:
-                getattr(timer.owner, timer.method)()
-
-        def done(outcome: Outcome) -> None:
-            if outcome.error is not None:
-                log.error("a timer of %s failed", seat.identity.id, exc_info=outcome.error)
-            if not seat.ended and seat.timers.get(oid, 0) is marker:
-                self._arm(seat, oid, period)
-
-        label = Label(seat.identity.id, seat.avatar_class.__qualname__, "timer")
-        self.host.run(body, done, label, session=seat.face)
-
-
-def _login_body(realm: Realm, seat: Seat, detached: frozenset[str]) -> Any:
-    identity, face = seat.identity, seat.face
-
-    def body(connection: Connection) -> tuple[int, type]:
-        transaction = context.required("a login")
-        avatar = realm.request_avatar(connection.root, identity)
-        if not isinstance(avatar, Avatar):
-            raise ConfigurationError(
-                f"{type(realm).__qualname__}.request_avatar returned {type(avatar).__qualname__}, not an Avatar"
-            )
-        oid = connection.add(avatar)
-        if seat.transient:
-            return oid, type(avatar)
-        box = connection.companion(avatar, SessionList)
-        entries, leaving = _make_room(type(avatar), box.entries, detached)
-        for entry in leaving:
-            transaction.notices.append(EndSessionNotice(entry.id, "replaced"))
-        box.entries = (*entries, SessionEntry(seat.id, face.has_mind))
-        avatar.connected(face)
-        if seat.stored is not None:
-            transaction.rows.append(session_row(seat.id, seat.stored))
-        return oid, type(avatar)
-
-    return body
-
-
-def _make_room(
-    cls: type[Avatar], entries: tuple[SessionEntry, ...], detached: Iterable[str]
-) -> tuple[list[SessionEntry], list[SessionEntry]]:
-    """Return the sessions that stay beside a new one and those that have to go."""
-    limit = cls.max_sessions
-    if limit is None or len(entries) < limit:
-        return list(entries), []
-    may_go = [e for e in entries if cls.on_limit == "replace" or e.id in detached]
-    leaving = may_go[: len(entries) - limit + 1]
-    if len(entries) - len(leaving) >= limit:
-        raise LimitError(
-            f"there can be {limit} session{'s' * (limit != 1)} at a time; end another one first",
-            code="too_many_sessions",
-        )
-    return [e for e in entries if e not in leaving], leaving
-
-
-def _logout_body(seat: Seat, call_ids: list[int]) -> Any:
-    presences = list(seat.presences)
-
-    def body(connection: Connection) -> list[int]:
-        transaction = context.required("a logout")
-        avatar = connection.get(seat.avatar_oid)
-        for oid in presences:
-            connection.get(oid).forget_session(seat.id)
-        gone: list[int] = []
-        if not seat.transient:
-            box = connection.companion(avatar, SessionList)
-            box.entries = tuple(e for e in box.entries if e.id != seat.id)
-            avatar.disconnected(LiveSession(seat.id, seat.identity, seat.face.has_mind))
-            rows: list[Row] = [session_row(seat.id, None)]
-            rows += [(CALL, call_key(seat.id, call_id), None) for call_id in call_ids]
-            transaction.rows.extend(rows)
-            if box.entries:
-                return gone
-        if is_ephemeral(seat.avatar_oid):
-            gone = [seat.avatar_oid, companion_oid(seat.avatar_oid)]
-        return gone
-
-    return body
+        self._releases.release(commit)
 
 
 def _session_lost() -> NotAllowedError:

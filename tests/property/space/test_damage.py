@@ -31,7 +31,7 @@ def _records() -> list[Record]:
         root["map"] = Map((n, str(n)) for n in range(200))
         root["small"] = Map({"a": 1, (1, 2): [3]})
         root["sorted"] = SortedMap((str(n), room) for n in range(200))
-        root["tree"] = LOBTree((n, n) for n in range(200))
+        root["tree"] = LOBTree({n: n for n in range(200)})
         root["list"] = List([1, ("x", room)])
 
     space.do(fill)

@@ -132,6 +132,14 @@ async def test_a_load_brings_neighbours_once(host: Host) -> None:
     assert [fields[0] for fields in first.records] == [50, *many[:32]]
     assert [fields[0] for fields in second.records] == [50, *many[32:64]]
     assert [fields[0] for fields in third.records] == [100]
+    # What stands behind an object where it is referred to is likely, too.
+    fake.messages.clear()
+    fake.say(peer.Load(5, 163, tid), peer.Load(6, 170, tid))
+    behind, further = fake.messages
+    assert isinstance(behind, peer.Loaded)
+    assert isinstance(further, peer.Loaded)
+    assert [fields[0] for fields in behind.records] == [163, *many[64:96]]
+    assert [fields[0] for fields in further.records] == [170, *many[96:]]
     fake.messages.clear()
     fake.say(peer.Load(5, 50, tid - 1), peer.Load(6, 4, tid))
     assert fake.messages == [peer.Loaded(5, []), peer.Loaded(6, [])]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from hubbub.kernel import BrokenError, ClosedError, HubbubError, RemoteProtocolError
+from hubbub.kernel import BrokenError, ClosedError, HubbubError, LimitError, RemoteProtocolError
 from hubbub.perspective.avatar import Mind
 from hubbub.perspective.client import events as told
 from hubbub.perspective.client.feeds import AnswerFeed, ItemFeed
@@ -38,6 +38,7 @@ RETRY_S = (0.05, 5.0)
 """The first and the longest pause between two attempts to connect again."""
 
 CONNECT_S = 10.0
+_ID_BYTES = 8  # a call gets its number when it is sent
 GOODBYE_S = 2.0
 
 
@@ -296,9 +297,11 @@ class ClientConnection:
         """Have ``message`` run once and return its value.
 
         Raises:
+            LimitError: If it is larger than what the host takes. It was not sent.
             OutcomeUnknownError: If the session ended before its result was here.
             HubbubError: What the host says.
         """
+        self._check_size(message)
         future: asyncio.Future[Any] = self._loop.create_future()
         pending = self.protocol.call(message, future)
         self._flush_soon()
@@ -308,6 +311,21 @@ class ClientConnection:
             self.protocol.cancel(pending)
             self._flush_soon()
             raise
+
+    def _check_size(self, message: wire.Call) -> None:
+        """Refuse what would end the connection: the host cuts off whoever sends more than it takes."""
+        welcome = self.protocol.welcome
+        if welcome is None:
+            return
+        packed = memoryview(message.args).nbytes + memoryview(message.kwargs).nbytes
+        if packed < welcome.max_bytes // 2:
+            return
+        size = len(wire.encode(message, "msgpack")) + _ID_BYTES
+        if size > welcome.max_bytes:
+            raise LimitError(
+                f"{message.name}: {size} bytes, and the host takes at most {welcome.max_bytes} at once",
+                code="too_big",
+            )
 
     def follow(self, message: wire.Watch, feed: AnswerFeed | ItemFeed) -> None:
         """Begin a watch or stream whose news go to ``feed``."""

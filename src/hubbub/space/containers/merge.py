@@ -73,7 +73,7 @@ def merge_records(old: Record, committed: Record, new: Record) -> Merged:
             return merge_logs(old, committed, new)
         if hasattr(cls, "merge"):
             return _merge_states(cls, old, committed, new)
-    except CorruptRecordError as error:
+    except (CorruptRecordError, msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
         return f"a record could not be read: {error}"
     return "objects of its class can't be merged"
 
