@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import persistent
 
-from hubbub.flow import Backplane, Published
+from hubbub.flow import Backplane
 from hubbub.kernel import (
     BrokenError,
     HubbubError,
@@ -28,8 +28,8 @@ from hubbub.perspective.failures import error_of, failure_of
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.live_query import Update
 from hubbub.perspective.seat import Seat
-from hubbub.perspective.sending import Subscribe
 from hubbub.perspective.stored_sessions import CALL, call_key, call_value, session_row
+from hubbub.perspective.streams import close_stream, open_stream
 from hubbub.space import context
 from hubbub.space.connection import Connection
 from hubbub.wire import session as wire
@@ -251,7 +251,7 @@ class Desk:
                 return
             declaration, oid, args, kwargs, source = outcome.value
             if declaration.kind == "stream":
-                self._open_stream(seat, message.id, declaration, source)
+                open_stream(self.backplane, seat, message.id, declaration, source)
                 return
             if not session.is_open(message.id):
                 return
@@ -278,11 +278,8 @@ class Desk:
     def unwatch(self, session: Any, watch_id: int) -> None:
         """End a watch or stream."""
         seat = self._seats.get(session.id)
-        if seat is not None:
-            stream = seat.streams.pop(watch_id, None)
-            if stream is not None:
-                stream.close()
-                return
+        if seat is not None and close_stream(seat, watch_id):
+            return
         queries = self.host.queries
         watcher = (str(session.id), watch_id)
         self.host.serial.submit(lambda: queries.unwatch(watcher))
@@ -347,43 +344,6 @@ class Desk:
                         update.base_tid,
                     )
 
-    def _open_stream(
-        self, seat: Seat, stream_id: int, declaration: Declaration, source: Any
-    ) -> None:
-        session = seat.session
-        if not session.is_open(stream_id):
-            return
-        options = declaration.options
-        session.open_stream(stream_id, options.items, options.limit_bytes, options.when_full)
-        if isinstance(source, Subscribe):
-
-            def sink(published: Published) -> None:
-                data = published.encoded.get(session.form)
-                if data is None:
-                    data = encode(published.item, session.form)
-                    published.encoded[session.form] = data
-                if not session.item(stream_id, data):
-                    self.unwatch(session, stream_id)
-
-            seat.streams[stream_id] = self.backplane.subscribe(source.topic, sink)
-            return
-        task = asyncio.get_running_loop().create_task(self._pump(seat, stream_id, source))
-        seat.streams[stream_id] = _TaskStream(task)
-
-    async def _pump(self, seat: Seat, stream_id: int, source: AsyncIterator[Any]) -> None:
-        session = seat.session
-        failure = None
-        try:
-            async for item in source:
-                if not session.item(stream_id, encode(item, session.form)):
-                    return
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
-            failure = failure_of(error, f"stream {stream_id} of {seat.identity.id}")
-        seat.streams.pop(stream_id, None)
-        session.end(stream_id, failure)
-
     async def call_mind(
         self,
         session_id: str,
@@ -407,14 +367,6 @@ class Desk:
         finally:
             seat.mind_calls.pop(call_id, None)
         return wire.plain_value(raw, form)
-
-
-class _TaskStream:
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self._task = task
-
-    def close(self) -> None:
-        self._task.cancel()
 
 
 def _declared(cls: type, name: str, kinds: frozenset[str]) -> Declaration:

@@ -216,6 +216,23 @@ class ClientAndHost(RuleBasedStateMachine):
         self.host.run(100)
         self.downwards(100)
 
+    @rule(kill=st.booleans())
+    def lose_what_goes_up(self, kill: bool) -> None:
+        """Calls leave the client, and the connection breaks before they arrive."""
+        self.call()
+        self.client.take()
+        self.kill() if kill else self.cut()
+
+    @rule(kill=st.booleans())
+    def lose_what_comes_down(self, kill: bool) -> None:
+        """Calls run and are told of, and the connection breaks before that arrives."""
+        self.call()
+        self.upwards(100)
+        self.host.run(100)
+        if self.carrier is not None:
+            self.host.session.take(10_000)
+        self.kill() if kill else self.cut()
+
     @rule()
     def duplicate(self) -> None:
         """A delivery that was seen already comes again."""
@@ -285,5 +302,5 @@ def check_no_silent_hole(seen: list) -> None:
         before = item
 
 
-ClientAndHost.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+ClientAndHost.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
 TestClientAndHost = pytest.mark.rule("PE4", "PE5", "PE6", "LV1")(ClientAndHost.TestCase)
