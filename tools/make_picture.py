@@ -31,7 +31,7 @@ PANE = (380, 560)
 STRIP = 64
 GAP = 12
 BACK = (24, 26, 32)
-COLUMNS, ROWS = 46, 28
+COLUMNS, ROWS = 46, 33
 
 
 def _free_port() -> int:

@@ -179,7 +179,7 @@ async def test_oversized_and_garbled_frames_end_one_connection_only(
             assert "over the limit of 100000" in told[0]["message"]
     for part in (
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
     ):
         answer = await asyncio.to_thread(talk, desk, part)
         assert b"This is a Hubbub port" in answer

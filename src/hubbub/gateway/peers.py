@@ -28,17 +28,16 @@ import hmac
 import logging
 import secrets
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from hubbub.gateway.following import Following
+from hubbub.gateway.neighbours import Neighbours
 from hubbub.kernel import (
     COMPANION_BIT,
     Changeset,
     Commit,
-    CorruptRecordError,
     HubbubError,
     LimitError,
     ReadOnlyError,
@@ -49,17 +48,12 @@ from hubbub.kernel import (
 from hubbub.mount.base import InvalidationLog
 from hubbub.mount.failures import to_failed
 from hubbub.perspective.host import Host, Outcome
-from hubbub.store.ledger import PEER_COMMIT, Ledger
+from hubbub.store.ledger import PEER_COMMIT
 from hubbub.wire import peer
 from hubbub.wire.frames import FrameReader, frame
 
 log = logging.getLogger("hubbub.peers")
 
-_NEIGHBOURS = 32
-_NEIGHBOUR_BYTES = 64 << 10
-_REMEMBERED_SENT = 50_000
-_PARENTS = 8
-_PARENT_REFS = 10_000
 _MOUNT_KEY_BYTES = 12
 _MAX_KEY_BYTES = 64
 _REMEMBERED_MOUNTS = 10_000
@@ -161,60 +155,6 @@ class Peers:
         return None
 
 
-class _Neighbours:
-    """Guess what one peer wants next: what an object refers to, then what stands behind it where it was referred to."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._sent: dict[int, None] = {}
-        self._parents: deque[tuple[tuple[int, ...], dict[int, int]]] = deque(maxlen=_PARENTS)
-
-    def of(self, record: Record, at: int) -> list[Record]:
-        """Return records to send along with ``record``: not sent lately, within bounds."""
-        found: list[Record] = []
-        room = _NEIGHBOUR_BYTES
-        self._remember(record.oid)
-        for oid in self._likely(record):
-            if oid in self._sent or oid >= COMPANION_BIT:
-                continue
-            try:
-                neighbour = self._ledger.load(oid, at)
-            except (UnknownObjectError, CorruptRecordError):
-                continue  # whoever asks for it hears of it
-            room -= len(neighbour.payload) + 64
-            if room < 0:
-                break
-            found.append(neighbour)
-            self._remember(oid)
-            if len(found) == _NEIGHBOURS:
-                break
-        if _NEIGHBOURS < len(record.refs) <= _PARENT_REFS:
-            places = {oid: place for place, oid in enumerate(record.refs)}
-            self._parents.append((record.refs, places))
-        return found
-
-    def _likely(self, record: Record) -> Iterator[int]:
-        yield from record.refs[:_PARENT_REFS]
-        for refs, places in self._parents:
-            place = places.get(record.oid)
-            if place is not None:
-                yield from refs[place + 1 : place + 1 + _NEIGHBOURS]
-
-    def _remember(self, oid: int) -> None:
-        if len(self._sent) >= _REMEMBERED_SENT:
-            self._sent.clear()
-        self._sent[oid] = None
-
-    def forget(self, oids: Iterable[int]) -> None:
-        """Note that the peer's copies are old."""
-        for oid in oids:
-            self._sent.pop(oid, None)
-
-    def forget_all(self) -> None:
-        """Note that all its copies may be old."""
-        self._sent.clear()
-
-
 class PeerConnection:
     """One peer (see the module). All of it belongs to the loop's thread.
 
@@ -247,7 +187,7 @@ class PeerConnection:
         self._out_bytes = 0
         self._flush_handle: asyncio.Handle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
-        self._neighbours = _Neighbours(host.ledger)
+        self._neighbours = Neighbours(host.ledger)
         self._commits = 0
         self._read_only = self._options.read_only
         self._following: Following | None = None
