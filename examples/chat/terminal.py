@@ -292,6 +292,7 @@ class Chat(App[None]):
             self.set_timer(2.0, lambda: self._discard(pending))
         except hubbub.OutcomeUnknownError:
             pending.state = "unknown"
+            self.refresh_bindings()
         except (hubbub.BrokenError, hubbub.ClosedError):
             pending.state = "waiting"  # it certainly was not said; it will be, by the next session
             self._hub = None if hub is self._hub else self._hub
@@ -316,12 +317,14 @@ class Chat(App[None]):
         for pending in self.conversation.pending:
             if pending.state == "unknown":
                 pending.state = "waiting"
+        self.refresh_bindings()
         self._say_what_waits()
 
     def action_forget(self) -> None:
         for pending in list(self.conversation.pending):
             if pending.state == "unknown":
                 self._discard(pending)
+        self.refresh_bindings()
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

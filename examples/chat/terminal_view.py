@@ -141,7 +141,11 @@ class Conversation(VerticalScroll, can_focus=False):
     def shown(self) -> list[str]:
         """What is to be read, from top to bottom: texts of lines, words of marks."""
         found = []
+        # What is removed stays among the children for a moment.
+        present = set(self._views.values())
         for child in self.children:
+            if child not in present:
+                continue
             if isinstance(child, LineView):
                 found.append(child.text)
             elif isinstance(child, Mark):

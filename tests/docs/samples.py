@@ -188,7 +188,9 @@ class Stage:
                 raise SampleError(f"{part.where}: printed was\n{self.printed}")
         elif action == "serve":
             self.served = self._start(part, text, [*_serve_options(self.ports)])
-            self.served.wait_for_ports(list(self.ports.values()))
+            # Without an application there is no page: only peers are served.
+            wanted = ADDRESSES if re.search(r"serve\s+[\w.]+:\w+", text) else ADDRESSES[:1]
+            self.served.wait_for_ports([self.ports[address] for address in wanted])
         elif action == "background":
             self.watched = self._start(part, text, [])
         elif action == "saw":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.conftest import Login, Terminals
+from tests.e2e.conftest import Login
 from tests.e2e.hosts import EXAMPLES, ROOT, Host, Hosts, environment
 from tests.e2e.pages import (
     DESKTOP,
@@ -20,6 +20,7 @@ from tests.e2e.pages import (
     enter,
     visit,
 )
+from tests.e2e.terminals import Terminals
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(60)]
 

@@ -12,9 +12,10 @@ import pytest
 from playwright.async_api import Browser
 
 import hubbub
-from tests.e2e.conftest import Login, Terminals
+from tests.e2e.conftest import Login
 from tests.e2e.hosts import Host
 from tests.e2e.pages import enter
+from tests.e2e.terminals import Terminals
 
 USERS = 8
 LINES = 1000

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Login, Terminals
+from tests.e2e.conftest import Login
 from tests.e2e.hosts import EXAMPLES, Host, environment, eventually
+from tests.e2e.terminals import Terminals
 
 WIDE, NARROW = (80, 24), (40, 24)
 
@@ -106,6 +108,31 @@ async def test_a_name_that_is_taken_is_asked_for_again(
     await other.until_shows("#people", "anna you")
 
 
+@pytest.mark.rule("PE4")
+async def test_what_was_perhaps_not_said_is_left_to_the_user(
+    chat: Host, terminals: Terminals, tmp_path: Path
+) -> None:
+    cyd = await terminals.open(chat, "cyd")
+    chat.running.send(signal.SIGSTOP)
+    await cyd.type("on its way")
+    await cyd.type("and this")
+    await asyncio.sleep(0.2)  # it reaches the host's socket, and nobody reads it there
+    chat.kill()
+    # A host that knows nothing of the session: nobody can tell whether these lines were said.
+    chat.data = tmp_path / "another.hub"
+    await asyncio.to_thread(chat.start)
+    await cyd.until_shows("#state", "live")
+    conversation = cyd.app.conversation
+    await eventually(
+        lambda: [p.state for p in conversation.pending] == ["unknown"] * 2, "two unknown outcomes"
+    )
+    assert cyd.lines == ["on its way", "and this"]
+    await cyd.press("f5")
+    await cyd.sees("on its way")
+    await cyd.sees("and this")
+    assert conversation.pending == []
+
+
 async def test_what_others_write_can_not_play_with_the_terminal(
     chat: Host, login: Login, terminals: Terminals
 ) -> None:
@@ -151,9 +178,7 @@ async def test_it_stays_where_one_reads_and_esc_goes_to_the_newest(
     await eventually(lambda: conversation.is_vertical_scroll_end, "the newest line in view")
 
 
-def test_in_a_real_terminal_nothing_that_is_typed_fast_is_lost(
-    chat: Host, beside_chat: None
-) -> None:
+def test_in_a_real_terminal_nothing_that_is_typed_fast_is_lost(chat: Host) -> None:
     """Keys that come at once, as from a paste or a fast hand, are taken in their order."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -161,7 +186,7 @@ def test_in_a_real_terminal_nothing_that_is_typed_fast_is_lost(
     env = environment(TERM="xterm-256color", LANG="C.UTF-8")
     child = subprocess.Popen(
         program, cwd=EXAMPLES / "chat", env=env, stdin=terminal, stdout=terminal,
-        stderr=subprocess.DEVNULL, start_new_session=True,
+        stderr=terminal, start_new_session=True,
     )  # fmt: skip
     os.close(terminal)
     try:

@@ -317,8 +317,9 @@ class Host:
     def _roll_back(self) -> None:
         self.live.roll_back()
         self._absorb()
-        self._failed = False
+        # It returns when every part of this failure has been told, so none of them rolls back once more.
         self.queue.resume()
+        self._failed = False
 
     # --- writer's thread (or the serial one, when nothing had to be written) ------------------------------------------
 

@@ -42,7 +42,7 @@ from hubbub.kernel import (
 from hubbub.space import context
 from hubbub.space.classes import class_name
 from hubbub.space.root import Root
-from hubbub.space.states import class_for, encode_object, fill_object
+from hubbub.space.states import class_for, encode_object, examine_object, fill_object
 
 _NO_SERIAL = b"\0" * 8
 
@@ -109,6 +109,7 @@ class Connection:
         self._changes: dict[int, dict[Any, Any]] = {}
         self._volatile: dict[int, dict[str, Any]] = {}
         self._written: list[Any] = []
+        self._to_ghost: list[Any] = []
         self._next_ephemeral = 0
         self.reads: set[int] | None = None
         self._woken: list[Any] = []
@@ -182,7 +183,9 @@ class Connection:
         try:
             record = self.source.load(oid)
         except UnknownObjectError:
-            if not getattr(obj, "_hubbub_implicit", False):
+            # Inner nodes of a big root are of its class too, but they do not exist by themselves.
+            is_implicit = getattr(obj, "_hubbub_implicit", False)
+            if not is_implicit or not (oid == ROOT_OID or is_ephemeral(oid)):
                 raise
             obj.__init__()
             obj._p_serial = _NO_SERIAL
@@ -214,7 +217,8 @@ class Connection:
         self._spoiled.append(obj)
         if self.read_only:
             raise ReadOnlyError(
-                f"a query or view can't change {type(obj).__qualname__}; use a command"
+                f"{type(obj).__qualname__} can't be changed where only reading is allowed "
+                "(a query, a view, a read-only mount); use a command or a transaction"
             )
         raise NoTransactionError(
             f"{type(obj).__qualname__} can be changed only in a transaction: "
@@ -335,7 +339,9 @@ class Connection:
             oid, obj = queue[index]
             index += 1
             new_before = len(self._new)
-            payload, refs = encode_object(obj, self._ref_from(oid))
+            payload, refs, has_mutable = examine_object(obj, self._ref_from(oid))
+            if has_mutable:
+                self._to_ghost.append(obj)
             serial = obj._p_serial
             read_tid = oid_from_bytes(serial) if serial is not None else 0
             record = Record(oid, read_tid, class_name(type(obj)), refs, payload)
@@ -395,9 +401,10 @@ class Connection:
             if obj._p_jar is self:
                 obj._p_invalidate()
         # What was changed may hold a plain mutable value now, though its old record did not.
-        for obj in self._written:
-            if obj._p_jar is self and _may_hold_mutable(obj):
+        for obj in self._to_ghost:
+            if obj._p_jar is self:
                 obj._p_invalidate()
+        self._to_ghost = []
         self._changed = {}
         self._new = []
         self._mutable = {}
@@ -407,12 +414,3 @@ class Connection:
         if self.reads is None:
             self._cache.incrgc()
 
-
-_IMMUTABLE = (str, int, float, bytes, type(None), bool)
-
-
-def _may_hold_mutable(obj: Any) -> bool:
-    return any(
-        type(value) not in _IMMUTABLE and not hasattr(value, "_p_oid")
-        for value in getattr(obj, "__dict__", {}).values()
-    )

@@ -302,5 +302,5 @@ def check_no_silent_hole(seen: list) -> None:
         before = item
 
 
-ClientAndHost.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+ClientAndHost.TestCase.settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
 TestClientAndHost = pytest.mark.rule("PE4", "PE5", "PE6", "LV1")(ClientAndHost.TestCase)

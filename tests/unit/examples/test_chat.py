@@ -28,9 +28,7 @@ def test_a_member_says_something(chat: ModuleType) -> None:
     assert (line.author, line.text) == ("ann", "hi")
 
 
-@pytest.mark.parametrize(
-    ("text", "code"), [("", "empty"), ("  \n", "empty"), ("x" * 2001, "too_long")]
-)
+@pytest.mark.parametrize("text, code", [("", "empty"), ("  \n", "empty"), ("x" * 2001, "too_long")])
 def test_what_a_member_can_not_say(chat: ModuleType, text: str, code: str) -> None:
     room = chat.Room()
     with pytest.raises(Refused) as caught:

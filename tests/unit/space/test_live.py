@@ -206,6 +206,15 @@ def test_a_change_inside_a_plain_list_is_stored(world: World) -> None:
 
 
 @pytest.mark.rule("SP8")
+def test_a_change_inside_a_list_that_a_map_holds_is_stored(world: World) -> None:
+    world.do(lambda c: c.root.__setitem__("map", Map(a=[1])))
+    world.do(lambda c: c.root["map"]["a"].append(2))
+    world.do(lambda c: c.root["map"]["a"].append(3))
+    world.restart()
+    assert world.ask(lambda c: list(c.root["map"]["a"])) == [1, 2, 3]
+
+
+@pytest.mark.rule("SP8")
 def test_a_query_cannot_change_a_plain_list_in_memory(world: World) -> None:
     with pytest.raises(ReadOnlyError, match="inside Room"):
         world.ask(lambda c: room(c).tags.append("b"))
