@@ -51,7 +51,7 @@ rules: $(DEV)  ## which rules have tests, which are owed
 	@$(BIN)/python tools/check_rules.py
 
 client:  ## build the browser client anew (needs Node)
-	cd client && npm ci --no-audit --no-fund && npm run build
+	cd client && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
 
 bench: $(DEV)  ## measure; prints JSON lines
 	@$(BIN)/python -m bench $(ARGS)

@@ -195,21 +195,27 @@ class Chat(App[None]):
         pause = RETRY_S[0]
         while True:
             try:
-                credentials = {"key": self._key}
-                async with hubbub.login(
-                    self.url, name=self.me, credentials=credentials, on_state=self._on_state
-                ) as me:
-                    pause = RETRY_S[0]
-                    await self._take_part(me)
+                me = await hubbub.login(
+                    self.url,
+                    name=self.me,
+                    credentials={"key": self._key},
+                    on_state=self._on_state,
+                )
             except (hubbub.AccessError, hubbub.Refused) as error:
                 await self._ask_name(str(error))
             except hubbub.ConfigurationError as error:
                 self.exit(return_code=2, message=str(error))
                 return
             except hubbub.HubbubError:
-                self._hub = None
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_S[1])
+            else:
+                pause = RETRY_S[0]
+                # Whatever ends a session, such as a host that knows nothing of it: there is another one.
+                with contextlib.suppress(hubbub.HubbubError):
+                    async with me:
+                        await self._take_part(me)
+                self._hub = None
 
     async def _take_part(self, me: Any) -> None:
         self._hub = me

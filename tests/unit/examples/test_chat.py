@@ -48,5 +48,7 @@ async def test_live_and_after_a_kill(chat: ModuleType) -> None:
         assert await bob.room().people() == ["ann", "bob"]
         await t.kill_and_restart()
         assert [line.text for line in await bob.room().recent()] == ["hi"]
+        here = bob.room().people.watch()
+        assert await anext(here) == ["ann", "bob"]
         await ann.close()
-        assert await bob.room().people() == ["bob"]
+        assert await anext(here) == ["bob"]
