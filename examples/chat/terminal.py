@@ -216,6 +216,7 @@ class Chat(App[None]):
                     async with me:
                         await self._take_part(me)
                 self._hub = None
+                await asyncio.sleep(RETRY_S[0])
 
     async def _take_part(self, me: Any) -> None:
         self._hub = me
