@@ -42,6 +42,7 @@ lint: $(DEV)  ## form, types, the order of rooms, rules without a test
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_lengths.py
 	$(BIN)/python tools/check_rules.py
+	$(BIN)/python tools/api_report.py --check
 
 format: $(DEV)  ## put the code into form
 	$(BIN)/ruff check --fix-only .
