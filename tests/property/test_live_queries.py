@@ -260,5 +260,5 @@ Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, de
 
 
 @pytest.mark.rule("LV1", "LV2", "LV3")
-class TestLiveQueries(Machine.TestCase):  # type: ignore[name-defined,misc]
+class TestLiveQueries(Machine.TestCase):  # type: ignore[name-defined,misc,valid-type]
     """See the head of the file."""

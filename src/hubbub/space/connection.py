@@ -413,4 +413,3 @@ class Connection:
         self._written = []
         if self.reads is None:
             self._cache.incrgc()
-

@@ -27,7 +27,6 @@ from hubbub.kernel import (
     Clock,
     Commit,
     ConflictError,
-    Label,
     Oid,
     Record,
     Tid,

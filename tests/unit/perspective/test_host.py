@@ -71,7 +71,11 @@ class World:
         """Wait until every body submitted so far has run."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self.host.serial.submit(lambda: loop.call_soon_threadsafe(done.set))
+
+        def task() -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        self.host.serial.submit(task)
         await asyncio.wait_for(done.wait(), 10)
 
 
