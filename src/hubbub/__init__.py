@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from hubbub.mount import Space, open  # noqa: A004 - hubbub.open is the name
     from hubbub.perspective.avatar import Avatar, LiveSession, Mind, Minds, Timer
     from hubbub.perspective.checkers import Anonymous, Passwords
-    from hubbub.perspective.client import login
+    from hubbub.perspective.client import Client, ClientState, login
     from hubbub.perspective.declarations import action, command, query, stream, view
     from hubbub.perspective.identity import Identity
     from hubbub.perspective.realm import Realm
@@ -164,6 +164,8 @@ __all__ = [
     "Avatar",
     "BlockingError",
     "BrokenError",
+    "Client",
+    "ClientState",
     "ClosedError",
     "ConfigurationError",
     "ConflictError",
