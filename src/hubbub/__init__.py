@@ -106,7 +106,7 @@ _PLACES = {
         "Anonymous",
         "Passwords",
     ),
-    "hubbub.perspective.client": ("login",),
+    "hubbub.perspective.client": ("Client", "ClientState", "login"),
     "hubbub.perspective.declarations": (
         "action",
         "command",

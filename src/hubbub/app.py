@@ -151,6 +151,9 @@ class Hub:
     def _give_accounts(self, where: str) -> None:
         """Passwords are kept beside the space; a name that has one is not for the anonymous."""
         passwords = next((c for c in self.checkers if isinstance(c, Passwords)), None)
+        for checker in self.checkers:
+            if isinstance(checker, Anonymous):
+                checker.forget_names()
         if passwords is None:
             return
         if where != "memory:" and not passwords.has_own_accounts:

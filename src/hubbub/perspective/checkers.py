@@ -154,6 +154,10 @@ class Anonymous:
         else:
             del self._holders[folded]
 
+    def forget_names(self) -> None:
+        """Let go of all names: the hub begins anew, and sessions that go on take theirs again."""
+        self._holders.clear()
+
     def _is_account(self, folded: str) -> bool:
         return self.accounts is not None and self.accounts.get(folded) is not None
 

@@ -18,11 +18,12 @@ from __future__ import annotations
 import functools
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hubbub.flow import Backplane
 from hubbub.kernel import (
+    AccessError,
     ClosedError,
     Commit,
     HubbubError,
@@ -30,6 +31,7 @@ from hubbub.kernel import (
     LimitError,
     LoginFailedError,
     NotAllowedError,
+    Refused,
     RemoteProtocolError,
 )
 from hubbub.kernel.limits import Limits
@@ -112,11 +114,15 @@ class Portal:
         for kind, key, value in orphans:
             host.spare_rows[kind, key] = value
         for session_id, (session, calls) in stored.items():
-            alarm = self._alarms.call_later(
-                self.limits.grace_s, functools.partial(self._expire_dormant, session_id)
-            )
-            self._dormant[session_id] = _Dormant(session, calls, alarm)
+            self._sleep(session_id, session, calls)
         self._sweep()
+
+    def _sleep(self, session_id: str, stored: StoredSession, calls: dict[int, StoredCall]) -> None:
+        """Keep a stored session for as long as its user may resume it."""
+        alarm = self._alarms.call_later(
+            self.limits.grace_s, functools.partial(self._expire_dormant, session_id)
+        )
+        self._dormant[session_id] = _Dormant(stored, calls, alarm)
 
     @property
     def sessions(self) -> list[Session]:
@@ -182,7 +188,7 @@ class Portal:
             )
             await self._take_seat(seat, "login")
         except BaseException:
-            self._release(checker, identity)
+            checker.released(identity)
             raise
         seat.session.attach(carrier, "")
         return seat.session, self._welcome(seat.session, resumed=False)
@@ -231,6 +237,10 @@ class Portal:
         seat = self._seats.get(hello.session)
         if seat is None:
             seat = await self._wake(hello)
+        elif not seat.ready.is_set():
+            # Another connection of the same client has come first, and its avatar is being made.
+            await seat.ready.wait()
+            return await self._resume(hello, form, carrier)
         elif not is_secret(hello.secret, hash_secret(seat.session.secret)):
             raise _session_lost()
         if seat.session.form != form:
@@ -249,9 +259,13 @@ class Portal:
         stored = dormant.stored
         identity = Identity(stored.identity_id, stored.name, stored.claims, stored.address)
         checker = self._checkers.get(stored.checker)
-        try:
-            if checker is not None:
+        if checker is not None:
+            try:
                 checker.resumed(identity)
+            except HubbubError:
+                self._forget_stored(hello.session, dormant.calls)
+                raise
+        try:
             seat = self._new_seat(hello.session, hello.secret, identity, stored)
             results = {
                 call_id: StoredResult(call.tid, call.value)
@@ -259,8 +273,14 @@ class Portal:
             }
             seat.session.restore(results, stored.pruned_to)
             await self._take_seat(seat, "resume")
-        except HubbubError:
-            self.host.spare_rows[session_row(hello.session, None)[:2]] = None
+        except BaseException as error:
+            if checker is not None:
+                checker.released(identity)
+            if isinstance(error, AccessError | Refused):
+                # It can't go on: the application or a limit says no.
+                self._forget_stored(hello.session, dormant.calls)
+            else:
+                self._sleep(hello.session, stored, dormant.calls)
             raise
         return seat
 
@@ -302,6 +322,8 @@ class Portal:
             self._seats.pop(seat.id, None)
             seat.ended = True
             raise
+        finally:
+            seat.ready.set()
 
     def _welcome(self, session: Session, *, resumed: bool, same_epoch: bool = True) -> wire.Welcome:
         return wire.Welcome(
@@ -343,21 +365,21 @@ class Portal:
                 self.host.serial.submit(lambda: self.host.ledger.forget_ephemerals(outcome.value))
 
         self.host.run(body, done, label, session=seat.face)
-        self._release(self._checkers.get(seat.checker), seat.identity)
-
-    def _release(self, checker: Any, identity: Identity) -> None:
-        """Tell the checker when the last session of an identity is gone."""
-        others = (seat.identity.id for seat in self._seats.values())
-        if checker is not None and identity.id not in others:
-            checker.released(identity)
+        checker = self._checkers.get(seat.checker)
+        if checker is not None:
+            checker.released(seat.identity)
 
     def _expire_dormant(self, session_id: str) -> None:
         dormant = self._dormant.pop(session_id, None)
         if dormant is None:
             return
+        self._forget_stored(session_id, dormant.calls)
+
+    def _forget_stored(self, session_id: str, call_ids: Iterable[int]) -> None:
+        """Delete what is stored of a session, with the next durable commit."""
         kind, key, value = session_row(session_id, None)
         self.host.spare_rows[kind, key] = value
-        for call_id in dormant.calls:
+        for call_id in call_ids:
             self.host.spare_rows[CALL, call_key(session_id, call_id)] = None
 
     def drain(self, retry_s: float = 0.5) -> None:

@@ -29,6 +29,7 @@ class Seat:
         presences: oids of the presences in which it has entries.
         mind_calls: id -> future of a call to its mind.
         transient: A plain HTTP call's; leaves nothing behind.
+        ready: Set when its avatar has been made, or will not be.
         stored: What is stored of the session; None for a transient one.
     """
 
@@ -41,6 +42,7 @@ class Seat:
         self.face = LiveSession(session.id, identity, mind)
         self.stored: StoredSession | None = None
         self.checker = ""
+        self.ready = asyncio.Event()
         self.avatar_oid = 0
         self.avatar_class: type = object
         self.streams: dict[int, Any] = {}
