@@ -31,6 +31,7 @@ from hubbub.kernel import (
     Commit,
     HubbubError,
     Label,
+    Row,
     SystemClock,
     Tid,
 )
@@ -79,9 +80,9 @@ class Outcome:
 
 
 class _Waiting:
-    """Context of a commit: whom to tell, and what."""
+    """Context of a commit: whom to tell, and what; and the spare rows that went with it."""
 
-    __slots__ = ("done", "error", "value")
+    __slots__ = ("done", "error", "spare", "value")
 
     def __init__(
         self, done: Done | None, value: Any = None, error: BaseException | None = None
@@ -89,6 +90,16 @@ class _Waiting:
         self.done = done
         self.value = value
         self.error = error
+        self.spare: list[Row] = []
+
+
+def _tellable(error: BaseException) -> BaseException:
+    """Return ``error``, or what stands for it: the end of a process or of an iteration is not for a future to carry."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError(f"a body raised {type(error).__name__}")
+    told.__cause__ = error
+    return told
 
 
 class Host:
@@ -130,6 +141,7 @@ class Host:
         self._failed = False
         self._closing = False
         self.spare_rows: dict[tuple[str, bytes], bytes | None] = {}
+        self._lost_rows: list[Row] = []
         if dev_mode:
             dev.install()
 
@@ -215,8 +227,8 @@ class Host:
             try:
                 value, _, tid = self.live.query(body, session=session)
                 outcome = Outcome(value, tid=tid)
-            except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
-                outcome = Outcome(error=error, tid=self.ledger.absorbed_tid)
+            except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
+                outcome = Outcome(error=_tellable(error), tid=self.ledger.absorbed_tid)
             finally:
                 self.serial.end_body()
             self._call_loop(self._tell, done, outcome)
@@ -225,6 +237,11 @@ class Host:
 
     def apply(self, changeset: Changeset, done_keys: Sequence[bytes], done: Done) -> None:
         """Commit a peer's changeset; ``done`` gets its tid and, as value, the oids that were merged."""
+        if self._closing:
+            self._tell(
+                done, Outcome(error=ClosedError("the host is shutting down; try again soon"))
+            )
+            return
 
         def task() -> None:
             began = time.perf_counter()
@@ -235,8 +252,8 @@ class Host:
                         self._put_nothing(_Waiting(done, (known, [])))
                         return
                 commit, merged = self.live.apply(changeset, done_keys)
-            except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
-                self._put_nothing(_Waiting(done, error=error))
+            except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
+                self._put_nothing(_Waiting(done, error=_tellable(error)))
                 return
             commit.context = _Waiting(done, (commit.tid, merged))
             commit.began = began
@@ -283,19 +300,19 @@ class Host:
         began = time.perf_counter()
         try:
             value, commit = self.live.execute(body, label, session=session, durable=durable)
-        except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
-            self._put_nothing(_Waiting(done, error=error))
+        except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
+            self._put_nothing(_Waiting(done, error=_tellable(error)))
             return
         finally:
             self.serial.end_body()
-        commit.context = _Waiting(done, value)
+        waiting = commit.context = _Waiting(done, value)
         commit.began = began
         if commit.is_durable and self.spare_rows:
-            rows = list(commit.rows)
             while self.spare_rows:
                 (kind, key), row = self.spare_rows.popitem()
-                rows.append((kind, key, row))
-            commit.rows = rows
+                waiting.spare.append((kind, key, row))
+            # In front: what the commit itself says of a row is newer.
+            commit.rows = [*waiting.spare, *commit.rows]
         self._put(commit)
 
     def _put_nothing(self, waiting: _Waiting) -> None:
@@ -319,6 +336,9 @@ class Host:
         self._absorb()
         # It returns when every part of this failure has been told, so none of them rolls back once more.
         self.queue.resume()
+        lost, self._lost_rows = self._lost_rows, []
+        for kind, key, row in lost:
+            self.spare_rows.setdefault((kind, key), row)
         self._failed = False
 
     # --- writer's thread (or the serial one, when nothing had to be written) ------------------------------------------
@@ -327,10 +347,13 @@ class Host:
         if settled.error is None:
             self.ledger.settle(settled.commits)
             self.serial.control(self._absorb)
-        elif not self._failed:
-            self._failed = True
-            log.error("commits could not be stored: %s", settled.error)
-            self.serial.control(self._roll_back)
+        else:
+            for commit in settled.commits:
+                self._lost_rows += commit.context.spare
+            if not self._failed:
+                self._failed = True
+                log.error("commits could not be stored: %s", settled.error)
+                self.serial.control(self._roll_back)
         self._call_loop(self._tell_all, settled)
 
     def _deliver_updates(self, updates: list[Update]) -> None:
@@ -347,15 +370,15 @@ class Host:
     def _tell_all(self, settled: Settled) -> None:
         error = settled.error
         if error is None:
-            for listener in self._listeners:
-                listener(settled.commits)
+            for listener in list(self._listeners):
+                _guarded("following the commits", listener, settled.commits)
         for commit in settled.commits:
             waiting: _Waiting = commit.context
             if error is not None:
                 self._tell(waiting.done, Outcome(error=error))
                 continue
             if commit.notices or commit.ephemerals:
-                self._release(commit)
+                _guarded("releasing what a commit sends", self._release, commit)
             if waiting.done is not None:
                 if waiting.error is not None:
                     self._tell(waiting.done, Outcome(error=waiting.error, tid=commit.tid))
@@ -376,3 +399,11 @@ class Host:
         self.serial.report_slow()
         if self._loop is not None and not self._closing:
             self._watchdog = self._loop.call_later(0.05, self._watch_bodies)
+
+
+def _guarded(doing: str, fn: Callable[[Any], None], what: Any) -> None:
+    """Call ``fn``; who waits behind it is told whatever becomes of it."""
+    try:
+        fn(what)
+    except Exception:
+        log.exception("%s failed", doing)

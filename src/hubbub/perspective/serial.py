@@ -113,5 +113,5 @@ def _wake() -> None:
 def _guarded(task: Callable[[], None]) -> None:
     try:
         task()
-    except Exception:
+    except BaseException:
         log.exception("a task of the serial order failed; the order goes on")

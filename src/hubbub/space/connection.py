@@ -84,6 +84,7 @@ class Connection:
         source: Where records come from.
         cache_objects: How many awake objects are kept between transactions.
         read_only: Refuse every change (a query's connection).
+        tracked: Objects wake in a running transaction only: what woke elsewhere would stay awake and grow old.
         keep_volatile: Keep ``_v_`` attributes over the ghost state (SP4).
         by_hand: Changes need no running transaction; its owner calls `prepare`, `committed` and `abort`.
     """
@@ -94,11 +95,13 @@ class Connection:
         *,
         cache_objects: int = 10_000,
         read_only: bool = False,
+        tracked: bool = False,
         keep_volatile: bool = True,
         by_hand: bool = False,
     ) -> None:
         self.source = source
         self.read_only = read_only
+        self._tracked = tracked
         self._by_hand = by_hand
         self._keep_volatile = keep_volatile
         self._cache = PickleCache(self, cache_objects, 0)
@@ -152,6 +155,10 @@ class Connection:
             raise UnstorableError(
                 repr(obj), "belongs to another connection; fetch it again in this transaction"
             )
+        if self.read_only:
+            raise ReadOnlyError(
+                f"a new {type(obj).__qualname__} can't be stored by a query or view; use a command"
+            )
         if getattr(obj, "_hubbub_ephemeral", False):
             self._next_ephemeral += 1
             oid = int(ephemeral_oid(self._next_ephemeral))
@@ -177,6 +184,13 @@ class Connection:
     def setstate(self, obj: Any) -> None:
         """Wake ``obj``. Called by `persistent` at the first touch of a ghost."""
         oid = oid_from_bytes(obj._p_oid)
+        if self._tracked:
+            transaction = context.current()
+            if transaction is None or transaction.connection is not self:
+                raise NoTransactionError(
+                    f"a {type(obj).__qualname__} that a query has found can be used only in that query: "
+                    "return plain values"
+                )
         if self.reads is not None:
             self.reads.add(oid)
             self._woken.append(obj)
@@ -226,7 +240,14 @@ class Connection:
         )
 
     def mend(self) -> None:
-        """Make ghosts of what somebody tried to change where it is not allowed. Call it before a transaction."""
+        """Make ghosts of what somebody tried to change where it is not allowed. Call it before a transaction.
+
+        A plain mutable value that was reached outside of a transaction may have been changed in place: it goes too.
+        """
+        for obj, _ in self._mutable.values():
+            if obj._p_jar is self:
+                obj._p_invalidate()
+        self._mutable.clear()
         if self._spoiled:
             spoiled, self._spoiled = self._spoiled, []
             for obj in spoiled:
@@ -274,8 +295,10 @@ class Connection:
         """Return the oids read since `track`, and make ghosts of them again."""
         reads = frozenset(self.reads or ())
         self.reads = None
-        self._check_unchanged()
-        self._ghost_all()
+        try:
+            self._check_unchanged()
+        finally:
+            self._ghost_all()
         return reads
 
     def drop_track(self) -> None:
@@ -285,9 +308,11 @@ class Connection:
 
     def _check_unchanged(self) -> None:
         for obj, record in self._mutable.values():
-            payload, _ = encode_object(obj, self._known_oid)
+            try:
+                payload, _ = encode_object(obj, self._known_oid)
+            except UnstorableError:
+                payload = b""
             if payload != record.payload:
-                self._ghost_all()
                 raise ReadOnlyError(
                     f"a query or view changed a value inside {type(obj).__qualname__}; use a command"
                 )
@@ -309,6 +334,12 @@ class Connection:
         for oid in oids:
             self._cache.invalidate(oid_bytes(oid))
             self._mutable.pop(oid, None)
+
+    def forget(self, oids: Iterable[int]) -> None:
+        """Let go of all that is kept of objects that are gone, ``_v_`` attributes included."""
+        for oid in oids:
+            self._cache.invalidate(oid_bytes(oid))
+            self._volatile.pop(oid, None)
 
     def invalidate_all(self) -> None:
         """Make ghosts of everything."""

@@ -13,7 +13,7 @@ All of it belongs to the serial thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from hubbub.kernel import (
@@ -59,7 +59,11 @@ class LiveSpace:
         self._dev_mode = dev_mode
         self._live = Connection(_Latest(ledger), cache_objects=cache_objects)
         self._query = Connection(
-            _Settled(ledger), cache_objects=cache_objects, read_only=True, keep_volatile=False
+            _Settled(ledger),
+            cache_objects=cache_objects,
+            read_only=True,
+            tracked=True,
+            keep_volatile=False,
         )
 
     def execute(
@@ -170,6 +174,11 @@ class LiveSpace:
         """Let queries see what has settled. Return the commits that became visible, in order."""
         commits: list[Commit] = self.ledger.absorb()
         return commits
+
+    def forget_ephemerals(self, oids: Collection[int]) -> None:
+        """Drop ephemeral objects that nobody can reach any more."""
+        self.ledger.forget_ephemerals(oids)
+        self._live.forget(oids)
 
     def roll_back(self) -> None:
         """Return every object to the settled state (ST5)."""
