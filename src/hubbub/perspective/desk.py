@@ -76,7 +76,8 @@ class Desk:
             try:
                 declaration = _declared(seat.avatar_class, message.name, _CALLABLE | {"action"})
                 args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
-            except HubbubError as error:
+                label = _label(seat, declaration, args, kwargs) if declaration.kind == "command" else None
+            except Exception as error:  # noqa: BLE001 - a struct's own check may raise anything; told to the caller
                 done(Outcome(error=error))
                 return
             if declaration.kind == "action":
@@ -86,7 +87,7 @@ class Desk:
                 seat.actions[message.id] = task
                 task.add_done_callback(lambda _: seat.actions.pop(message.id, None))
                 return
-            if declaration.kind == "query":
+            if label is None:
                 self.host.ask(
                     self._query_body(seat, declaration, args, kwargs, form),
                     done,
@@ -94,7 +95,7 @@ class Desk:
                     session=seat.face,
                 )
                 return
-            self._run_command(seat, message, declaration, args, kwargs, done)
+            self._run_command(seat, message, declaration, args, kwargs, label, done)
             return
         self._call_on_target(seat, message, form, done)
 
@@ -105,10 +106,10 @@ class Desk:
         declaration: Declaration,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        label: Label,
         done: Callable[[Outcome], None],
     ) -> None:
         form = seat.session.form
-        label = _label(seat, declaration, args, kwargs)
 
         def body(connection: Connection) -> bytes:
             value = declaration.function(seat.avatar(connection), *args, **kwargs)
@@ -166,6 +167,8 @@ class Desk:
             if outcome.error is not None:
                 done(outcome)
                 return
+            if seat.ended:
+                return  # nothing of a session that is over runs any more
             kind, value, durable = outcome.value
             if kind != "command":
                 done(Outcome(value, tid=outcome.tid))
@@ -224,38 +227,37 @@ class Desk:
         seat = self._seats[session.id]
         form = session.form
         watcher = (seat.id, message.id)
+        token = seat.watching[message.id] = object()
 
         def look(
             connection: Connection,
-        ) -> tuple[Declaration, int, tuple[Any, ...], dict[str, Any], Any]:
+        ) -> tuple[Declaration, int, tuple[Any, ...], dict[str, Any], bytes, Any]:
             obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
             declaration = _declared(cls, message.name, _WATCHABLE | {"stream"})
             args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
-            source = None
+            source, key = None, b""
             if declaration.kind == "stream":
                 source = declaration.function(obj, *args, **kwargs)
-            return (
-                declaration,
-                connection.add(obj) if obj._p_jar is None else _oid(obj),
-                args,
-                kwargs,
-                source,
-            )
+            else:
+                key = declaration.arguments.encode(args, kwargs)
+            oid = connection.add(obj) if obj._p_jar is None else _oid(obj)
+            return declaration, oid, args, kwargs, key, source
 
         def looked(outcome: Outcome) -> None:
-            if seat.ended:
-                return
+            if seat.ended or seat.watching.get(message.id) is not token:
+                return  # it was left meanwhile; its number may be another watch's now
+            del seat.watching[message.id]
             if outcome.error is not None:
                 what = f"watch of {message.name} by {seat.identity.id}"
                 session.end(message.id, failure_of(outcome.error, what))
                 return
-            declaration, oid, args, kwargs, source = outcome.value
+            declaration, oid, args, kwargs, arguments, source = outcome.value
             if declaration.kind == "stream":
                 open_stream(self.backplane, seat, message.id, declaration, source)
                 return
             if not session.is_open(message.id):
                 return
-            key: Hashable = (oid, declaration.name, declaration.arguments.encode(args, kwargs))
+            key: Hashable = (oid, declaration.name, arguments)
             if declaration.kind == "query":
                 # A query's answer may depend on the caller; sessions of one avatar share it.
                 key = (seat.avatar_oid, key)
@@ -278,8 +280,10 @@ class Desk:
     def unwatch(self, session: Any, watch_id: int) -> None:
         """End a watch or stream."""
         seat = self._seats.get(session.id)
-        if seat is not None and close_stream(seat, watch_id):
-            return
+        if seat is not None:
+            seat.watching.pop(watch_id, None)
+            if close_stream(seat, watch_id):
+                return
         queries = self.host.queries
         watcher = (str(session.id), watch_id)
         self.host.serial.submit(lambda: queries.unwatch(watcher))

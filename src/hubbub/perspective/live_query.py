@@ -18,10 +18,10 @@ Everything here belongs to the serial thread; updates leave through `deliver`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from hubbub.kernel import Commit, tid_text
+from hubbub.kernel import Commit, HubbubError, tid_text
 from hubbub.perspective.encoding import encode
 from hubbub.perspective.failures import failure_of
 from hubbub.space.connection import Connection
@@ -135,11 +135,11 @@ class LiveQueries:
             what: For the log.
             body: Computes the answer.
         """
+        self.unwatch(watcher)  # a watch is one watch, whatever it was on before
         query = self._queries.get(key)
         if query is None:
             query = self._queries[key] = LiveQuery(key, what, body)
         query.watchers[watcher] = form
-        query.forms.add(form)
         self._by_watcher[watcher] = query
         self._join(query, watcher)
 
@@ -150,12 +150,31 @@ class LiveQueries:
             self._join(query, watcher)
 
     def _join(self, query: LiveQuery, watcher: Watcher) -> None:
-        present_tid = query.tid
+        form = query.watchers[watcher]
+        if query.tid and not query.container:
+            self._deliver([self._present(query, watcher, form)])
+            return
+        query.forms.add(form)
+        present_tid, container = query.tid, query.container
         update = self._run(query, (watcher,))
-        if present_tid and update.failure is None:
-            # Nothing that it read has changed since: it is the answer that the other watchers have.
+        if present_tid and update.failure is None and query.container == container:
+            # Nothing in it has changed since: it is the answer that the other watchers have.
             query.tid = update.tid = present_tid
         self._deliver([update])
+
+    def _present(self, query: LiveQuery, watcher: Watcher, form: str) -> Update:
+        """Return the answer that the other watchers have, without another run (LV2)."""
+        update = Update((watcher,), query.tid)
+        try:
+            data = query.encoded.get(form)
+            if data is None:
+                data = query.encoded[form] = encode(query.value, form)
+                query.forms.add(form)
+            update.value[form] = data
+        except Exception as error:  # noqa: BLE001 - told to this watcher; the others have their form
+            update.failure = failure_of(error, query.what)
+            self.unwatch(watcher)
+        return update
 
     def unwatch(self, watcher: Watcher) -> None:
         """``watcher`` has gone. Idempotent."""
@@ -168,8 +187,8 @@ class LiveQueries:
 
     def committed(self, commits: Iterable[Commit]) -> None:
         """Answer again whatever ``commits``, one group, have touched (LV2). They are absorbed already."""
+        commits = list(commits)
         touched: set[int] = set()
-        changes: dict[int, list[dict[Any, Any]]] = {}
         due: dict[LiveQuery, None] = {}
         readers = self._readers
         for commit in commits:
@@ -180,19 +199,24 @@ class LiveQueries:
                         touched.add(oid)
                         for query in readers.get(oid, ()):
                             due[query] = None
-            for oid, change in commit.changes.items():
-                changes.setdefault(oid, []).append(change)
-        updates = [u for query in due if (u := self._answer(query, touched, changes)) is not None]
+        updates: list[Update] = []
+        for query in due:
+            try:
+                update = self._answer(query, touched, commits)
+            except Exception as error:  # noqa: BLE001 - told to its watchers; the other queries go on
+                update = self._fail(query, error)
+            if update is not None:
+                updates.append(update)
         if updates:
             self._deliver(updates)
 
     def _answer(
-        self, query: LiveQuery, touched: set[int], changes: dict[int, list[dict[Any, Any]]]
+        self, query: LiveQuery, touched: set[int], commits: Sequence[Commit]
     ) -> Update | None:
-        if query.container and not (query.reads & touched) and query.container in changes:
-            ops = changes_as_patch(changes[query.container])
-            if ops is not None:
-                return self._patched(query, ops, touched)
+        if query.container and query.reads.isdisjoint(touched):
+            update = self._patched(query, commits)
+            if update is not None:
+                return update
         base_tid, old, encoded = query.tid, query.value, query.encoded
         was_container = query.container
         update = self._run(query, tuple(query.watchers))
@@ -212,13 +236,34 @@ class LiveQueries:
                 update.base_tid = base_tid
         return update
 
-    def _patched(self, query: LiveQuery, ops: list[list[Any]], touched: set[int]) -> Update:
+    def _patched(self, query: LiveQuery, commits: Sequence[Commit]) -> Update | None:
+        """Return the changes of a container as the commits carry them; None if one of them does not tell."""
+        container = query.container
+        parts = set(query.content_reads)
+        changes: list[dict[Any, Any]] = []
+        for commit in commits:
+            refs = {record.oid: record.refs for record in (*commit.records, *commit.ephemerals)}
+            changed = parts.intersection(refs)
+            if container in commit.changes:
+                changes.append(commit.changes[container])
+            elif changed:
+                return None
+            # Nodes that the commit made are part of what is watched from now on.
+            while changed:
+                made = {ref for oid in changed for ref in refs[oid] if ref in refs}
+                changed = made - parts
+                parts |= changed
+        ops = changes_as_patch(changes)
+        if ops is None:
+            return None
         update = Update(tuple(query.watchers), tid_text(self._live.ledger.absorbed_tid))
+        try:
+            for form in query.forms:
+                update.patch[form] = encode(ops, form)
+        except HubbubError:
+            return None  # a run says what is wrong with it
         update.base_tid, query.tid = query.tid, update.tid
-        for form in query.forms:
-            update.patch[form] = encode(ops, form)
-        # Nodes that the commit made are part of what is watched from now on.
-        self._index(query, query.reads, query.content_reads | touched)
+        self._index(query, query.reads, frozenset(parts))
         return update
 
     def _run(self, query: LiveQuery, watchers: tuple[Watcher, ...]) -> Update:
@@ -239,13 +284,8 @@ class LiveQueries:
 
         try:
             (value, encoded), reads, tid = self._live.query(body)
-        except Exception as error:  # noqa: BLE001 - the application's code; told to the caller
-            update = Update(tuple(query.watchers), tid_text(self._live.ledger.absorbed_tid))
-            update.failure = failure_of(error, query.what)
-            for watcher in query.watchers:
-                self._by_watcher.pop(watcher, None)
-            self._forget(query)
-            return update
+        except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
+            return self._fail(query, error)
         finally:
             self._end_body()
         query.container = container
@@ -259,6 +299,15 @@ class LiveQueries:
             self._index(query, reads, frozenset())
         update = Update(watchers, query.tid)
         update.value = encoded
+        return update
+
+    def _fail(self, query: LiveQuery, error: BaseException) -> Update:
+        """End a query for all who watch it."""
+        update = Update(tuple(query.watchers), tid_text(self._live.ledger.absorbed_tid))
+        update.failure = failure_of(error, query.what)
+        for watcher in query.watchers:
+            self._by_watcher.pop(watcher, None)
+        self._forget(query)
         return update
 
     def _index(

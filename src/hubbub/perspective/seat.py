@@ -23,6 +23,7 @@ class Seat:
         session: The protocol's side of it.
         face: The session as application code sees it.
         avatar_oid, avatar_class: Its avatar; resolved in whichever connection runs the call.
+        watching: watch id -> a mark of its own: an id may be used again while the first watch is being looked up.
         streams: stream id -> what to close.
         actions: call id -> task.
         timers: timer oid -> handle.
@@ -45,6 +46,7 @@ class Seat:
         self.ready = asyncio.Event()
         self.avatar_oid = 0
         self.avatar_class: type = object
+        self.watching: dict[int, object] = {}
         self.streams: dict[int, Any] = {}
         self.actions: dict[int, asyncio.Task[None]] = {}
         self.timers: dict[int, Alarm | None] = {}

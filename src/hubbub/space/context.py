@@ -40,6 +40,7 @@ class Transaction:
     __slots__ = (
         "_count",
         "_random",
+        "_seed",
         "connection",
         "dev",
         "label",
@@ -48,7 +49,6 @@ class Transaction:
         "read_only",
         "record_rows",
         "rows",
-        "seed",
         "session",
         "tid",
     )
@@ -75,9 +75,16 @@ class Transaction:
         self.record_rows: list[Row] = []
         self.session = session
         self.read_only = read_only
-        self.seed = _unique_salt.getrandbits(64) if seed is None else seed
+        self._seed = seed
         self._count = 0
         self._random: _random.Random | None = None
+
+    @property
+    def seed(self) -> int:
+        """What its chance begins from; a rerun gets the same. Drawn when asked for: it costs a system call."""
+        if self._seed is None:
+            self._seed = _unique_salt.getrandbits(64)
+        return self._seed
 
     def random(self) -> _random.Random:
         """Return a source of chance that repeats itself when the body is run again with the same seed."""

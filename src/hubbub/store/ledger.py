@@ -20,6 +20,7 @@ One thread, the *serial* thread, decides: it gives tids, validates changesets an
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from hubbub.kernel import (
@@ -71,7 +72,7 @@ class Ledger:
         # Serial thread only:
         self._last_tid: Tid = store.last_tid
         self._pending: list[Commit] = []
-        self._pending_records: dict[int, list[Record]] = {}
+        self._pending_records: dict[int, deque[Record]] = {}
         self._pending_keys: dict[bytes, Tid] = {}
         self._ephemerals: dict[int, Record] = {}
         self._absorbed_tid: Tid = store.last_tid
@@ -273,7 +274,7 @@ class Ledger:
         self._pending.append(commit)
         for records in (commit.records, commit.ephemerals):
             for record in records:
-                self._pending_records.setdefault(record.oid, []).append(record)
+                self._pending_records.setdefault(record.oid, deque()).append(record)
 
     def absorb(self) -> list[Commit]:
         """Move what has settled out of the pending commits; queries read as of then. Return those commits."""
@@ -286,7 +287,7 @@ class Ledger:
         for commit in done:
             for record in commit.ephemerals:
                 self._ephemerals[record.oid] = record
-            self._drop(commit, settled)
+            self._drop(commit)
             if self._pending_keys:
                 self._forget_keys(commit)
         self._absorbed_tid = settled
@@ -309,17 +310,15 @@ class Ledger:
         for oid in oids:
             self._ephemerals.pop(oid, None)
 
-    def _drop(self, commit: Commit, settled: Tid) -> None:
+    def _drop(self, commit: Commit) -> None:
+        # Commits are absorbed in the order in which they were appended: theirs are the oldest records.
         table = self._pending_records
         for records in (commit.records, commit.ephemerals):
             for record in records:
-                waiting = table.get(record.oid)
-                if waiting is None:
-                    continue
-                if waiting[-1].tid <= settled:
+                waiting = table[record.oid]
+                waiting.popleft()
+                if not waiting:
                     del table[record.oid]
-                else:
-                    waiting[:] = [r for r in waiting if r.tid > settled]
 
     def _forget_keys(self, commit: Commit) -> None:
         for kind, key, _ in commit.rows:
