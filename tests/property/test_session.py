@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hubbub.kernel import Limits
+from hubbub.perspective.calls import StoredResult
 from hubbub.perspective.identity import Identity
-from hubbub.perspective.session import Session, SessionState, StoredResult
+from hubbub.perspective.session import Session, SessionState
 from hubbub.wire import session as wire
 
 LIMITS = Limits(max_calls=4, max_watches=3, backlog_items=8, backlog_bytes=3000)

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
 import msgspec
 
+from hubbub.kernel import InvalidArgumentsError
 
-def typed(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``name=value`` words as keyword arguments.
+_CULPRIT = re.compile(r"argument '([^']*)'")
+
+
+class Typed:
+    """The arguments of a call, and how they may be read.
+
+    What is typed says no type: ``limit=20`` is read as a number. Where the host then says that an argument does not fit
+    (``text=20``), that one is taken as text. Nothing has run by then (PE1). Plain HTTP calls are read in the same way.
+
+    Args:
+        pairs: ``name=value`` words.
 
     Raises:
         click.UsageError: If a word has no ``=``.
     """
-    arguments: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"{pair!r} is not an argument; write name=value")
-        try:
-            arguments[name] = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            arguments[name] = text
-    return arguments
+
+    def __init__(self, pairs: tuple[str, ...]) -> None:
+        self.values: dict[str, Any] = {}
+        self._texts: dict[str, str] = {}
+        for pair in pairs:
+            name, equals, text = pair.partition("=")
+            if not equals or not name:
+                raise click.UsageError(f"{pair!r} is not an argument; write name=value")
+            try:
+                self.values[name] = msgspec.json.decode(text)
+                self._texts[name] = text
+            except msgspec.DecodeError:
+                self.values[name] = text
+
+    def fits_better_after(self, error: InvalidArgumentsError) -> bool:
+        """Read the argument that ``error`` complains of as text from now on. False: there is nothing else to try."""
+        culprit = _CULPRIT.search(error.message)
+        text = self._texts.pop(culprit[1], None) if culprit else None
+        if culprit is None or text is None:
+            return False
+        self.values[culprit[1]] = text
+        return True
 
 
 def as_text(value: Any) -> str:

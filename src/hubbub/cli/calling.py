@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from typing import Any
 
 import click
 
 import hubbub.sync
-from hubbub.cli.arguments import as_text, typed
-from hubbub.cli.serving import LISTEN
+from hubbub.cli.addresses import URL
+from hubbub.cli.arguments import Typed, as_text
+from hubbub.cli.examples import examples
+from hubbub.kernel import ConfigurationError, InvalidArgumentsError, LoginFailedError
 
 _OPTIONS = (
     click.option(
         "--connect",
         "-c",
         metavar="URL",
-        default=f"hub://{LISTEN}",
+        default=URL,
         show_default=True,
         help="Which host.",
     ),
     click.option(
-        "--name", "-n", metavar="NAME", help="Whom to log in as [default: your system name]"
+        "--name", "-n", metavar="NAME", help="Whom to log in as.  [default: your system name]"
     ),
-    click.option("--password", "-p", is_flag=True, help="Ask for a password."),
+    click.option(
+        "--password",
+        "-p",
+        is_flag=True,
+        help="Ask for a password; without a terminal it is the first line of standard input.",
+    ),
 )
 
 
@@ -34,53 +42,103 @@ def _as_user(command: Any) -> Any:
 
 
 def _login(connect: str, name: str | None, password: bool) -> Any:
-    secret = getpass.getpass("Password: ") if password else None
-    return hubbub.sync.login(connect, name=name or getpass.getuser(), password=secret)
+    secret = _password() if password else None
+    if name is not None:
+        return hubbub.sync.login(connect, name=name, password=secret)
+    mine = getpass.getuser()
+    try:
+        return hubbub.sync.login(connect, name=mine, password=secret)
+    except LoginFailedError as error:
+        if error.code != "name_taken":
+            raise
+    # Most likely by the same person, in a browser or another terminal.
+    client = hubbub.sync.login(connect)
+    click.echo(
+        f"The name {mine!r} is taken now, so you are a guest; --name chooses another.", err=True
+    )
+    return client
 
 
-@click.command()
+def _password() -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass("Password: ")
+    return sys.stdin.readline().rstrip("\n")
+
+
+@click.command(
+    epilog=examples(
+        "hubbub call say text=hello --name ann",
+        "hubbub call room.recent limit=5           the 'recent' of what 'room' hands out",
+        """hubbub call save tags='["a", "b"]'         a value is JSON where it can be, else text""",
+    )
+)
 @click.argument("path")
-@click.argument("arguments", nargs=-1)
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
 @_as_user
 def call(
     path: str, arguments: tuple[str, ...], connect: str, name: str | None, password: bool
 ) -> None:
-    r"""Call a command or query once and print what it returns.
-
-    \b
-    hubbub call say text=hello
-    hubbub call room.recent limit=5
-    """
+    """Call a command or query once, and print what it returns."""
+    typed = Typed(arguments)
     with _login(connect, name, password) as me:
-        value = _follow(me, path)(**typed(arguments))
-    if value is not None:
-        click.echo(as_text(value))
+        member = _follow(me, path)
+        while True:
+            try:
+                value = member(**typed.values)
+                break
+            except InvalidArgumentsError as error:
+                if not typed.fits_better_after(error):
+                    raise
+        if isinstance(value, hubbub.sync.Reference):
+            click.echo(f"A reference. Ask for one of its views: hubbub call {path}.VIEW")
+        elif value is not None:
+            click.echo(as_text(value))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hubbub watch room.recent limit=5",
+        "hubbub watch room.who --connect hub://127.0.0.1:1975",
+    )
+)
 @click.argument("path")
-@click.argument("arguments", nargs=-1)
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
 @_as_user
 def watch(
     path: str, arguments: tuple[str, ...], connect: str, name: str | None, password: bool
 ) -> None:
-    r"""Print a query or view, and print it again whenever it changes. Ctrl-C ends it.
-
-    \b
-    hubbub watch room.recent limit=5
-    """
+    """Print a query or view, and print it again whenever it changes. Ctrl-C ends it."""
+    typed = Typed(arguments)
     with _login(connect, name, password) as me:
-        try:
-            for value in _follow(me, path).watch(**typed(arguments)):
-                click.echo(as_text(value))
-        except KeyboardInterrupt:
-            click.echo()
+        member = _follow(me, path)
+        while True:
+            try:
+                for value in member.watch(**typed.values):
+                    click.echo(as_text(value))
+                return
+            except InvalidArgumentsError as error:
+                if not typed.fits_better_after(error):
+                    raise
+            except KeyboardInterrupt:
+                click.echo()
+                return
 
 
-def _follow(me: Any, path: str) -> Any:
-    """Return the proxy at a dotted path: all steps but the last are queries that hand out a reference."""
+def _follow(me: Any, path: str) -> hubbub.sync.Member:
+    """Return the proxy at a dotted path: all steps but the last are queries that hand out a reference.
+
+    Raises:
+        ConfigurationError: If the path makes no sense.
+    """
     *steps, last = path.split(".")
+    if not all(step.isidentifier() and not step.startswith("_") for step in (*steps, last)):
+        raise ConfigurationError(f"{path!r} is no path such as say or room.recent")
     place = me
-    for step in steps:
-        place = getattr(place, step)()
-    return getattr(place, last)
+    for number, step in enumerate(steps, 1):
+        place = place[step]()
+        if not isinstance(place, hubbub.sync.Reference):
+            raise ConfigurationError(
+                f"{'.'.join(steps[:number])} hands out no object, so nothing can follow it"
+            )
+    member: hubbub.sync.Member = place[last]
+    return member

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import code
+import os
 import sys
 import time
+import traceback
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 import hubbub.mount
-from hubbub.cli.serving import LISTEN
-from hubbub.kernel import tid_time
+from hubbub.cli.addresses import URL
+from hubbub.cli.examples import examples
+from hubbub.kernel import ConfigurationError, tid_time
 
 _CONNECT = click.option(
     "--connect",
     "-c",
     metavar="URL",
-    default=f"hub://{LISTEN}",
+    default=URL,
     show_default=True,
     help="Which host.",
 )
 _TOKEN = click.option(
-    "--token", envvar="HUBBUB_TOKEN", default="", help="What the host wants of peers."
+    "--token",
+    metavar="SECRET",
+    envvar="HUBBUB_TOKEN",
+    default="",
+    help="What the host wants peers to show; better in the variable HUBBUB_TOKEN.",
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hubbub tail",
+        "hubbub tail --last 100 --no-follow        what was, and leave",
+    )
+)
 @_CONNECT
 @_TOKEN
 @click.option(
@@ -41,7 +54,7 @@ _TOKEN = click.option(
     help="Go on as commits arrive.",
 )
 def tail(connect: str, token: str, last: int, follow: bool) -> None:
-    """Print a line for each commit: time, who, command, objects, bytes, ms."""
+    """Print a line for each commit: time, who, command, objects, bytes, ms. Ctrl-C ends it."""
     try:
         for entry in hubbub.mount.tail(connect, token=token, last=last, follow=follow):
             click.echo(tail_line(entry))
@@ -72,20 +85,29 @@ def _arguments(data: bytes) -> str:
     return f"({text[:60]}{'...' if len(text) > 60 else ''})"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hubbub shell",
+        "hubbub shell chat.hub -x 'print(sorted(root))'",
+        ">>> import chat                           the classes of your application",
+        ">>> root['room'].messages.trim(keep=100)",
+        ">>> commit()",
+    )
+)
 @click.argument("url", required=False)
 @_TOKEN
 @click.option("--command", "-x", "script", metavar="CODE", help="Run this and leave.")
 def shell(url: str | None, token: str, script: str | None) -> None:
-    r"""Open a Python prompt with a space in hand.
+    """Open a Python prompt with a space in hand.
 
-    URL is a host (hub://127.0.0.1:1975, the default) or the file of a space that nobody serves now.
-
-    \b
-    >>> root.keys()
-    >>> with space.transaction() as root: root["room"].messages.trim(keep=100)
+    URL is a host (hub://127.0.0.1:1975, the default), or the file of a space that nobody serves now. At hand are root,
+    commit(), abort(), sync(), and space and connection for the rest. You are a peer: nothing stops you.
     """
-    address = url or f"hub://{LISTEN}"
+    address = url or URL
+    if "://" not in address and address != "memory:" and not Path(address).exists():
+        raise ConfigurationError(f"there is no file {address!r}; hubbub serve --data makes a new space")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as in Python's own prompt: for the application's classes
     with hubbub.mount.open(address, token=token) as space, space.connect() as connection:
         names = {
             "space": space,
@@ -97,10 +119,24 @@ def shell(url: str | None, token: str, script: str | None) -> None:
             "hubbub": hubbub,
         }
         if script is not None:
-            exec(compile(script, "<command>", "exec"), names)  # noqa: S102 - that is what it is for
+            _run(script, names)
             return
         banner = (
             f"{address}: space, root, commit(), abort(), sync() are at hand.\n"
-            "Changes are kept by commit(); sync() shows what others have changed."
+            "Changes are kept by commit(); sync() shows what others have changed.\n"
+            "Import your application's module to use its classes. Ctrl-D leaves."
         )
         code.interact(banner, local=names, exitmsg="")
+
+
+def _run(script: str, names: dict[str, Any]) -> None:
+    """Run what `-x` gave. An error of it is shown as Python would, and ends the program."""
+    try:
+        exec(compile(script, "<command>", "exec"), names)  # noqa: S102 - that is what it is for
+    except Exception as error:
+        told = traceback.TracebackException.from_exception(error)
+        told.stack = traceback.StackSummary.from_list(
+            [frame for frame in told.stack if frame.filename != __file__]
+        )
+        click.echo("".join(told.format()).rstrip(), err=True)
+        sys.exit(1)

@@ -23,5 +23,5 @@ def set_up_logs(verbose: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    for name in ("uvicorn", "uvicorn.error", "websockets", "asyncio", "httpx"):
+    for name in ("uvicorn", "uvicorn.error", "websockets", "watchfiles", "asyncio", "httpx"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)

@@ -1,31 +1,48 @@
-"""All subcommands in one place, and how errors end the program."""
+"""All subcommands in one place, and how errors end the program.
+
+A subcommand's module is imported when the subcommand is used: so ``hubbub --help`` is there at once.
+"""
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from typing import Any
 
 import click
 
-from hubbub.cli.calling import call, watch
-from hubbub.cli.demo import demo
-from hubbub.cli.inspecting import shell, tail
-from hubbub.cli.new import new
-from hubbub.cli.serving import serve
-from hubbub.cli.users import user
+from hubbub.cli.examples import examples
 from hubbub.kernel import HubbubError
 
-
-def _version() -> str:
-    try:
-        return version("hubbub")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "0 (not installed)"
+_COMMANDS = {
+    "demo": ("demo", "Serve the example chat, or join it in this terminal."),
+    "new": ("new", "Make a small application to start from."),
+    "serve": ("serving", "Serve an application, or a bare space for peers."),
+    "call": ("calling", "Call a command or query once, as a user."),
+    "watch": ("calling", "Print a query whenever its answer changes."),
+    "tail": ("inspecting", "Print a line for each commit, as it happens."),
+    "shell": ("inspecting", "Open a Python prompt with the objects in hand."),
+    "user": ("users", "Add, list and remove users with passwords."),
+}
+"""Name -> module here that has it, and what it does in a few words; in the order in which one meets them."""
 
 
 class _Group(click.Group):
-    """Shows our own errors as one line, not as a traceback."""
+    """Loads subcommands when they are used, and shows our own errors as one line, not as a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"hubbub.cli.{_COMMANDS[cmd_name][0]}")
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -35,20 +52,37 @@ class _Group(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), prog_name="hubbub")
+def _show_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version("hubbub")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        number = "0 (not installed)"
+    click.echo(f"hubbub, version {number}")
+    ctx.exit()
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "hubbub demo chat                          a chat to look at, now",
+        "hubbub new mychat                         an application of your own",
+        "hubbub serve chat:hub --data chat.hub     serve it",
+        "hubbub call say text=hi                   be a user of it",
+        "hubbub COMMAND --help                     the options of a command",
+    ),
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and leave.",
+)
 def main() -> None:
-    r"""Live Python objects, shared.
-
-    \b
-    Start:   hubbub demo chat
-             hubbub new mychat
-             hubbub serve chat:hub --data chat.hub
-    Ask:     hubbub call say text=hi
-             hubbub watch room.recent
-             hubbub tail
-    """
-
-
-for command in (new, serve, demo, call, watch, tail, user, shell):
-    main.add_command(command)
+    """Live Python objects, shared."""

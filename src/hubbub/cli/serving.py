@@ -9,36 +9,43 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hubbub.app import Hub
+from hubbub.cli.addresses import LISTEN, WEB
+from hubbub.cli.examples import examples
 from hubbub.cli.logs import set_up_logs
 from hubbub.kernel import ConfigurationError
 from hubbub.serving import Serving
 
-WEB = "127.0.0.1:8000"
-LISTEN = "127.0.0.1:1975"
-
 log = logging.getLogger("hubbub.serve")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hubbub serve chat:hub --data chat.hub",
+        "hubbub serve chat:hub --web 127.0.0.1:8080 --listen 127.0.0.1:1976",
+        "hubbub serve chat:hub --listen /run/chat.sock",
+        "hubbub serve --data counts.hub            no application: the bare space, for peers",
+    )
+)
 @click.argument("application", required=False)
 @click.option(
     "--data",
     "-d",
     metavar="URL",
-    help="Where the space is kept: a file, or memory: [default: NAME.hub]",
+    help="Where the space is kept: a file, or memory:  [default: the module's name and .hub]",
 )
 @click.option(
     "--web",
     metavar="ADDR",
     default=WEB,
     show_default=True,
-    help="Address of the web page; 'none' for none.",
+    help="Address of the web page: HOST:PORT; 'none' for none.",
 )
 @click.option(
     "--listen",
@@ -49,17 +56,18 @@ log = logging.getLogger("hubbub.serve")
 )
 @click.option(
     "--token",
+    metavar="SECRET",
     envvar="HUBBUB_TOKEN",
-    help="What peers have to show [default: none needed on loopback]",
+    help="What peers have to show; better in the variable HUBBUB_TOKEN.  [default: nothing]",
 )
 @click.option(
     "--public",
     is_flag=True,
-    help="Allow addresses that are not loopback without a checker or a token.",
+    help="Let other machines in though nobody is asked for a password or token.",
 )
-@click.option("--dev", is_flag=True, help="Raise an error where a command blocks.")
+@click.option("--dev", is_flag=True, help="Raise an error where a command or query blocks.")
 @click.option(
-    "--reload", is_flag=True, help="Start again when a source file changes (implies --dev)."
+    "--reload", is_flag=True, help="Start again when a Python file changes; implies --dev."
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 def serve(
@@ -73,17 +81,17 @@ def serve(
     reload: bool,
     verbose: bool,
 ) -> None:
-    """Serve APPLICATION, such as chat:hub (module:attribute).
+    """Serve APPLICATION until Ctrl-C or SIGTERM.
 
-    Without an application the bare space is served to peers: hubbub.open("hub://HOST:PORT").
+    APPLICATION is module:attribute, such as chat:hub for the object 'hub' in chat.py. Without one the bare space is
+    served to peers, who mount it by hubbub.open("hub://HOST:PORT").
     """
     set_up_logs(verbose)
     if reload:
         sys.exit(_reloading())
     hub = load_hub(application) if application else Hub()
-    default = (
-        f"{application.partition(':')[0].rpartition('.')[2]}.hub" if application else "hubbub.hub"
-    )
+    module_name = _module_of(application)[0] if application else "hubbub"
+    default = f"{module_name.rpartition('.')[2]}.hub"
     where = data or hub.data or os.environ.get("HUBBUB_DATA") or default
     sys.exit(
         run_hub(
@@ -93,32 +101,58 @@ def serve(
 
 
 def load_hub(application: str) -> Hub:
-    """Return the hub that ``module:attribute`` names.
+    """Return the hub that ``module:attribute`` (or ``file.py:attribute``) names.
 
     Raises:
-        ConfigurationError: If there is no such module, attribute or hub.
+        ConfigurationError: If there is no such module, attribute or hub, or the module can't be imported.
     """
-    module_name, _, attribute = application.partition(":")
-    attribute = attribute or "hub"
-    if module_name.endswith(".py"):
-        module_name = module_name[:-3].replace("/", ".")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    module_name, directory = _module_of(application)
+    attribute = application.partition(":")[2] or "hub"
+    if str(directory) not in sys.path and not (directory == Path.cwd() and "" in sys.path):
+        sys.path.insert(0, str(directory))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name.partition(".")[0]:
-            raise
+            raise _not_importable(module_name, error) from None
         raise ConfigurationError(
-            f"there is no module {module_name!r} here ({Path.cwd()}); "
-            "run it in the directory of your application, or give module:attribute"
+            f"there is no module {module_name!r} in {directory}: go to your application's directory, "
+            "or give the file (path/to/app.py:hub)"
         ) from None
+    except Exception as error:  # noqa: BLE001 - the application's code
+        raise _not_importable(module_name, error) from None
     hub = getattr(module, attribute, None)
     if not isinstance(hub, Hub):
         found = [name for name, value in vars(module).items() if isinstance(value, Hub)]
         hint = f"; did you mean {module_name}:{found[0]}?" if found else ""
         raise ConfigurationError(f"{module_name}.{attribute} is not a hubbub.Hub{hint}")
     return hub
+
+
+def _module_of(application: str) -> tuple[str, Path]:
+    """Return the module that an application is in, and the directory from which it is imported.
+
+    Stored objects name their class by its module, so a file is always imported from the directory that it is in.
+    """
+    where = application.partition(":")[0]
+    if where.endswith(".py"):
+        file = Path(where).resolve()
+        return file.stem, file.parent
+    return where, Path.cwd()
+
+
+def _not_importable(module_name: str, error: Exception) -> ConfigurationError:
+    """Show where the application's own code failed, without the way to it."""
+    told = traceback.TracebackException.from_exception(error)
+    ours = [n for n, frame in enumerate(told.stack) if frame.filename == __file__]
+    frames = told.stack[ours[-1] + 1 :] if ours else told.stack
+    told.stack = traceback.StackSummary.from_list(
+        [frame for frame in frames if "importlib" not in frame.filename]
+    )
+    click.echo("".join(told.format()).rstrip(), err=True)
+    return ConfigurationError(
+        f"module {module_name!r} can't be imported: the {type(error).__name__} above is in it"
+    )
 
 
 def run_hub(
@@ -192,8 +226,11 @@ def _reloading() -> int:
     try:
         for changes in watch(".", watch_filter=PythonFilter(), raise_interrupt=True):
             names = ", ".join(sorted({Path(path).name for _, path in changes}))
-            log.info("%s changed: starting again", names)
-            child.terminate()
+            if child.poll() is None:
+                log.info("%s changed: starting again", names)
+                child.terminate()
+            else:
+                log.info("%s changed: trying again", names)
             child.wait()
             child = subprocess.Popen([sys.executable, "-m", "hubbub", *arguments])
     except KeyboardInterrupt:

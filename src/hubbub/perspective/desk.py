@@ -16,7 +16,6 @@ import persistent
 from hubbub.flow import Backplane
 from hubbub.kernel import (
     BrokenError,
-    HubbubError,
     Label,
     NotAllowedError,
     tid_text,
@@ -76,7 +75,11 @@ class Desk:
             try:
                 declaration = _declared(seat.avatar_class, message.name, _CALLABLE | {"action"})
                 args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
-                label = _label(seat, declaration, args, kwargs) if declaration.kind == "command" else None
+                label = (
+                    _label(seat, declaration, args, kwargs)
+                    if declaration.kind == "command"
+                    else None
+                )
             except Exception as error:  # noqa: BLE001 - a struct's own check may raise anything; told to the caller
                 done(Outcome(error=error))
                 return

@@ -36,6 +36,7 @@ from hubbub.kernel import (
 )
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
+from hubbub.perspective.calls import StoredResult
 from hubbub.perspective.coming_and_going import login_body, logout_body
 from hubbub.perspective.desk import Desk
 from hubbub.perspective.host import Host, Outcome
@@ -44,7 +45,7 @@ from hubbub.perspective.live_query import Update
 from hubbub.perspective.realm import Realm
 from hubbub.perspective.releasing import Releases
 from hubbub.perspective.seat import Seat
-from hubbub.perspective.session import Carrier, Due, Session, StoredResult
+from hubbub.perspective.session import Carrier, Due, Session
 from hubbub.perspective.stored_sessions import (
     CALL,
     StoredCall,

@@ -12,36 +12,21 @@ Theory of operation
 A carrier is told once with ``wake()`` that there is something to take; it calls `take` until nothing comes, and only
 then is it woken again. Only the attached carrier may take.
 
-Calls (PE4). Ids grow. A call is in the table from its arrival until the client has acknowledged its result:
-
-    new --receive--> running --result--> done --ack--> gone
-
-    in the table, running      a repeat waits for the first run
-    in the table, done         a repeat gets the stored result, unless that is on its way already
-    refused                    too many calls: it never ran, and a repeat is told the same
-    any other id up to the     expired: finished and acknowledged, or given up by the client; it never runs
-    highest one seen
-
-The client repeats its unanswered calls in the order of their ids, and before any new one, when it has resumed under a
-new epoch. So a call acknowledges every done one below it that was not repeated: that is how results find an end whose
-acknowledgement was lost with the host. Results that were sent ahead of a `Lagged` count as taken in when the client
-shows, by an acknowledgement or cursor of the new epoch, that it has read the `Lagged`.
+What becomes of calls is in `hubbub.perspective.calls`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from heapq import heappop, heappush
 from typing import Protocol
 
-import msgspec
 from msgspec import UNSET, Raw
 
 from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
 from hubbub.perspective.backlog import TOO_SLOW, Backlog, Offered
+from hubbub.perspective.calls import FLOOD, CallTable, StoredResult, Verdict
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.identity import Identity
 from hubbub.wire import session as wire
@@ -49,9 +34,6 @@ from hubbub.wire.session import Answer, Closing, Delivery, End, Failure, Fault, 
 
 MAX_ID = (1 << 53) - 1
 """The largest id of a call or watch: the largest integer that JavaScript counts to."""
-
-FLOOD = 10
-"""So many times the limit of calls or watches are refused one by one; who goes on is cut off."""
 
 SILENCE = 2.5
 """After this many heartbeat times without a sign of life a carrier is taken for dead."""
@@ -71,14 +53,6 @@ class Due(Enum):
     NOTHING = auto()
     SILENT = auto()  # attached, and nothing was heard for too long: close the carrier and detach it
     EXPIRED = auto()  # detached for longer than the grace time: close the session
-
-
-class StoredResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Outcome of a call as it is stored in the call's own commit: ``value`` in the session's form, or ``failure``."""
-
-    tid: str = ""
-    value: bytes | None = None
-    failure: Failure | None = None
 
 
 class Carrier(Protocol):
@@ -152,7 +126,6 @@ class Session:
         self.limits = limits
         self.mind = mind
         self.state = SessionState.DETACHED
-        self.pruned_to = 0
         self.last_heard = now
         self._desk = desk
         self._backlog = Backlog(form, limits.backlog_items, limits.backlog_bytes, epoch, new_epoch)
@@ -163,14 +136,7 @@ class Session:
         self._gap_reason = ""  # set when a first attachment already misses something
         self._begun = False
 
-        self._calls: dict[int, StoredResult | None] = {}  # None: running
-        self._refused: set[int] = set()
-        self._open: list[int] = []  # heap of ids that may be in one of the two
-        self._seen = 0
-        self._result_bytes = 0
-        self._unclaimed: deque[int] = deque()  # done, and not repeated in this epoch; ascending
-        self._presumed: set[int] = set()  # their results were sent ahead of a `Lagged`
-
+        self._calls = CallTable(limits)
         self._watched: dict[int, _Watched] = {}
         self._asked: set[int] = set()  # calls of the mind without an answer
         self._asked_to = 0
@@ -183,6 +149,11 @@ class Session:
         return self._backlog.cursor
 
     @property
+    def pruned_to(self) -> int:
+        """All calls up to this id are finished and acknowledged."""
+        return self._calls.pruned_to
+
+    @property
     def is_attached(self) -> bool:
         """Whether a carrier has it now."""
         return self.state is SessionState.ATTACHED
@@ -193,7 +164,7 @@ class Session:
 
     def kept_calls(self) -> list[int]:
         """Return the ids of calls that run, or whose results are not acknowledged."""
-        return list(self._calls)
+        return self._calls.ids()
 
     def restore(self, results: Mapping[int, StoredResult], pruned_to: int) -> None:
         """Take in the stored results of a session whose host has started again, before anything else.
@@ -203,12 +174,7 @@ class Session:
         """
         if self._begun or self._calls:
             raise LocalProtocolError(f"session {self.id} has begun; it can't be restored")
-        for call_id in sorted(results):
-            if call_id > pruned_to:
-                self._calls[call_id] = results[call_id]
-                self._result_bytes += len(results[call_id].value or b"")
-                self._open.append(call_id)
-        self.pruned_to = self._seen = pruned_to
+        self._calls.restore(results, pruned_to)
         self._gap_reason = "restart"
 
     def attach(self, carrier: Carrier, cursor: str = "") -> bool:
@@ -307,7 +273,7 @@ class Session:
                     self._desk.unwatch(self, message.id)
             case wire.Cancel():
                 _check_id(message.id)
-                if message.id in self._calls and self._calls[message.id] is None:
+                if self._calls.is_running(message.id):
                     self._desk.cancel(self, message.id)
             case wire.Reply():
                 _check_id(message.id)
@@ -334,11 +300,8 @@ class Session:
         """
         if self.state is SessionState.ENDED:
             return
-        if call_id not in self._calls or self._calls[call_id] is not None:
-            raise LocalProtocolError(f"session {self.id} has no running call {call_id}")
         stored = StoredResult(tid_text, value, failure)
-        self._calls[call_id] = stored
-        self._result_bytes += len(value or b"")
+        self._calls.finish(call_id, stored)
         self._offer_result(call_id, stored)
 
     def is_open(self, watch_id: int) -> bool:
@@ -431,57 +394,21 @@ class Session:
     def _receive_call(self, message: wire.Call) -> None:
         call_id = message.id
         _check_id(call_id)
-        is_known = call_id in self._calls
-        is_new = call_id > self._seen and not is_known
-        if is_new and len(self._refused) >= FLOOD * self.limits.max_calls:
-            raise RemoteProtocolError("calls without end, and none acknowledged", code="flood")
-        self._claim(call_id)
-        self._seen = max(self._seen, call_id)
-        is_full = (
-            len(self._calls) >= self.limits.max_calls
-            or self._result_bytes > self.limits.backlog_bytes
-        )
-        if is_known:
-            self._presumed.discard(call_id)
-            stored = self._calls[call_id]
-            if stored is not None and not self._backlog.has_result(call_id):
-                self._offer_result(call_id, stored)
-        elif is_new and not is_full:
-            self._calls[call_id] = None
-            heappush(self._open, call_id)
+        verdict, gone = self._calls.arrive(call_id)
+        self._tell_pruned(gone)
+        if verdict is Verdict.RUN:
             self._desk.call(self, message)
-        elif is_new or call_id in self._refused:
-            if is_new:
-                self._refused.add(call_id)
-                heappush(self._open, call_id)
+        elif verdict is Verdict.REPEAT:
+            if not self._backlog.has_result(call_id):
+                self._offer_result(call_id, self._calls.stored(call_id))
+        elif verdict is Verdict.TOO_MANY:
             self._fail(call_id, _TOO_MANY_CALLS)
-        else:
+        elif verdict is Verdict.EXPIRED:
             self._fail(call_id, _EXPIRED)
 
-    def _claim(self, call_id: int) -> None:
-        """Take in that the client, repeating its calls in order, is at ``call_id`` now."""
-        settled: list[int] = []
-        while self._unclaimed and self._unclaimed[0] < call_id:
-            settled.append(self._unclaimed.popleft())
-        if self._unclaimed and self._unclaimed[0] == call_id:
-            self._unclaimed.popleft()
-        self._settle(settled)
-
-    def _settle(self, call_ids: list[int]) -> None:
-        """Let go of calls whose results the client has."""
-        gone = [call_id for call_id in call_ids if self._calls.get(call_id) is not None]
-        for call_id in gone:
-            stored = self._calls.pop(call_id) or StoredResult()
-            self._result_bytes -= len(stored.value or b"")
-            self._seen = max(self._seen, call_id)
-        self._refused.difference_update(call_ids)
-        while self._open and not (self._open[0] in self._calls or self._open[0] in self._refused):
-            heappop(self._open)
-        # Not past what was seen: after a restart lower ids may still be on their way to be repeated.
-        lowest = self._open[0] - 1 if self._open else self._seen
-        self.pruned_to = max(self.pruned_to, min(lowest, self._seen))
+    def _tell_pruned(self, gone: list[int]) -> None:
         if gone:
-            self._desk.pruned(self, gone, self.pruned_to)
+            self._desk.pruned(self, gone, self._calls.pruned_to)
 
     def _offer_result(self, call_id: int, stored: StoredResult) -> None:
         value = UNSET if stored.value is None else Raw(stored.value)
@@ -532,7 +459,7 @@ class Session:
     def _offer_anew(self) -> None:
         """After a lag: offer again what is kept elsewhere, and show gaps where something is missing."""
         dropped = self._backlog.dropped
-        self._presumed.update(dropped.results)
+        self._calls.presume(dropped.results)
         if dropped.minds:
             self._backlog.offer(Gap(0, 0, "lag"))
         for watch_id, watched in self._watched.items():
@@ -551,9 +478,7 @@ class Session:
     def _begin_again(self) -> None:
         """Begin a new epoch for a client that could not be given everything after its cursor."""
         dropped = self._backlog.reset()
-        self._presumed.clear()
-        done = (call_id for call_id, stored in self._calls.items() if stored is not None)
-        self._unclaimed = deque(sorted(done))
+        self._calls.begin_again()
         watched, self._watched = self._watched, {}
         if self.mind:
             self._backlog.offer(Gap(0, 0, self._gap_reason or "lag"))
@@ -572,11 +497,9 @@ class Session:
 
     def _acknowledge(self, seq: int) -> None:
         calls, ended = self._backlog.ack(seq)
-        if self._presumed:
-            calls += sorted(self._presumed)
-            self._presumed.clear()
+        calls += self._calls.take_presumed()
         if calls:
-            self._settle(calls)
+            self._tell_pruned(self._calls.settle(calls))
         for watch_id in ended:
             self._watched.pop(watch_id, None)
 

@@ -13,7 +13,8 @@ from hubbub.kernel import Limits
 from hubbub.perspective.client import events as told
 from hubbub.perspective.client.protocol import ClientProtocol, ProtocolState
 from hubbub.perspective.identity import Identity
-from hubbub.perspective.session import Session, StoredResult
+from hubbub.perspective.calls import StoredResult
+from hubbub.perspective.session import Session
 from hubbub.wire import patch as patches
 from hubbub.wire import session as wire
 

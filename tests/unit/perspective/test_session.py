@@ -9,8 +9,9 @@ import pytest
 from msgspec import Raw, UnsetType
 
 from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
+from hubbub.perspective.calls import StoredResult
 from hubbub.perspective.identity import Identity
-from hubbub.perspective.session import Due, Session, SessionState, StoredResult
+from hubbub.perspective.session import Due, Session, SessionState
 from hubbub.wire import session as wire
 
 
