@@ -20,14 +20,9 @@ from typing import Any, TypeVar
 from hubbub.gateway import Gateway, create_app
 from hubbub.kernel import Clock, ConfigurationError, Label
 from hubbub.kernel.limits import Limits
+from hubbub.perspective.accounts import AccountsFile, accounts_path
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
-from hubbub.perspective.checkers import (
-    AccountsFile,
-    Anonymous,
-    FunctionChecker,
-    Passwords,
-    accounts_path,
-)
+from hubbub.perspective.checkers import Anonymous, FunctionChecker, Passwords
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.realm import Realm

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hubbub.cli.addresses import LISTEN, URL, WEB, url_of
+from hubbub.cli.examples import examples
 from hubbub.cli.logs import set_up_logs
-from hubbub.cli.serving import LISTEN, WEB, load_hub, run_hub
 from hubbub.kernel import ConfigurationError
 
 _HERE = Path(__file__).resolve()
@@ -29,7 +31,14 @@ def demo_directory(name: str) -> Path:
     raise ConfigurationError(f"there is no demo {name!r}; there is: chat")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hubbub demo chat                          the page is at http://127.0.0.1:8000/",
+        "hubbub demo chat --join                   join it, in another terminal",
+        "hubbub demo chat --web 127.0.0.1:8001 --listen 127.0.0.1:1976",
+        "hubbub demo chat --web 0.0.0.0:8000 --public",
+    )
+)
 @click.argument("name", default="chat")
 @click.option("--join", is_flag=True, help="Join a demo that is being served, in this terminal.")
 @click.option(
@@ -38,7 +47,7 @@ def demo_directory(name: str) -> Path:
     metavar="URL",
     default="chat.hub",
     show_default=True,
-    help="Where the space is kept.",
+    help="Where the space is kept: a file, or memory:",
 )
 @click.option(
     "--web", metavar="ADDR", default=WEB, show_default=True, help="Address of the web page."
@@ -48,33 +57,46 @@ def demo_directory(name: str) -> Path:
     metavar="ADDR",
     default=LISTEN,
     show_default=True,
-    help="Address for users and peers.",
+    help="Address for users and peers; with --join, where to join.",
 )
-def demo(name: str, join: bool, data: str, web: str, listen: str) -> None:
-    """Serve a demo application (chat), or join it in a terminal."""
+@click.option("--public", is_flag=True, help="Let other machines in: anybody may join.")
+def demo(name: str, join: bool, data: str, web: str, listen: str, public: bool) -> None:
+    """Serve a demo application, or join it in a terminal. There is one: chat."""
     directory = demo_directory(name)
     sys.path.insert(0, str(directory))
     if join:
         sys.exit(_join(directory, listen))
+    from hubbub.cli.serving import load_hub, run_hub
+
     set_up_logs()
     hub = load_hub(f"{name}:hub")
 
     def announce(serving: Any, where: str) -> None:
-        click.echo(
-            f"""
-  The chat is on.
+        click.echo(_announcement(serving.web_url, serving.listen_url, where))
 
-    in a browser       {serving.web_url}   (open it twice, or on two machines)
-    in a terminal      {_hubbub()} demo chat --join
-    from a script      {_hubbub()} call say text=hello
-    what is committed  {_hubbub()} tail
+    sys.exit(run_hub(hub, data, web, listen, public=public, announce=announce))
 
-  Its data is in {Path(where).resolve()}: kill it, start it again, everything said is there.
-  Ctrl-C stops it.
-"""
-        )
 
-    sys.exit(run_hub(hub, data, web, listen, announce=announce))
+def _announcement(web_url: str, listen_url: str, data: str) -> str:
+    """Return what to look at, as commands that can be copied."""
+    command = _hubbub()
+    to_join = "" if listen_url == URL else f" --listen {listen_url.partition('://')[2]}"
+    to_connect = "" if listen_url == URL else f" --connect {listen_url}"
+    lines = ["", "  The chat is on.", ""]
+    if web_url:
+        lines.append(f"    in a browser       {web_url}   (open it in two windows)")
+    if listen_url:
+        without = "" if find_spec("textual") else "   (needs: pip install 'hubbub[terminal]')"
+        lines.append(f"    in a terminal      {command} demo chat --join{to_join}{without}")
+        lines.append(f"    from a script      {command} call say text=hello{to_connect}")
+        lines.append(f"    what is committed  {command} tail{to_connect}")
+    where = Path(data).resolve()
+    kept = (
+        "  Its data is in memory, and gone when it ends."
+        if data == "memory:"
+        else f"  Its data is in {where}: kill it, start it again, everything said is there."
+    )
+    return "\n".join([*lines, "", kept, "  Ctrl-C stops it.", ""])
 
 
 def _hubbub() -> str:
@@ -96,5 +118,6 @@ def _join(directory: Path, listen: str) -> int:
         raise ConfigurationError(
             "the terminal client needs textual: pip install 'hubbub[terminal]'"
         ) from None
-    url = f"hub+unix://{listen}" if "/" in listen else f"hub://{listen}"
-    return subprocess.call([sys.executable, str(directory / "terminal.py"), "--connect", url])
+    return subprocess.call(
+        [sys.executable, str(directory / "terminal.py"), "--connect", url_of(listen)]
+    )

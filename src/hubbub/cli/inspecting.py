@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import code
-import os
 import sys
 import time
 import traceback
@@ -105,9 +104,11 @@ def shell(url: str | None, token: str, script: str | None) -> None:
     """
     address = url or URL
     if "://" not in address and address != "memory:" and not Path(address).exists():
-        raise ConfigurationError(f"there is no file {address!r}; hubbub serve --data makes a new space")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as in Python's own prompt: for the application's classes
+        raise ConfigurationError(
+            f"there is no file {address!r}; hubbub serve --data makes a new space"
+        )
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as in Python's own prompt: for the application's classes
     with hubbub.mount.open(address, token=token) as space, space.connect() as connection:
         names = {
             "space": space,
@@ -133,7 +134,7 @@ def _run(script: str, names: dict[str, Any]) -> None:
     """Run what `-x` gave. An error of it is shown as Python would, and ends the program."""
     try:
         exec(compile(script, "<command>", "exec"), names)  # noqa: S102 - that is what it is for
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         told = traceback.TracebackException.from_exception(error)
         told.stack = traceback.StackSummary.from_list(
             [frame for frame in told.stack if frame.filename != __file__]

@@ -9,7 +9,8 @@ import click
 
 from hubbub.cli.examples import examples
 from hubbub.kernel import ConfigurationError
-from hubbub.perspective.checkers import AccountsFile, Passwords, accounts_path
+from hubbub.perspective.accounts import AccountsFile, accounts_path
+from hubbub.perspective.checkers import Passwords
 
 _DATA = click.option(
     "--data",

@@ -9,27 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import os
 import secrets
-import tempfile
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Protocol
 
 import argon2
 import msgspec
 
-from hubbub.kernel import Clock, LimitError, Limits, LoginFailedError, StoreError, SystemClock
+from hubbub.kernel import Clock, LimitError, Limits, LoginFailedError, SystemClock
+from hubbub.perspective.accounts import Accounts, MemoryAccounts, checked_name, folded_name
 from hubbub.perspective.identity import Identity
 
 _KEY_BYTES = 16
-_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-# Letters by their category, and nothing to be seen: Hangul fillers and the blank of Braille.
-_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f")
 
 
 class Checker(Protocol):
@@ -57,57 +51,6 @@ class Checker(Protocol):
     def released(self, identity: Identity) -> None:
         """Take note that a session has ended; called once for each `check` and `resumed` that worked."""
         ...
-
-
-class Accounts(Protocol):
-    """Where password hashes are kept. Names are compared as `checked_name` and `str.casefold` leave them."""
-
-    def get(self, name: str) -> str | None:
-        """Return the hash of an account, or None."""
-        ...
-
-    def set(self, name: str, hashed: str) -> None:
-        """Make an account, or change its hash.
-
-        Raises:
-            LoginFailedError: If that can't be a name; code ``bad_name``.
-        """
-        ...
-
-    def delete(self, name: str) -> bool:
-        """Delete an account; returns whether there was one."""
-        ...
-
-    def list(self) -> list[str]:
-        """Return all names, sorted."""
-        ...
-
-
-def checked_name(text: str, max_chars: int = Limits().max_name_chars) -> str:
-    """Return a name in the one form in which it is shown and compared (NFKC, single plain spaces inside).
-
-    Raises:
-        LoginFailedError: If it is empty, too long, or has characters that can't be seen; code ``bad_name``.
-    """
-    name = unicodedata.normalize("NFKC", text)
-    if not 1 <= len(name) <= max_chars:
-        raise LoginFailedError(f"a name has 1 to {max_chars} characters", code="bad_name")
-    for character in name:
-        hidden = unicodedata.category(character) in _INVISIBLE or character in _BLANK
-        if hidden or (character.isspace() and character != " "):
-            raise LoginFailedError("a name has visible characters only", code="bad_name")
-    if name != " ".join(name.split(" ")).strip() or "  " in name:
-        raise LoginFailedError(
-            "a name has no spaces at its ends, and no two in a row", code="bad_name"
-        )
-    if unicodedata.combining(name[0]):
-        raise LoginFailedError("a name can't begin with an accent", code="bad_name")
-    return name
-
-
-def _folded(name: str) -> str:
-    """Return what two names that look the same but for case have in common."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 class Anonymous:
@@ -138,14 +81,14 @@ class Anonymous:
         return identity
 
     def resumed(self, identity: Identity) -> None:
-        folded = _folded(identity.name)
+        folded = folded_name(identity.name)
         holder, sessions = self._holders.get(folded, (identity.id, 0))
         if holder != identity.id or self._is_account(folded):
             raise LoginFailedError(f"the name {identity.name!r} is taken", code="name_taken")
         self._holders[folded] = (holder, sessions + 1)
 
     def released(self, identity: Identity) -> None:
-        folded = _folded(identity.name)
+        folded = folded_name(identity.name)
         holder, sessions = self._holders.get(folded, ("", 0))
         if holder != identity.id:
             return
@@ -215,7 +158,7 @@ class Passwords:
         if not fits:
             raise LoginFailedError("name or password is wrong")
         self._failures.forgive(address, failure)
-        return Identity(f"password:{_folded(name)}", checked_name(name), address=address)
+        return Identity(f"password:{folded_name(name)}", checked_name(name), address=address)
 
     def resumed(self, identity: Identity) -> None:
         """Nothing is held."""
@@ -241,7 +184,7 @@ class Passwords:
     def _verify(self, name: str, password: str) -> bool:
         """Tell whether the password fits. Runs in a thread; takes the same time whether or not there is an account."""
         try:
-            folded = _folded(checked_name(name, self._limits.max_name_chars))
+            folded = folded_name(checked_name(name, self._limits.max_name_chars))
         except LoginFailedError:
             folded = ""
         kept = self.accounts.get(folded) if folded else None
@@ -349,110 +292,3 @@ class FailedLogins:
             times.remove(failure)
             if not times:
                 del self._times[address]
-
-
-class MemoryAccounts:
-    """Accounts that are gone with the process: for tests."""
-
-    def __init__(self) -> None:
-        self._hashes: dict[str, str] = {}
-
-    def get(self, name: str) -> str | None:
-        return self._hashes.get(_folded(name))
-
-    def set(self, name: str, hashed: str) -> None:
-        self._hashes[_folded(checked_name(name))] = hashed
-
-    def delete(self, name: str) -> bool:
-        return self._hashes.pop(_folded(name), None) is not None
-
-    def list(self) -> list[str]:
-        return sorted(self._hashes)
-
-
-def accounts_path(data: str | os.PathLike[str]) -> Path:
-    """Return where the accounts of the space in file ``data`` are kept: beside it, in a file of their own, because no
-    peer may read them."""
-    return Path(f"{os.fspath(data)}-accounts")
-
-
-class AccountsFile:
-    """Accounts in a JSON file that only its owner may read.
-
-    It is replaced as a whole and read again when it has changed, so ``hubbub user add`` works while the host runs.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        self._stamp: tuple[int, int, int] | None = None
-        self._hashes: dict[str, str] = {}
-
-    def get(self, name: str) -> str | None:
-        return self._read().get(_folded(name))
-
-    def set(self, name: str, hashed: str) -> None:
-        folded = _folded(checked_name(name))
-        self._change(lambda hashes: hashes.update({folded: hashed}))
-
-    def delete(self, name: str) -> bool:
-        return self._change(lambda hashes: hashes.pop(_folded(name), None)) is not None
-
-    def list(self) -> list[str]:
-        return sorted(self._read())
-
-    def _read(self) -> dict[str, str]:
-        """Return the accounts as they are on disk now.
-
-        Raises:
-            StoreError: If the file can't be understood; nobody is let in then.
-        """
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            self._stamp, self._hashes = None, {}
-            return self._hashes
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if stamp != self._stamp:
-            try:
-                hashes = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise StoreError(
-                    f"{self._path} is no file of accounts: {error}", code="accounts"
-                ) from None
-            self._hashes, self._stamp = hashes, stamp
-        return self._hashes
-
-    def _change(self, change: Callable[[dict[str, str]], object]) -> object:
-        """Apply ``change`` to the file's newest contents, while nobody else does."""
-        import fcntl
-
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        guard = os.open(
-            self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600
-        )
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            hashes = dict(self._read())
-            outcome = change(hashes)
-            self._replace(json.dumps(hashes, indent=1, sort_keys=True, ensure_ascii=False).encode())
-            return outcome
-        finally:
-            os.close(guard)
-
-    def _replace(self, data: bytes) -> None:
-        # mkstemp makes it 0600 from the first moment.
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -12,6 +12,7 @@ from hubbub.perspective.seat import Seat
 from hubbub.perspective.stored_sessions import CALL, call_key, session_row
 from hubbub.space import context
 from hubbub.space.connection import Connection
+from hubbub.space.live import LiveSpace
 
 
 def login_body(
@@ -34,6 +35,8 @@ def login_body(
                 f"{type(realm).__qualname__}.request_avatar returned {type(avatar).__qualname__}, not an Avatar"
             )
         oid = connection.add(avatar)
+        # Known before this is durable: what is committed right behind it may end the session.
+        seat.avatar_oid, seat.avatar_class = oid, type(avatar)
         if seat.transient:
             return oid, type(avatar)
         box = connection.companion(avatar, SessionList)
@@ -66,14 +69,18 @@ def _make_room(
     return [e for e in entries if e not in leaving], leaving
 
 
-def logout_body(seat: Seat, call_ids: list[int]) -> Callable[[Connection], list[int]]:
+def logout_body(
+    seat: Seat, call_ids: list[int], timers: list[int], *, plain: bool = False
+) -> Callable[[Connection], list[int]]:
     """Return the body that takes the session of ``seat`` out of everything and tells the avatar.
 
-    It returns the oids of ephemeral objects that nobody can reach any more.
+    It returns the oids of ephemeral objects that nobody can reach any more, the avatar's list of sessions first.
 
     Args:
         seat: Whose session has ended.
         call_ids: Calls whose stored results are deleted.
+        timers: Its timers.
+        plain: Tell the avatar nothing and store nothing.
     """
     presences = list(seat.presences)
 
@@ -82,18 +89,31 @@ def logout_body(seat: Seat, call_ids: list[int]) -> Callable[[Connection], list[
         avatar = connection.get(seat.avatar_oid)
         for oid in presences:
             connection.get(oid).forget_session(seat.id)
-        gone: list[int] = []
+        box = connection.companion(avatar, SessionList)
         if not seat.transient:
-            box = connection.companion(avatar, SessionList)
             box.entries = tuple(e for e in box.entries if e.id != seat.id)
+        if not (seat.transient or plain):
             avatar.disconnected(LiveSession(seat.id, seat.identity, seat.face.has_mind))
             rows: list[Row] = [session_row(seat.id, None)]
             rows += [(CALL, call_key(seat.id, call_id), None) for call_id in call_ids]
             transaction.rows.extend(rows)
-            if box.entries:
-                return gone
+        if box.entries:
+            return []
+        gone = [companion_oid(seat.avatar_oid), *timers]
         if is_ephemeral(seat.avatar_oid):
-            gone = [seat.avatar_oid, companion_oid(seat.avatar_oid)]
+            gone.append(seat.avatar_oid)
         return gone
 
     return body
+
+
+def forget_avatar(live: LiveSpace, gone: list[int], tid: int) -> None:
+    """Forget what `logout_body` has returned, once that is durable. Serial thread.
+
+    Args:
+        live: The host's space.
+        gone: What it returned.
+        tid: Its tid: an avatar that has got a new session since then stays.
+    """
+    if gone and live.newest_tid(gone[0]) <= tid:
+        live.forget_ephemerals(gone)

@@ -15,6 +15,7 @@ where ``max_sessions`` would turn its own user away; a dormant one does not coun
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import secrets
@@ -26,6 +27,7 @@ from hubbub.kernel import (
     AccessError,
     ClosedError,
     Commit,
+    DiskFullError,
     HubbubError,
     Label,
     LimitError,
@@ -37,7 +39,7 @@ from hubbub.kernel import (
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
 from hubbub.perspective.calls import StoredResult
-from hubbub.perspective.coming_and_going import login_body, logout_body
+from hubbub.perspective.coming_and_going import forget_avatar, login_body, logout_body
 from hubbub.perspective.desk import Desk
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.identity import Identity
@@ -183,16 +185,24 @@ class Portal:
             claims=dict(identity.claims),
             address=address,
         )
+        seat = self._new_seat(secrets.token_hex(8), secret, identity, stored, transient=transient)
+        entering = asyncio.get_running_loop().create_task(self._enter(seat, checker))
         try:
-            seat = self._new_seat(
-                secrets.token_hex(8), secret, identity, stored, transient=transient
-            )
-            await self._take_seat(seat, "login")
-        except BaseException:
-            checker.released(identity)
+            await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # The client has gone. What was begun comes to its end, and is undone: nobody knows its secret.
+            entering.add_done_callback(lambda task: task.exception() or self.end(seat, "ended"))
             raise
         seat.session.attach(carrier, "")
+        seat.entered = True
         return seat.session, self._welcome(seat.session, resumed=False)
+
+    async def _enter(self, seat: Seat, checker: Any) -> None:
+        try:
+            await self._take_seat(seat, "login")
+        except BaseException:
+            checker.released(seat.identity)
+            raise
 
     def find(self, session_id: str, secret: str) -> Session:
         """Return the session that a request of its own names.
@@ -214,10 +224,13 @@ class Portal:
     def _sweep(self) -> None:
         """End sessions whose grace time is over."""
         now = self.host.clock.now()
+        self._sweeping = self._alarms.call_later(SWEEP_S, self._sweep)
         for seat in list(self._seats.values()):
             if seat.session.due(now) is Due.EXPIRED:
-                self.end(seat, "grace")
-        self._sweeping = self._alarms.call_later(SWEEP_S, self._sweep)
+                try:
+                    self.end(seat, "grace")
+                except Exception:
+                    log.exception("ending session %s failed", seat.id)
 
     def _checker(self, hello: wire.Hello) -> Any:
         checkers = self._checkers
@@ -237,7 +250,9 @@ class Portal:
     ) -> tuple[Session, wire.Welcome]:
         seat = self._seats.get(hello.session)
         if seat is None:
-            seat = await self._wake(hello)
+            # It goes on if this connection is lost meanwhile: the next one finds the session in its grace time.
+            waking = asyncio.get_running_loop().create_task(self._wake(hello))
+            seat = await asyncio.shield(waking)
         elif not seat.ready.is_set():
             # Another connection of the same client has come first, and its avatar is being made.
             await seat.ready.wait()
@@ -249,6 +264,7 @@ class Portal:
                 "a session keeps the form that it began with", code="wrong_form"
             )
         resumed = self.attach(seat.session, carrier, hello.cursor)
+        seat.entered = True
         return seat.session, self._welcome(seat.session, resumed=True, same_epoch=resumed)
 
     async def _wake(self, hello: wire.Hello) -> Seat:
@@ -311,14 +327,16 @@ class Portal:
         return seat
 
     async def _take_seat(self, seat: Seat, command: str) -> None:
-        detached = frozenset(s.id for s in self.sessions if not s.is_attached)
+        detached = frozenset(
+            seat.id
+            for seat in self._seats.values()
+            if seat.entered and not seat.session.is_attached
+        )
         label = Label(seat.identity.id, type(self.realm).__qualname__, command)
         body = login_body(self.realm, seat, detached)
         self._seats[seat.id] = seat
         try:
-            seat.avatar_oid, seat.avatar_class = await self.host.call(
-                body, label, session=seat.face
-            )
+            await self.host.call(body, label, session=seat.face)
         except BaseException:
             self._seats.pop(seat.id, None)
             seat.ended = True
@@ -348,6 +366,7 @@ class Portal:
         seat.ended = True
         self._seats.pop(seat.id, None)
         watch_ids = seat.session.open_watches()
+        timers = list(seat.timers)
         seat.drop_all()
         for future in seat.mind_calls.values():
             if not future.done():
@@ -355,20 +374,47 @@ class Portal:
         seat.session.close(wire.Closing(reason="ended" if reason == "bye" else reason))
         for watch_id in watch_ids:
             self.desk.unwatch(seat.session, watch_id)
-        call_ids = seat.session.kept_calls()
-        label = Label(seat.identity.id, seat.avatar_class.__qualname__, "logout", note=reason)
-        body = logout_body(seat, call_ids)
-
-        def done(outcome: Outcome) -> None:
-            if outcome.error is not None:
-                log.error("ending session %s failed", seat.id, exc_info=outcome.error)
-            elif outcome.value:
-                self.host.serial.submit(lambda: self.host.ledger.forget_ephemerals(outcome.value))
-
-        self.host.run(body, done, label, session=seat.face)
+        self._log_out(seat, seat.session.kept_calls(), timers, reason)
         checker = self._checkers.get(seat.checker)
         if checker is not None:
             checker.released(seat.identity)
+
+    def _log_out(
+        self,
+        seat: Seat,
+        call_ids: list[int],
+        timers: list[int],
+        reason: str,
+        *,
+        plain: bool = False,
+    ) -> None:
+        """Take a session out of the space. Whatever fails, it does not stay.
+
+        Args:
+            plain: Do not ask the avatar, store nothing: its rows go with somebody else's commit.
+        """
+        label = Label(seat.identity.id, seat.avatar_class.__qualname__, "logout", note=reason)
+        again = functools.partial(self._log_out, seat, call_ids, timers, reason)
+
+        def done(outcome: Outcome) -> None:
+            error = outcome.error
+            if error is None:
+                host = self.host
+                host.serial.submit(lambda: forget_avatar(host.live, outcome.value, outcome.tid))
+            elif isinstance(error, ClosedError):
+                pass  # its row is stored; it goes when its grace time is over
+            elif isinstance(error, DiskFullError):
+                self._alarms.call_later(SWEEP_S, again)
+            else:
+                log.error("ending session %s failed", seat.id, exc_info=error)
+                if not plain:
+                    if not seat.transient:
+                        self._forget_stored(seat.id, call_ids)
+                    again(plain=True)
+
+        self.host.run(
+            logout_body(seat, call_ids, timers, plain=plain), done, label, session=seat.face
+        )
 
     def _expire_dormant(self, session_id: str) -> None:
         dormant = self._dormant.pop(session_id, None)

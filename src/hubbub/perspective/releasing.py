@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from hubbub.flow import Backplane
 from hubbub.kernel import Commit, HubbubError, Label
@@ -50,20 +51,36 @@ class Releases:
     def release(self, commit: Commit) -> None:
         """Send the notices of a commit that is durable."""
         for notice in commit.notices:
-            if isinstance(notice, PublishNotice):
-                self._backplane.publish(notice.topic, notice.item)
-            elif isinstance(notice, MindNotice):
-                self._send_minds(notice)
-            elif isinstance(notice, TimerNotice):
-                self._set_timer(notice)
-            elif isinstance(notice, PresenceNotice):
-                seat = self._seats.get(notice.session)
-                if seat is not None:
-                    seat.presences.add(notice.oid)
-            elif isinstance(notice, EndSessionNotice):
-                seat = self._seats.get(notice.session_id)
-                if seat is not None:
-                    self._end(seat, notice.reason)
+            try:
+                self._release(notice)
+            except Exception:
+                log.exception("%s could not be released", type(notice).__name__)
+
+    def _release(self, notice: Any) -> None:
+        if isinstance(notice, PublishNotice):
+            self._backplane.publish(notice.topic, notice.item)
+        elif isinstance(notice, MindNotice):
+            self._send_minds(notice)
+        elif isinstance(notice, TimerNotice):
+            self._set_timer(notice)
+        elif isinstance(notice, PresenceNotice):
+            seat = self._seats.get(notice.session)
+            if seat is not None:
+                seat.presences.add(notice.oid)
+            else:
+                self._forget_presence(notice)
+        elif isinstance(notice, EndSessionNotice):
+            seat = self._seats.get(notice.session_id)
+            if seat is not None:
+                self._end(seat, notice.reason)
+
+    def _forget_presence(self, notice: PresenceNotice) -> None:
+        """The session had ended before it was known that it has an entry."""
+        self._host.run(
+            lambda connection: connection.get(notice.oid).forget_session(notice.session),
+            None,
+            Label(command="presence"),
+        )
 
     def _send_minds(self, notice: MindNotice) -> None:
         encoded: dict[str, tuple[bytes, bytes]] = {}

@@ -31,6 +31,7 @@ class Seat:
         mind_calls: id -> future of a call to its mind.
         transient: A plain HTTP call's; leaves nothing behind.
         ready: Set when its avatar has been made, or will not be.
+        entered: Whether a client has had it since its avatar was made.
         stored: What is stored of the session; None for a transient one.
     """
 
@@ -44,6 +45,7 @@ class Seat:
         self.stored: StoredSession | None = None
         self.checker = ""
         self.ready = asyncio.Event()
+        self.entered = False
         self.avatar_oid = 0
         self.avatar_class: type = object
         self.watching: dict[int, object] = {}

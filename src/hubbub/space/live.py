@@ -22,6 +22,7 @@ from hubbub.kernel import (
     Label,
     Record,
     Tid,
+    UnknownObjectError,
     UnstorableError,
     tid_time,
 )
@@ -174,6 +175,13 @@ class LiveSpace:
         """Let queries see what has settled. Return the commits that became visible, in order."""
         commits: list[Commit] = self.ledger.absorb()
         return commits
+
+    def newest_tid(self, oid: int) -> int:
+        """Return the tid of the newest record of ``oid``, settled or not; 0 if it has none."""
+        try:
+            return self.ledger.load_latest(oid).tid
+        except UnknownObjectError:
+            return 0
 
     def forget_ephemerals(self, oids: Collection[int]) -> None:
         """Drop ephemeral objects that nobody can reach any more."""

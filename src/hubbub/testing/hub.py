@@ -23,9 +23,10 @@ import argon2
 
 from hubbub.app import Hub
 from hubbub.kernel import ConfigurationError, FakeClock
+from hubbub.perspective.accounts import MemoryAccounts
 from hubbub.perspective.alarms import FakeAlarms
 from hubbub.perspective.avatar import Mind
-from hubbub.perspective.checkers import Anonymous, MemoryAccounts, Passwords
+from hubbub.perspective.checkers import Anonymous, Passwords
 from hubbub.perspective.client.connection import ClientState
 from hubbub.perspective.client.login import Client, Login, hello_of
 from hubbub.store.memory import MemoryStore

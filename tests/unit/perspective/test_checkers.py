@@ -11,16 +11,8 @@ import argon2
 import pytest
 
 from hubbub.kernel import FakeClock, LimitError, Limits, LoginFailedError, StoreError
-from hubbub.perspective.checkers import (
-    AccountsFile,
-    Anonymous,
-    FailedLogins,
-    FunctionChecker,
-    MemoryAccounts,
-    Passwords,
-    accounts_path,
-    checked_name,
-)
+from hubbub.perspective.accounts import AccountsFile, MemoryAccounts, accounts_path, checked_name
+from hubbub.perspective.checkers import Anonymous, FailedLogins, FunctionChecker, Passwords
 from hubbub.perspective.identity import Identity
 
 WEAK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

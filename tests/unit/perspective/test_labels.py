@@ -50,7 +50,7 @@ async def last_label(t: TestHub) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("call", "name", "args"),
+    "call, name, args",
     [
         (lambda me: me.put(5), "put", [5, "cash"]),
         (lambda me: me.put(note="coins", amount=6), "put", [6, "coins"]),
