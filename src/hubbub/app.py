@@ -214,17 +214,24 @@ class Hub:
             await self.stop()
 
     def _arm(self, number: int, seconds: float, fn: Callable[[Root], Any]) -> None:
+        waits = False
+
         def fire() -> None:
+            nonlocal waits
             if self._host is None:
                 return
 
             def done(outcome: Outcome) -> None:
+                nonlocal waits
+                waits = False
                 if outcome.error is not None:
                     log.error("every(%s) %s failed", seconds, fn.__name__, exc_info=outcome.error)
 
             label = Label(command=f"every:{fn.__name__}")
-            self._host.run(lambda connection: fn(connection.root), done, label)
-            self._arm(number, seconds, fn)
+            if not waits:  # else the host is slow: it gets fewer calls, not a queue of them
+                waits = True
+                self._host.run(lambda connection: fn(connection.root), done, label)
+            self._armed[number] = self._alarms.call_later(seconds, fire)
 
         self._armed[number] = self._alarms.call_later(seconds, fire)
 

@@ -70,7 +70,7 @@ class Serving:
                 )
                 self._listener = listener
             if self._web_address is not None:
-                web = WebServer(hub.asgi(), hub.limits)
+                web = WebServer(hub.asgi(), hub.limits, hub.gateway)
                 await web.start(
                     self._web_address,
                     authenticated=closed_to_strangers and bool(hub.checkers),

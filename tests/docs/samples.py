@@ -184,7 +184,8 @@ class Stage:
         elif action == "sh":
             self._finish(part, ["bash", "-e", "-c", _FUNCTIONS + text])
         elif action == "output":
-            if self.printed.strip() != text.strip():
+            # A help text names the addresses that are used when nobody says otherwise.
+            if self.printed.strip() not in (text.strip(), part.text.strip()):
                 raise SampleError(f"{part.where}: printed was\n{self.printed}")
         elif action == "serve":
             self.served = self._start(part, text, [*_serve_options(self.ports)])

@@ -12,7 +12,7 @@ PAGES = sorted(
 )
 STORIES = [
     pytest.param(page, group, id=f"{page.relative_to(ROOT).as_posix()}:{group}")
-    for page in sorted((ROOT / "docs").rglob("*.md"))
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     for group in groups(page)
 ]
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")

@@ -51,7 +51,23 @@ class Typed:
 
 def as_text(value: Any) -> str:
     """Return a value as JSON for the terminal."""
-    return msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode()
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode()
+    # Somebody else wrote what is in it. It stays JSON; the terminal is not given orders.
+    return "".join(c if c in "\n " or c.isprintable() else _escaped(c) for c in text)
+
+
+def harmless(text: str) -> str:
+    """Return ``text`` on one line, without what a terminal would obey: control and invisible characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(
+        f"\\u{int.from_bytes(units[i : i + 2], 'big'):04x}" for i in range(0, len(units), 2)
+    )
 
 
 def _plain(value: Any) -> Any:

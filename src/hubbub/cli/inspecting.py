@@ -14,6 +14,7 @@ import msgspec
 
 import hubbub.mount
 from hubbub.cli.addresses import URL
+from hubbub.cli.arguments import harmless
 from hubbub.cli.examples import examples
 from hubbub.kernel import ConfigurationError, tid_time
 
@@ -64,11 +65,15 @@ def tail(connect: str, token: str, last: int, follow: bool) -> None:
 
 def tail_line(entry: Any) -> str:
     """Return one commit as a line."""
-    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tid_time(entry.tid)))
+    try:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tid_time(entry.tid)))
+    except (ValueError, OverflowError, OSError):
+        moment = f"(no time: {entry.tid:x})"
     label = entry.label
     # An anonymous user's id is a long digest; its beginning tells them apart.
-    who = label.identity[:20] or "host"
-    what = f"{label.command}{_arguments(label.args)}" if label.command else "-"
+    who = harmless(label.identity[:20]) or "host"
+    # Peers write labels of their own.
+    what = f"{harmless(label.command[:60])}{_arguments(label.args)}" if label.command else "-"
     took = f"{entry.ms:7.1f} ms" if entry.ms >= 0 else "         -"
     return f"{moment}  {who:<20} {what:<44} {entry.objects:>3} obj {entry.byte_count:>7} B {took}"
 
@@ -78,7 +83,7 @@ def _arguments(data: bytes) -> str:
         return ""
     try:
         values = msgspec.msgpack.decode(data, type=list)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "(...)"
     text = ", ".join(repr(value) for value in values)
     return f"({text[:60]}{'...' if len(text) > 60 else ''})"

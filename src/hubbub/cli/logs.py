@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 
+from hubbub.cli.arguments import harmless
+
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = self.formatTime(record, "%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname} "
-        text = f"{time}  {level}{record.getMessage()}"
+        text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return text
+        # Users' words get into messages. They can't begin a line that looks like ours, nor command the terminal.
+        return f"{time}  {level}" + "\n    ".join(map(harmless, text.split("\n")))
 
 
 def set_up_logs(verbose: bool = False) -> None:

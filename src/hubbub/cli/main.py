@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 
 from hubbub.cli.examples import examples
 from hubbub.kernel import HubbubError
@@ -35,7 +36,8 @@ class _Group(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            # Here and not by returning None: only we know all names, to suggest one.
+            raise NoSuchCommand(cmd_name, possibilities=_COMMANDS, ctx=ctx)
         module = import_module(f"hubbub.cli.{_COMMANDS[cmd_name][0]}")
         found: click.Command = getattr(module, cmd_name)
         return found
@@ -48,7 +50,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except HubbubError as error:
-            click.secho(f"hubbub: {error}", fg="red", err=True)
+            from hubbub.cli.arguments import harmless
+
+            # A host that we asked may have worded it.
+            lines = map(harmless, str(error).split("\n"))
+            click.secho("hubbub: " + "\n".join(lines), fg="red", err=True)
             sys.exit(1)
 
 

@@ -192,6 +192,7 @@ def run_hub(
             await serving.stop()
         log.info("stopped; everything acknowledged is in %s", data)
 
+    _raise_descriptors(hub.limits.max_connections)
     try:
         import uvloop
     except ImportError:
@@ -199,6 +200,21 @@ def run_hub(
     else:
         uvloop.run(main())
     return 0
+
+
+def _raise_descriptors(connections: int) -> None:
+    """Allow this process as many sockets as the hub's limits say, if the system lets it: 1,024 are common."""
+    try:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 2 * connections + 1000
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ImportError, OSError, ValueError) as error:
+        log.warning("can't raise the number of open files: %s", error)
 
 
 def _announce(serving: Any, data: str) -> None:

@@ -28,7 +28,7 @@ class Callers:
     def address(self, connection: HTTPConnection) -> str:
         """Return the caller's address; the newest hop that is no trusted proxy. Empty if nobody knows it."""
         peer = connection.client.host if connection.client else ""
-        if not self._is_trusted(peer):
+        if not self.is_trusted(peer):
             return peer
         hops = [
             hop.strip()
@@ -39,7 +39,7 @@ class Callers:
             if _ip(hop) is None:
                 return peer  # what follows was not written by a proxy that we know
             peer = hop
-            if not self._is_trusted(hop):
+            if not self.is_trusted(hop):
                 break
         return peer
 
@@ -56,7 +56,7 @@ class Callers:
 
     def _is_same_host(self, connection: HTTPConnection, origin: str) -> bool:
         host = connection.headers.get("host", "")
-        if self._is_trusted(connection.client.host if connection.client else ""):
+        if self.is_trusted(connection.client.host if connection.client else ""):
             forwarded = connection.headers.get("x-forwarded-host", "")
             host = forwarded.rpartition(",")[2].strip() or host
         scheme = origin.partition(":")[0].lower()
@@ -64,7 +64,8 @@ class Callers:
         # The scheme is not compared: a proxy may have taken TLS off.
         return mine is not None and mine == _host_and_port(origin)
 
-    def _is_trusted(self, address: str) -> bool:
+    def is_trusted(self, address: str) -> bool:
+        """Tell whether ``address`` is a proxy's that is believed; the empty one is a Unix socket."""
         if not address:
             return self._unix
         ip = _ip(address)

@@ -25,6 +25,9 @@ TAKE_BYTES = 256 << 10
 HELLO_S = 10.0
 """Seconds within which a new connection has to say who it is."""
 
+BATCH = 200
+"""So many messages that came together are acted on before others have their turn (PE7)."""
+
 SILENCE = 2.5
 """So many heartbeats may be missed before a connection counts as broken."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketClose
@@ -74,6 +74,8 @@ class Guard:
                 "not_allowed", "wrong_method", f"{scope['method']}: {error.detail}"
             )
             await answers.failure(failure)(scope, receive, with_headers)
+        except ClientDisconnect:
+            pass  # in the middle of its own request
         except Exception as error:
             if begun:
                 raise

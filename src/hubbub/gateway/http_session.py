@@ -26,6 +26,7 @@ from starlette.types import Receive, Send
 
 from hubbub.gateway import door as answers
 from hubbub.gateway.carriers import (
+    BATCH,
     Connections,
     Heartbeat,
     WaitingCarrier,
@@ -91,7 +92,7 @@ class HttpSessions:
         try:
             envelope = await self._envelope(request)
             session = await self._find(request, envelope)
-            self._receive(session, envelope)
+            await self._receive(session, envelope)
         except _Resume:
             return _resume()
         except ClosedError:
@@ -110,7 +111,7 @@ class HttpSessions:
             with Connections.of(self._door.portal).hold(address):
                 self._attach(session, carrier, envelope)
                 try:
-                    self._receive(session, envelope)
+                    await self._receive(session, envelope)
                     wait_s = min(envelope.wait_s, self._door.options.poll_s)
                     return await self._parked(request, session, carrier, wait_s)
                 finally:
@@ -168,10 +169,16 @@ class HttpSessions:
     async def _find(self, request: Request, envelope: Envelope) -> Session:
         portal = self._door.portal
         try:
-            return portal.find(envelope.session, envelope.secret)
+            session = portal.find(envelope.session, envelope.secret)
         except NotAllowedError as lost:
             if lost.code != "session_lost":
                 raise
+        else:
+            if session.form != "json":
+                raise RemoteProtocolError(
+                    "a session keeps the form that it began with", code="wrong_form"
+                )
+            return session
         # It may sleep in the store since the host began anew. Opening wakes it, or says that it is lost.
         hello = wire.Hello(session=envelope.session, secret=envelope.secret, cursor=envelope.cursor)
         carrier = WaitingCarrier()
@@ -186,12 +193,14 @@ class HttpSessions:
             session.detach(carrier)
             raise _Resume
 
-    def _receive(self, session: Session, envelope: Envelope) -> None:
+    async def _receive(self, session: Session, envelope: Envelope) -> None:
         stream = self._streams.get(session.id)
         if stream is not None:
             stream.heard()
-        for raw in envelope.messages:
+        for number, raw in enumerate(envelope.messages, 1):
             session.receive(wire.decode_to_host(bytes(raw), "json"))
+            if not number % BATCH:
+                await asyncio.sleep(0)
 
     async def _parked(
         self, request: Request, session: Session, carrier: WaitingCarrier, wait_s: float

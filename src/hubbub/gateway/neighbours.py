@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from hubbub.kernel import COMPANION_BIT, CorruptRecordError, Record, UnknownObjectError
 from hubbub.store.ledger import Ledger
@@ -10,6 +11,7 @@ from hubbub.store.ledger import Ledger
 _NEIGHBOURS = 32
 _NEIGHBOUR_BYTES = 64 << 10
 _REMEMBERED_SENT = 50_000
+_LOOKED_AT = 1000
 _PARENTS = 8
 _PARENT_REFS = 10_000
 
@@ -27,7 +29,7 @@ class Neighbours:
         found: list[Record] = []
         room = _NEIGHBOUR_BYTES
         self._remember(record.oid)
-        for oid in self._likely(record):
+        for oid in islice(self._likely(record), _LOOKED_AT):
             if oid in self._sent or oid >= COMPANION_BIT:
                 continue
             try:

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from hubbub.gateway.carriers import HELLO_S
 from hubbub.gateway.following import Following
 from hubbub.gateway.neighbours import Neighbours
 from hubbub.kernel import (
@@ -58,6 +59,8 @@ _MOUNT_KEY_BYTES = 12
 _MAX_KEY_BYTES = 64
 _REMEMBERED_MOUNTS = 10_000
 _MAX_OID_BLOCK = 10_000
+_GREETING_BYTES = 64 << 10
+_OID_LEAP = 1 << 40
 
 
 class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +183,8 @@ class PeerConnection:
         self._buffered_bytes = buffered_bytes
         self._options = options or PeerOptions()
         self._peers = Peers.of(host)
-        self._frames = FrameReader(self._options.max_message_bytes)
+        # Until it has shown its token it is anybody: what it says is small, and comes soon.
+        self._frames = FrameReader(min(_GREETING_BYTES, self._options.max_message_bytes))
         self._serial = self._peers.next_serial()
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
@@ -195,6 +199,7 @@ class PeerConnection:
         self._is_behind = False
         self._is_closing = False
         self._is_over = False
+        self._greeting = self._loop.call_later(HELLO_S, self._no_greeting)
 
     # --- for the listener ---------------------------------------------------------------------------------------------
 
@@ -219,6 +224,7 @@ class PeerConnection:
     def lost(self) -> None:
         """The connection is gone. Commits that have begun go on."""
         self._is_over = True
+        self._greeting.cancel()
         if self._following is not None:
             self._following.close()
         self._peers.connections.pop(self, None)
@@ -351,6 +357,9 @@ class PeerConnection:
             block = self._host.ledger.new_oids(message.count)
             self._answer(peer.OidBlock(message.id, block.start, len(block)))
 
+    def _no_greeting(self) -> None:
+        self._end("protocol", f"no Mount within {HELLO_S:g} s")
+
     def _mount(self, message: peer.Mount) -> None:
         options, peers = self._options, self._peers
         if self._is_mounted:
@@ -368,6 +377,8 @@ class PeerConnection:
             self._end("unknown_space", f"there is no space {message.space!r} here")
             return
         self._is_mounted = True
+        self._greeting.cancel()
+        self._frames.limit_bytes = options.max_message_bytes
         self._read_only = options.read_only or message.read_only
         peers.connections[self] = None
         changed = None
@@ -425,7 +436,8 @@ class PeerConnection:
             message.base,
             [Record(*fields) for fields in message.writes],
             message.current,
-            message.changes,
+            # What a peer says of changes inside a container can't be checked: views look again for themselves (LV1).
+            {},
             message.label,
             message.key,
         )
@@ -446,6 +458,9 @@ class PeerConnection:
         for oid in (*oids, *refs, *oids_read):
             if not 0 <= oid < COMPANION_BIT:
                 raise RemoteProtocolError(f"{oid:#x} is no oid that can be stored")
+        # The oids of a commit are never given out again. One that leaps ahead would use up those of everybody.
+        if max((*oids, *refs), default=0) > self._host.ledger.new_oids(0).start + _OID_LEAP:
+            raise RemoteProtocolError("a commit names oids that nobody was given")
         if len(set(oids)) < len(oids):
             raise RemoteProtocolError("a commit writes an object twice")
         if tids and not (min(tids) >= 0 and max(tids) <= settled):

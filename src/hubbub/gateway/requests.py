@@ -64,18 +64,17 @@ class Asked:
     @classmethod
     def of_texts(cls, pairs: Iterator[tuple[str, str]]) -> Asked:
         """Return the arguments of a query or form. A name that comes twice makes a list."""
+        found: dict[str, list[str]] = {}
+        for name, text in pairs:
+            found.setdefault(name, []).append(text)
         kwargs: dict[str, Any] = {}
         texts: dict[str, str] = {}
-        for name, text in pairs:
-            value = _lenient(text)
-            if name in kwargs:
-                former = kwargs[name] if name not in texts else [kwargs[name]]
-                texts.pop(name, None)
-                kwargs[name] = [*former, value]
-            else:
-                kwargs[name] = value
-                texts[name] = text
-        return cls([], kwargs, {n: t for n, t in texts.items() if kwargs[n] != t})
+        for name, several in found.items():
+            values = [_lenient(text) for text in several]
+            kwargs[name] = values if len(values) > 1 else values[0]
+            if len(values) == 1 and values[0] != several[0]:
+                texts[name] = several[0]
+        return cls([], kwargs, texts)
 
     @classmethod
     def of_body(cls, body: bytes, content_type: str) -> Asked:

@@ -11,6 +11,9 @@ from typing import Any
 import uvicorn
 
 from hubbub.gateway.binding import bind, is_unix, name_of, refuse_open_door, unix_path
+from hubbub.gateway.callers import Callers
+from hubbub.gateway.options import Gateway
+from hubbub.gateway.web_protocols import CHECK_S, Sockets, check_all, protocols
 from hubbub.kernel.limits import Limits
 
 log = logging.getLogger("hubbub.gateway")
@@ -30,6 +33,7 @@ class WebServer:
     Args:
         app: The app; its lifespan is not run, because the hub is driven by whoever made it.
         limits: Bounds what the server itself takes in.
+        gateway: Says which proxies are trusted: behind one of these many users have one address.
         ssl_certfile, ssl_keyfile: For https.
     """
 
@@ -37,14 +41,17 @@ class WebServer:
         self,
         app: Any,
         limits: Limits,
+        gateway: Gateway | None = None,
         *,
         ssl_certfile: str | None = None,
         ssl_keyfile: str | None = None,
     ) -> None:
+        self.sockets = Sockets(limits, Callers(gateway or Gateway()).is_trusted)
+        http, ws = protocols(self.sockets)
         self._config = uvicorn.Config(
             app,
-            http="httptools",
-            ws="websockets-sansio",
+            http=http,
+            ws=ws,
             # A message over the limit is told what is wrong by the session's endpoint; far over it, it is cut off here.
             ws_max_size=4 * limits.max_message_bytes,
             # Sessions have heartbeats of their own, which also show that the host's loop is alive.
@@ -64,6 +71,7 @@ class WebServer:
         )
         self._server = _Server(self._config)
         self._task: asyncio.Task[None] | None = None
+        self._checking: asyncio.TimerHandle | None = None
         self._path = ""
         self.address = ""
 
@@ -93,6 +101,11 @@ class WebServer:
                 self._task.result()
                 raise RuntimeError("the web server ended before it began")
             await asyncio.sleep(0.001)
+        self._check()
+
+    def _check(self) -> None:
+        check_all(self._server)
+        self._checking = asyncio.get_running_loop().call_later(CHECK_S, self._check)
 
     @property
     def url(self) -> str:
@@ -127,4 +140,8 @@ class WebServer:
         # Carriers that were told to close write their last message in the next turns of the loop.
         await asyncio.sleep(0.02)
         self._server.should_exit = True
-        await task
+        try:
+            await task
+        finally:
+            if self._checking is not None:
+                self._checking.cancel()

@@ -30,6 +30,9 @@ from hubbub.wire.frames import PREFACE_PEER, PREFACE_USER, frame
 log = logging.getLogger("hubbub.gateway")
 
 _PREFACE_BYTES = max(len(PREFACE_USER), len(PREFACE_PEER))
+_LINGERING = 100
+"""So many connections over the limit are told why at the same time; the others are just cut off."""
+
 _HTTP = re.compile(rb"[A-Z]{3,10} ")
 
 
@@ -69,6 +72,7 @@ class Listener:
         self._ssl = ssl_context
         self._servers: list[asyncio.Server] = []
         self._streams: set[_Stream] = set()
+        self.lingering = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self._path = ""
@@ -171,6 +175,7 @@ class _Stream(asyncio.Protocol):
         self._speaker: Any = None
         self._address = ""
         self._counted = False
+        self._lingers = False
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -186,6 +191,12 @@ class _Stream(asyncio.Protocol):
         try:
             self._listener.connections.enter(self._address)
         except LimitError as error:
+            if self._listener.lingering >= _LINGERING:
+                self._is_over = True
+                transport.abort()
+                return
+            self._listener.lingering += 1
+            self._lingers = True
             # It is most likely a user's client: it gets an answer that such a one understands.
             last = fault_of(error, "connection")
             transport.write(frame(wire.encode(last, "msgpack")))
@@ -261,6 +272,9 @@ class _Stream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
         self._listener.left(self)
+        if self._lingers:
+            self._lingers = False
+            self._listener.lingering -= 1
         if self._counted:
             self._counted = False
             self._listener.connections.leave(self._address)

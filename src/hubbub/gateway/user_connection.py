@@ -14,6 +14,7 @@ reader holds that much here, and the rest stays in the session's bounded backlog
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from enum import Enum, auto
 
 from hubbub.gateway.carriers import HELLO_S, TAKE_BYTES, Heartbeat, fault_of
@@ -69,7 +70,7 @@ class UserConnection:
         self._address = address
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(portal.limits.max_message_bytes)
-        self._waiting: list[bytes] = []
+        self._waiting: deque[bytes] = deque()
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
         self._heartbeat: Heartbeat | None = None
@@ -136,7 +137,7 @@ class UserConnection:
     def _work(self) -> None:
         waiting = self._waiting
         while waiting and self.state is not State.OPENING and self.state is not State.CLOSING:
-            message = wire.decode_to_host(waiting.pop(0), "msgpack")
+            message = wire.decode_to_host(waiting.popleft(), "msgpack")
             if self.state is State.GREETING:
                 self._greet(message)
             elif self._session is not None:

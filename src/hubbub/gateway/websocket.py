@@ -17,6 +17,7 @@ import asyncio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hubbub.gateway.carriers import (
+    BATCH,
     HELLO_S,
     Connections,
     Heartbeat,
@@ -133,8 +134,10 @@ async def _read(
         while True:
             data = await _receive(websocket, limit_bytes)
             heartbeat.heard()
-            for part in split_messages(data):
+            for number, part in enumerate(split_messages(data), 1):
                 session.receive(wire.decode_to_host(part, "json"))
+                if not number % BATCH:
+                    await asyncio.sleep(0)
     except HubbubError as error:
         carrier.close(fault_of(error, f"session {session.id}"))
     except WebSocketDisconnect:

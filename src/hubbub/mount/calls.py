@@ -28,13 +28,20 @@ from hubbub.kernel import (
 )
 from hubbub.mount.base import MountStats
 from hubbub.mount.failures import from_failed, from_fault
-from hubbub.mount.link import Address
+from hubbub.mount.link import Address, check_oids
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.wire import peer
 from hubbub.wire.frames import frame
 
 _REPEATS = 50
+
+_ASKED: dict[type, type] = {
+    peer.Loaded: peer.Load,
+    peer.Committed: peer.Commit,
+    peer.OidBlock: peer.Oids,
+    peer.Pong: peer.Ping,
+}
 
 
 class Call:
@@ -181,9 +188,17 @@ class Calls:
         self,
         message: peer.Loaded | peer.Committed | peer.Failed | peer.OidBlock | peer.Pong,
     ) -> None:
-        call = self._in_flight.pop(message.id, None)
+        call = self._in_flight.get(message.id)
         if call is None:
             return
+        asked = _ASKED.get(type(message))
+        if asked is not None and not isinstance(call.message, asked):
+            raise RemoteProtocolError(
+                f"the host answered {type(call.message).__name__} with {type(message).__name__}"
+            )
+        if isinstance(message, peer.OidBlock):
+            check_oids(message.first, message.count)
+        del self._in_flight[message.id]
         replica = self._replica
         if isinstance(message, peer.Loaded):
             at = call.message.at

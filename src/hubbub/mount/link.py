@@ -19,13 +19,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from hubbub.kernel import BrokenError, ConfigurationError, RemoteProtocolError
+from hubbub.kernel import COMPANION_BIT, BrokenError, ConfigurationError, RemoteProtocolError
 from hubbub.wire import peer
 from hubbub.wire.frames import PREFACE_PEER, FrameReader, frame
 
 DEFAULT_PORT = 1975
 _READ_BYTES = 256 << 10
 _LIMIT_BYTES = 1 << 30
+_GREETING_BYTES = 16 << 20
+_SHORTEST_HEARTBEAT_S, _LONGEST_HEARTBEAT_S = 0.01, 86_400.0
+_MOST_OIDS = 1_000_000
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -139,7 +142,7 @@ class Link:
         self.address = address
         self._bell = bell
         self._socket = address.connect(timeout_s)
-        self._frames = FrameReader(_LIMIT_BYTES)
+        self._frames = FrameReader(_GREETING_BYTES)
         self._early: deque[peer.ToPeer] = deque()
         self._send_lock = threading.Lock()
         self._poller = select.poll()
@@ -161,11 +164,14 @@ class Link:
             RemoteProtocolError: If it is no Hubbub host.
             HubbubError: The host's own no.
         """
+        deadline = time.monotonic() + timeout_s
         self._socket.settimeout(timeout_s)
         self._socket.sendall(PREFACE_PEER + frame(peer.encode(message)))
         first = b""
         messages: list[peer.ToPeer] = []
         while not messages:
+            # All of it has its time, not each drop.
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
             data = self._socket.recv(_READ_BYTES)
             first = (first + data)[:60]
             if not data:
@@ -187,6 +193,8 @@ class Link:
             raise Refusal(answer)
         if not isinstance(answer, peer.Mounted):
             raise RemoteProtocolError(f"{self.address} answered with {type(answer).__name__}")
+        _check_mounted(answer, str(self.address))
+        self._frames.limit_bytes = _LIMIT_BYTES
         self.heartbeat_s = answer.heartbeat_s
         self.max_bytes = answer.max_bytes
         self.received_at = time.monotonic()
@@ -259,6 +267,27 @@ class Link:
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+
+def check_oids(first: int, count: int) -> None:
+    """Refuse oids that no host gives away.
+
+    Raises:
+        RemoteProtocolError: If these are such; code ``garbled``.
+    """
+    if not (0 < first and 0 <= count <= _MOST_OIDS and first + count <= COMPANION_BIT):
+        raise RemoteProtocolError(
+            f"the host gave {count} oids from {first:#x} on: that makes no sense", code="garbled"
+        )
+
+
+def _check_mounted(answer: peer.Mounted, address: str) -> None:
+    check_oids(answer.first_oid, answer.oid_count)
+    heartbeat_fits = _SHORTEST_HEARTBEAT_S <= answer.heartbeat_s <= _LONGEST_HEARTBEAT_S
+    if not (heartbeat_fits and answer.tid >= 0 and answer.max_bytes > 0):
+        raise RemoteProtocolError(
+            f"{address} greets with numbers that make no sense", code="garbled"
+        )
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, told to the user as another error

@@ -77,7 +77,7 @@ async def run_action(
     token = avatars._action.set(ActionHost(desk, seat))
     try:
         stand_in = await desk.host.read(
-            lambda connection: _stand_in(seat, connection), session=seat.face
+            lambda connection: stand_in_of(seat.avatar(connection)), session=seat.face
         )
         while True:
             attempts -= 1
@@ -99,16 +99,17 @@ async def run_action(
         avatars._action.reset(token)
 
 
-def _stand_in(seat: Seat, connection: Connection) -> Any:
-    real = seat.avatar(connection)
+def stand_in_of(real: Any) -> Any:
+    """Return what stands for a shared object outside of a transaction: its plain attributes as they are now."""
     real._p_activate()
-    cls: Any = seat.avatar_class
+    cls: Any = type(real)
     stand_in = cls.__new__(cls)
     for name, value in real.__dict__.items():
         if type(value) in _PLAIN:
             stand_in.__dict__[name] = value
-    box = avatars.SessionList()
-    box.entries = real.sessions
-    stand_in.__dict__["_v_action_sessions"] = box
-    stand_in.__dict__["_v_stand_in"] = True
+    if isinstance(real, avatars.Avatar):
+        box = avatars.SessionList()
+        box.entries = real.sessions
+        stand_in.__dict__["_v_action_sessions"] = box
+        stand_in.__dict__["_v_stand_in"] = True
     return stand_in

@@ -28,7 +28,7 @@ from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.live_query import Update
 from hubbub.perspective.seat import Seat
 from hubbub.perspective.stored_sessions import CALL, call_key, call_value, session_row
-from hubbub.perspective.streams import close_stream, open_stream
+from hubbub.perspective.streams import close_stream, open_stream, source_of
 from hubbub.space import context
 from hubbub.space.connection import Connection
 from hubbub.wire import session as wire
@@ -240,7 +240,7 @@ class Desk:
             args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
             source, key = None, b""
             if declaration.kind == "stream":
-                source = declaration.function(obj, *args, **kwargs)
+                source = source_of(declaration, obj, args, kwargs)
             else:
                 key = declaration.arguments.encode(args, kwargs)
             oid = connection.add(obj) if obj._p_jar is None else _oid(obj)

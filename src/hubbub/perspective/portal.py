@@ -191,11 +191,16 @@ class Portal:
             await asyncio.shield(entering)
         except asyncio.CancelledError:
             # The client has gone. What was begun comes to its end, and is undone: nobody knows its secret.
-            entering.add_done_callback(lambda task: task.exception() or self.end(seat, "ended"))
+            entering.add_done_callback(functools.partial(self._left_at_the_door, seat))
             raise
         seat.session.attach(carrier, "")
         seat.entered = True
+        seat.ready.set()
         return seat.session, self._welcome(seat.session, resumed=False)
+
+    def _left_at_the_door(self, seat: Seat, entering: asyncio.Task[None]) -> None:
+        if not entering.cancelled() and entering.exception() is None:
+            self.end(seat, "ended")
 
     async def _enter(self, seat: Seat, checker: Any) -> None:
         try:
@@ -250,27 +255,40 @@ class Portal:
     ) -> tuple[Session, wire.Welcome]:
         seat = self._seats.get(hello.session)
         if seat is None:
-            # It goes on if this connection is lost meanwhile: the next one finds the session in its grace time.
-            waking = asyncio.get_running_loop().create_task(self._wake(hello))
-            seat = await asyncio.shield(waking)
+            dormant = self._dormant_of(hello)
+            seat = self._woken(hello, dormant)
+            waking = asyncio.get_running_loop().create_task(self._wake(seat, dormant))
+            try:
+                await asyncio.shield(waking)
+            except asyncio.CancelledError:
+                # This connection is lost. The session is in its grace time, for the next one.
+                waking.add_done_callback(lambda _: seat.ready.set())
+                raise
         elif not seat.ready.is_set():
             # Another connection of the same client has come first, and its avatar is being made.
             await seat.ready.wait()
             return await self._resume(hello, form, carrier)
         elif not is_secret(hello.secret, hash_secret(seat.session.secret)):
             raise _session_lost()
-        if seat.session.form != form:
-            raise RemoteProtocolError(
-                "a session keeps the form that it began with", code="wrong_form"
-            )
-        resumed = self.attach(seat.session, carrier, hello.cursor)
+        try:
+            if seat.session.form != form:
+                raise RemoteProtocolError(
+                    "a session keeps the form that it began with", code="wrong_form"
+                )
+            resumed = self.attach(seat.session, carrier, hello.cursor)
+        finally:
+            seat.ready.set()
         seat.entered = True
         return seat.session, self._welcome(seat.session, resumed=True, same_epoch=resumed)
 
-    async def _wake(self, hello: wire.Hello) -> Seat:
+    def _dormant_of(self, hello: wire.Hello) -> _Dormant:
         dormant = self._dormant.get(hello.session)
         if dormant is None or not is_secret(hello.secret, dormant.stored.secret_hash):
             raise _session_lost()
+        return dormant
+
+    def _woken(self, hello: wire.Hello, dormant: _Dormant) -> Seat:
+        """Give a stored session its seat; there is no avatar in it before `_wake`."""
         del self._dormant[hello.session]
         dormant.alarm.cancel()
         stored = dormant.stored
@@ -282,24 +300,28 @@ class Portal:
             except HubbubError:
                 self._forget_stored(hello.session, dormant.calls)
                 raise
+        seat = self._new_seat(hello.session, hello.secret, identity, stored)
+        results = {
+            call_id: StoredResult(call.tid, call.value) for call_id, call in dormant.calls.items()
+        }
+        seat.session.restore(results, stored.pruned_to)
+        self._seats[seat.id] = seat
+        return seat
+
+    async def _wake(self, seat: Seat, dormant: _Dormant) -> None:
         try:
-            seat = self._new_seat(hello.session, hello.secret, identity, stored)
-            results = {
-                call_id: StoredResult(call.tid, call.value)
-                for call_id, call in dormant.calls.items()
-            }
-            seat.session.restore(results, stored.pruned_to)
             await self._take_seat(seat, "resume")
         except BaseException as error:
+            checker = self._checkers.get(seat.checker)
             if checker is not None:
-                checker.released(identity)
+                checker.released(seat.identity)
             if isinstance(error, AccessError | Refused):
                 # It can't go on: the application or a limit says no.
-                self._forget_stored(hello.session, dormant.calls)
+                self._forget_stored(seat.id, dormant.calls)
             else:
-                self._sleep(hello.session, stored, dormant.calls)
+                self._sleep(seat.id, dormant.stored, dormant.calls)
+            seat.ready.set()
             raise
-        return seat
 
     def _new_seat(
         self,
@@ -341,8 +363,6 @@ class Portal:
             self._seats.pop(seat.id, None)
             seat.ended = True
             raise
-        finally:
-            seat.ready.set()
 
     def _welcome(self, session: Session, *, resumed: bool, same_epoch: bool = True) -> wire.Welcome:
         return wire.Welcome(
@@ -391,6 +411,10 @@ class Portal:
         """Take a session out of the space. Whatever fails, it does not stay.
 
         Args:
+            seat: Whose session has ended.
+            call_ids: Calls whose stored results are deleted.
+            timers: Its timers.
+            reason: For the label.
             plain: Do not ask the avatar, store nothing: its rows go with somebody else's commit.
         """
         label = Label(seat.identity.id, seat.avatar_class.__qualname__, "logout", note=reason)

@@ -1,20 +1,30 @@
 """A user's streams: what a ``@stream`` returned, item by item into the session.
 
-`hubbub.subscribe` is wired to the backplane without a task. Any other async iterator gets a task of its own.
+`hubbub.subscribe` is wired to the backplane without a task. Any other async iterator gets a task of its own. An async
+generator runs outside of any transaction: like an action's, its ``self`` is a stand-in with the plain attributes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from typing import Any
 
 from hubbub.flow import Backplane, Published
+from hubbub.perspective.actions import stand_in_of
 from hubbub.perspective.declarations import Declaration
 from hubbub.perspective.encoding import encode
 from hubbub.perspective.failures import failure_of
 from hubbub.perspective.seat import Seat
 from hubbub.perspective.sending import Subscribe
+
+
+def source_of(declaration: Declaration, obj: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Return what the declared stream of ``obj`` returns. Serial thread, in a query."""
+    if inspect.isasyncgenfunction(declaration.function):
+        obj = stand_in_of(obj)
+    return declaration.function(obj, *args, **kwargs)
 
 
 def open_stream(

@@ -179,9 +179,10 @@ class LiveSpace:
     def newest_tid(self, oid: int) -> int:
         """Return the tid of the newest record of ``oid``, settled or not; 0 if it has none."""
         try:
-            return self.ledger.load_latest(oid).tid
+            record: Record = self.ledger.load_latest(oid)
         except UnknownObjectError:
             return 0
+        return record.tid
 
     def forget_ephemerals(self, oids: Collection[int]) -> None:
         """Drop ephemeral objects that nobody can reach any more."""

@@ -24,12 +24,12 @@ def frame(payload: bytes) -> bytes:
 class FrameReader:
     """Cut a byte stream into frames.
 
-    Args:
-        limit_bytes: The largest payload accepted.
+    Attributes:
+        limit_bytes: The largest payload accepted. It may be changed between two frames.
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -45,9 +45,9 @@ class FrameReader:
         start, end = 0, len(buffer)
         while end - start >= 4:
             (length,) = _length.unpack_from(buffer, start)
-            if length > self._limit_bytes:
+            if length > self.limit_bytes:
                 raise RemoteProtocolError(
-                    f"a message of {length} bytes is over the limit of {self._limit_bytes}; "
+                    f"a message of {length} bytes is over the limit of {self.limit_bytes}; "
                     "or this is not a Hubbub client",
                     code="too_large",
                 )

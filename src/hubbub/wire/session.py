@@ -13,14 +13,23 @@ changes when numbering starts afresh (host restarted, session lagged).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from hubbub.kernel import RemoteProtocolError
 
 PROTOCOL = 1
+
+MAX_STEPS = 64
+"""Steps of a target. Each runs a query when the call or watch is looked at."""
+
+MAX_CREDENTIALS = 16
+MAX_CREDENTIAL_CHARS = 16 << 10
+"""Of one credential: enough for a token, and little to do for whoever has to look at it before anybody is known."""
+
+Credential = Annotated[str, Meta(max_length=MAX_CREDENTIAL_CHARS)]
 
 
 class _Message(msgspec.Struct, tag_field="t", omit_defaults=True, gc=False):
@@ -33,6 +42,9 @@ class Step(msgspec.Struct, omit_defaults=True, gc=False):
     name: str
     args: Raw = Raw()
     kwargs: Raw = Raw()
+
+
+Target = Annotated[list[Step], Meta(max_length=MAX_STEPS)]
 
 
 # --- client to host -------------------------------------------------------------------------------------------------
@@ -51,7 +63,7 @@ class Hello(_Message, tag="hello"):
 
     protocol: int = PROTOCOL
     checker: str = ""
-    credentials: dict[str, str] = {}
+    credentials: Annotated[dict[Credential, Credential], Meta(max_length=MAX_CREDENTIALS)] = {}
     mind: bool = False
     session: str = ""
     secret: str = ""
@@ -66,7 +78,7 @@ class Call(_Message, tag="call"):
 
     id: int
     name: str
-    target: list[Step] = []
+    target: Target = []
     ref: int = 0
     args: Raw = Raw()
     kwargs: Raw = Raw()
@@ -77,7 +89,7 @@ class Watch(_Message, tag="watch"):
 
     id: int
     name: str
-    target: list[Step] = []
+    target: Target = []
     ref: int = 0
     args: Raw = Raw()
     kwargs: Raw = Raw()

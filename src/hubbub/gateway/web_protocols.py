@@ -1,0 +1,265 @@
+"""uvicorn's protocols, with bounds on what a stranger can do before any endpoint has a say (PE5, PE7).
+
+uvicorn leaves to a proxy in front of it: how long a request may take and how large its head may be, how many sockets
+one address may hold, clients that never read, and WebSocket pings whose pongs nobody fetches. `hubbub serve` stands
+alone. What is here holds for sockets; connections of sessions are counted by `hubbub.gateway.carriers.Connections`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from hubbub.gateway.carriers import HELLO_S, Connections
+from hubbub.gateway.user_connection import LINGER_S
+from hubbub.kernel import LimitError
+from hubbub.kernel.limits import Limits
+
+HEAD_BYTES = 64 << 10
+"""Bytes of one request's line and headers, and of all else in it that is not its body."""
+
+HEADERS = 200
+"""Headers, and trailers, of one request."""
+
+PIPELINED = 16
+"""Requests that may wait behind one that is being answered."""
+
+BODY_S = 60.0
+"""Seconds within which a request's body has to arrive."""
+
+STUCK_S = 30.0
+"""A client that takes in nothing of what waits for it for so many seconds is cut off."""
+
+FRAGMENTS = 10_000
+"""Frames that one WebSocket message may be cut into."""
+
+CHECK_S = 1.0
+"""How often all sockets are looked at."""
+
+
+class Sockets:
+    """The sockets of one web server (PE7).
+
+    Args:
+        limits: Bounds their number; one address may have twice as many sockets as connections of sessions.
+        is_trusted: Tells whether an address is that of a proxy, behind which many users are.
+    """
+
+    def __init__(self, limits: Limits, is_trusted: Callable[[str], bool]) -> None:
+        self._count = Connections(
+            limits.max_connections + limits.max_connections_per_address,
+            2 * limits.max_connections_per_address,
+        )
+        self._is_trusted = is_trusted
+
+    def __len__(self) -> int:
+        return len(self._count)
+
+    def enter(self, transport: asyncio.BaseTransport) -> str:
+        """Count one more, and return what `leave` wants.
+
+        Raises:
+            LimitError: If that is one too many.
+        """
+        address = self.address_of(transport)
+        self._count.enter(address)
+        return address
+
+    def address_of(self, transport: asyncio.BaseTransport) -> str:
+        """Return the address that ``transport`` counts for; empty where there is none, or a proxy's."""
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        return "" if self._is_trusted(address) else address
+
+    def leave(self, address: str) -> None:
+        """One has gone."""
+        self._count.leave(address)
+
+
+class _Stuck:
+    """Tells when a client has taken in nothing for too long, or a closed socket does not go away."""
+
+    def __init__(self, transport: asyncio.Transport, now: float) -> None:
+        self._transport = transport
+        self._unsent = 0
+        self._moved_at = now
+        self._closing_at = 0.0
+
+    def check(self, now: float) -> bool:
+        """Cut the socket off if it is stuck; tells whether it is closing."""
+        if self._transport.is_closing():
+            self._closing_at = self._closing_at or now
+            if now - self._closing_at > LINGER_S:
+                self._transport.abort()
+            return True
+        unsent = self._transport.get_write_buffer_size()
+        if not unsent or unsent < self._unsent:
+            self._moved_at = now
+        elif now - self._moved_at > STUCK_S:
+            self._transport.abort()
+        self._unsent = unsent
+        return False
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One HTTP connection.
+
+        HEAD --headers complete--> BODY --message complete--> nothing is due
+          '------- too large, too slow: told so, and closed ------'
+    """
+
+    def __init__(self, *args: Any, sockets: Sockets, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sockets = sockets
+        self._counted: str | None = None
+        self._deadline = 0.0  # 0: nothing is due
+        self._beside_body = 0
+        self._fields = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        now = self.loop.time()
+        self._stuck = _Stuck(transport, now)
+        try:
+            self._counted = self._sockets.enter(transport)
+        except LimitError:
+            self._refuse("503 Service Unavailable", "too many connections; try later")
+            return
+        self._deadline = now + HELLO_S
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._leave()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if not self._deadline:
+            self._deadline = self.loop.time() + HELLO_S
+        self._beside_body += len(data)
+        super().data_received(data)
+        if self._beside_body > HEAD_BYTES and self._deadline and not self.transport.is_closing():
+            self._refuse("431 Request Header Fields Too Large", "the head of a request is too large")
+
+    def handle_websocket_upgrade(self) -> None:
+        self._deadline = 0.0
+        super().handle_websocket_upgrade()
+        successor = self.transport.get_protocol()
+        assert isinstance(successor, BoundedWebSocket)
+        # It gives the socket back.
+        self._counted = None
+        if not successor.handshake_initiated:
+            # Its own parser could not read the head that ours could; it would wait for a better one for ever.
+            self.send_400_response("Invalid WebSocket request.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._fields = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > HEAD_BYTES:
+            raise ValueError("the URL is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > HEADERS:
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            raise ValueError("too many requests at once")
+        self._deadline = self.loop.time() + BODY_S
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_body = max(0, self._beside_body - len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._beside_body = 0
+        self._deadline = 0.0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self._deadline:
+            # It was answered before all of it had come. What still comes is thrown away, and not for long.
+            self._deadline = min(self._deadline, self.loop.time() + LINGER_S)
+        super().on_response_complete()
+
+    def check(self, now: float) -> None:
+        """Look whether this connection has had its time."""
+        if not self._stuck.check(now) and self._deadline and now > self._deadline:
+            if self.cycle is None or self.cycle.response_complete:
+                self._refuse("408 Request Timeout", "the request did not arrive in time")
+            else:
+                self.transport.close()
+
+    def _refuse(self, status: str, why: str) -> None:
+        self._deadline = 0.0
+        head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        self.transport.write(
+            f"{head}Content-Length: {len(why)}\r\nConnection: close\r\n\r\n{why}".encode()
+        )
+        self.transport.close()
+
+    def _leave(self) -> None:
+        counted, self._counted = self._counted, None
+        if counted is not None:
+            self._sockets.leave(counted)
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """One WebSocket connection; made out of a `BoundedHttp`, whose place among the sockets it takes over."""
+
+    def __init__(self, *args: Any, sockets: Sockets, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sockets = sockets
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._stuck = _Stuck(self.transport, self.loop.time())
+        self._counted = self._sockets.address_of(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._sockets.leave(self._counted)
+
+    def handle_ping(self) -> None:
+        # Whoever does not fetch pongs gets none: they would pile up outside of every bound.
+        pong = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(pong)
+
+    def handle_cont(self, event: Any) -> None:
+        if len(self.frames) >= FRAGMENTS:
+            self.transport.abort()
+            return
+        super().handle_cont(event)
+
+    def check(self, now: float) -> None:
+        """Look whether this connection has had its time."""
+        self._stuck.check(now)
+
+
+def protocols(sockets: Sockets) -> tuple[Any, Any]:
+    """Return what makes HTTP and WebSocket connections, for uvicorn's ``http`` and ``ws``."""
+    return (
+        functools.partial(BoundedHttp, sockets=sockets),
+        functools.partial(BoundedWebSocket, sockets=sockets),
+    )
+
+
+def check_all(server: uvicorn.Server) -> None:
+    """Look at all connections of ``server``."""
+    now = asyncio.get_running_loop().time()
+    for connection in list(server.server_state.connections):
+        if isinstance(connection, BoundedHttp | BoundedWebSocket):
+            connection.check(now)
