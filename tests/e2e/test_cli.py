@@ -90,6 +90,9 @@ async def test_demo_says_where_to_look_and_ctrl_c_ends_it(hosts: Hosts) -> None:
     url = demo.until_printed(r"in a browser +(http://\S+)", 20)[1]
     demo.until_printed("Ctrl-C stops it")
     assert str(hosts.directory / "chat.hub") in demo.printed
+    # What it says to type goes to where it really listens.
+    listen = demo.until_printed(r"demo chat --join --listen (\S+)")[1]
+    assert f"tail --connect hub://{listen}" in demo.printed
     async with httpx.AsyncClient() as web:
         page = await web.get(url)
         assert page.status_code == 200
@@ -125,6 +128,24 @@ def test_call_watch_and_tail(hosts: Hosts, chat: Host) -> None:
     assert tail.wait() == 0
     for program in (watch, tail):
         assert "Traceback" not in program.logged
+
+
+def test_without_a_name_one_is_a_guest_when_the_system_name_is_taken(
+    hosts: Hosts, chat: Host
+) -> None:
+    connect = ("--connect", chat.hub)
+    watch = hosts.run("-m", "hubbub", "watch", "room.recent", *connect)
+    watch.until_printed(r"\[\]", 20)
+    status, _, errors = hosts.hubbub("call", "say", "text=5", *connect)
+    assert status == 0, errors
+    assert "is taken now, so you are a guest" in errors
+    watch.until_printed('"text": "5"')
+    assert '"author": "guest-' in watch.printed
+    status, _, errors = hosts.hubbub("call", "room.recent.first", *connect)
+    assert status == 1
+    assert "room.recent hands out no object" in errors
+    watch.send(signal.SIGINT)
+    assert watch.wait() == 0
 
 
 def test_user_add_list_remove(hosts: Hosts) -> None:

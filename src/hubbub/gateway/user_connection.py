@@ -38,11 +38,14 @@ def close_gently(transport: asyncio.Transport) -> asyncio.TimerHandle:
     would never see why. Returns what cuts the connection after `LINGER_S`: who does not read does not keep it.
     """
     if not transport.is_closing():
-        if transport.can_write_eof():
-            transport.write_eof()
-            transport.resume_reading()
-        else:
-            transport.close()
+        try:
+            if transport.can_write_eof():
+                transport.write_eof()
+                transport.resume_reading()
+            else:
+                transport.close()
+        except OSError:
+            transport.abort()  # reset by the client, and the loop has not told yet
     return asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
 
 
