@@ -61,6 +61,7 @@ _REMEMBERED_MOUNTS = 10_000
 _MAX_OID_BLOCK = 10_000
 _GREETING_BYTES = 64 << 10
 _OID_LEAP = 1 << 40
+_MAX_CLASS_NAME = 1000
 
 
 class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -461,6 +462,9 @@ class PeerConnection:
         # The oids of a commit are never given out again. One that leaps ahead would use up those of everybody.
         if max((*oids, *refs), default=0) > self._host.ledger.new_oids(0).start + _OID_LEAP:
             raise RemoteProtocolError("a commit names oids that nobody was given")
+        for fields in message.writes:
+            if not (0 < len(fields[2]) <= _MAX_CLASS_NAME and fields[2].isprintable()):
+                raise RemoteProtocolError(f"{fields[2][:80]!a} is no name of a class")
         if len(set(oids)) < len(oids):
             raise RemoteProtocolError("a commit writes an object twice")
         if tids and not (min(tids) >= 0 and max(tids) <= settled):

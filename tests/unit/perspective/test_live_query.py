@@ -12,7 +12,7 @@ import hubbub
 from hubbub.kernel import Commit, FakeClock, Label
 from hubbub.perspective.live_query import LiveQueries, Update
 from hubbub.space.connection import Connection
-from hubbub.space.containers import Map, merge_records
+from hubbub.space.containers import Map, SortedMap, merge_records
 from hubbub.space.live import LiveSpace
 from hubbub.space.persistent import Persistent
 from hubbub.store import MemoryStore
@@ -164,3 +164,18 @@ def test_a_watch_that_is_opened_again_has_left_its_first_query(space: Watched) -
     space.queries.unwatch(("ann", 1))
     assert len(space.queries) == 0
     assert space.queries._readers == {}
+
+
+@pytest.mark.rule("LV3")
+def test_a_key_that_the_map_refuses_is_no_change(space: Watched) -> None:
+    space.run(lambda c: c.root.__setitem__("sorted", SortedMap(b=2)))
+    space.watch("ann", lambda c: c.root["sorted"])
+
+    def body(connection: Connection) -> None:
+        tree = connection.root["sorted"]
+        tree["a"] = 1
+        with pytest.raises(TypeError):
+            tree[3] = 1
+
+    space.run(body)
+    assert space.seen["ann"] == {"a": 1, "b": 2}

@@ -45,7 +45,12 @@ class SortedMap(Tree, Generic[K, V], name="hubbub.SortedMap"):
 
     def __setitem__(self, key: K, value: V) -> None:
         self._note(key, value)
-        OOBTree.__setitem__(self, key, value)
+        try:
+            OOBTree.__setitem__(self, key, value)
+        except BaseException:
+            # The tree refuses keys that it can't compare; a command may go on after that.
+            self._note(CLEARED, None)
+            raise
 
     def __delitem__(self, key: K) -> None:
         if not OOBTree.__contains__(self, key):
