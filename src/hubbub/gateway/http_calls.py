@@ -68,7 +68,9 @@ class PlainCalls:
 
     async def _open(self, request: Request) -> PlainSession:
         address = self._door.address(request)
-        return await PlainSession.opened(self._door.portal, credentials_of(request), address)
+        return await PlainSession.opened(
+            self._door.portal, credentials_of(request), address, request
+        )
 
     async def _post(self, request: Request, path: str) -> Response:
         body = await self._door.body(request)

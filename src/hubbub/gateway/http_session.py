@@ -81,7 +81,9 @@ class HttpSessions:
             if not isinstance(hello, wire.Hello):
                 raise RemoteProtocolError("open takes hello", code="garbled")
             carrier = WaitingCarrier()
-            session, welcome = await self._door.portal.open(hello, "json", address, carrier)
+            session, welcome = await self._door.portal.open(
+                hello, "json", address, carrier, request=request
+            )
             session.detach(carrier)
         except HubbubError as error:
             return answers.fault(fault_of(error, f"HTTP login from {address}"))
@@ -182,7 +184,9 @@ class HttpSessions:
         # It may sleep in the store since the host began anew. Opening wakes it, or says that it is lost.
         hello = wire.Hello(session=envelope.session, secret=envelope.secret, cursor=envelope.cursor)
         carrier = WaitingCarrier()
-        session, _ = await portal.open(hello, "json", self._door.address(request), carrier)
+        session, _ = await portal.open(
+            hello, "json", self._door.address(request), carrier, request=request
+        )
         session.detach(carrier)
         raise _Resume
 

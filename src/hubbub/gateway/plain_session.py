@@ -42,7 +42,7 @@ class PlainSession:
 
     @classmethod
     async def opened(
-        cls, portal: Portal, credentials: dict[str, str], address: str
+        cls, portal: Portal, credentials: dict[str, str], address: str, request: Any = None
     ) -> PlainSession:
         """Log in.
 
@@ -51,7 +51,9 @@ class PlainSession:
         """
         carrier = WaitingCarrier()
         hello = wire.Hello(credentials=credentials)
-        session, welcome = await portal.open(hello, "json", address, carrier, transient=True)
+        session, welcome = await portal.open(
+            hello, "json", address, carrier, transient=True, request=request
+        )
         return cls(session, carrier, welcome.cursor)
 
     @property

@@ -110,8 +110,8 @@ class _Stuck:
 class BoundedHttp(HttpToolsProtocol):
     """One HTTP connection.
 
-        HEAD --headers complete--> BODY --message complete--> nothing is due
-          '------- too large, too slow: told so, and closed ------'
+    HEAD --headers complete--> BODY --message complete--> nothing is due
+      '------- too large, too slow: told so, and closed ------'
     """
 
     def __init__(self, *args: Any, sockets: Sockets, **kwargs: Any) -> None:
@@ -145,7 +145,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._beside_body += len(data)
         super().data_received(data)
         if self._beside_body > HEAD_BYTES and self._deadline and not self.transport.is_closing():
-            self._refuse("431 Request Header Fields Too Large", "the head of a request is too large")
+            self._refuse(
+                "431 Request Header Fields Too Large", "the head of a request is too large"
+            )
 
     def handle_websocket_upgrade(self) -> None:
         self._deadline = 0.0

@@ -44,7 +44,7 @@ async def serve_websocket(websocket: WebSocket, door: Door) -> None:
         portal = door.portal
         with Connections.of(portal).hold(address):
             hello = await _hello(websocket, door)
-            session, welcome = await portal.open(hello, "json", address, carrier)
+            session, welcome = await portal.open(hello, "json", address, carrier, request=websocket)
             await _carry(websocket, door, session, carrier, welcome)
     except (HubbubError, TimeoutError) as error:
         await _finish(websocket, fault_of(_named(error), f"WebSocket login from {address}"))

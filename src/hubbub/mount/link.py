@@ -275,7 +275,7 @@ def check_oids(first: int, count: int) -> None:
     Raises:
         RemoteProtocolError: If these are such; code ``garbled``.
     """
-    if not (0 < first and 0 <= count <= _MOST_OIDS and first + count <= COMPANION_BIT):
+    if not (first > 0 and 0 <= count <= _MOST_OIDS and first + count <= COMPANION_BIT):
         raise RemoteProtocolError(
             f"the host gave {count} oids from {first:#x} on: that makes no sense", code="garbled"
         )

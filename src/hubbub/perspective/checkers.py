@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import argon2
-import msgspec
 
 from hubbub.kernel import Clock, LimitError, Limits, LoginFailedError, SystemClock
 from hubbub.perspective.accounts import Accounts, MemoryAccounts, checked_name, folded_name
@@ -210,8 +209,8 @@ class FunctionChecker:
     """Let in whom an async function of the application vouches for.
 
     Args:
-        function: Called with the request: whatever the gateway gives it, at least ``credentials`` and ``address``.
-            Returns an identity, or None for no.
+        function: Called with a `LoginRequest`. Returns an identity, or None for no; then the next checker is asked,
+            unless the client named this one or brought credentials for it.
         name: How a client picks it.
     """
 
@@ -224,8 +223,8 @@ class FunctionChecker:
     async def check(self, credentials: dict[str, str], address: str) -> Identity:
         return await self.check_request(LoginRequest(credentials, address))
 
-    async def check_request(self, request: Any) -> Identity:
-        """Check what is more than credentials, such as a web request.
+    async def check_request(self, request: LoginRequest) -> Identity:
+        """Check what is more than credentials: headers, or the session that another app keeps.
 
         Raises:
             LoginFailedError: If the function returns None.
@@ -242,11 +241,25 @@ class FunctionChecker:
         """Nothing is held."""
 
 
-class LoginRequest(msgspec.Struct, frozen=True):
-    """What a `FunctionChecker`'s function gets when there is no web request: credentials and address."""
+class LoginRequest:
+    """What a `FunctionChecker`'s function gets.
 
-    credentials: dict[str, str]
-    address: str = ""
+    Attributes:
+        credentials: What the client showed.
+        address: Where it comes from.
+        request: The web request that the login came with (Starlette's), or None by TCP. Its own attributes can be
+            read here, too: ``request.session``, ``request.headers``.
+    """
+
+    def __init__(self, credentials: dict[str, str], address: str = "", request: Any = None) -> None:
+        self.credentials = credentials
+        self.address = address
+        self.request = request
+
+    def __getattr__(self, name: str) -> Any:
+        if self.request is None:
+            raise AttributeError(f"this login did not come by the web, so it has no {name!r}")
+        return getattr(self.request, name)
 
 
 class FailedLogins:

@@ -39,6 +39,7 @@ from hubbub.kernel import (
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
 from hubbub.perspective.calls import StoredResult
+from hubbub.perspective.checkers import Anonymous, FunctionChecker, LoginRequest, Passwords
 from hubbub.perspective.coming_and_going import forget_avatar, login_body, logout_body
 from hubbub.perspective.desk import Desk
 from hubbub.perspective.host import Host, Outcome
@@ -142,6 +143,7 @@ class Portal:
         carrier: Carrier,
         *,
         transient: bool = False,
+        request: Any = None,
     ) -> tuple[Session, wire.Welcome]:
         """Log in or resume, and attach ``carrier``.
 
@@ -151,6 +153,7 @@ class Portal:
             address: Where the connection comes from.
             carrier: Its transport.
             transient: A plain call: nothing is stored of the session, and `Avatar.connected` is not called.
+            request: The web request that it came with, for the application's own checkers.
 
         Raises:
             LoginFailedError: The credentials are not accepted.
@@ -172,8 +175,7 @@ class Portal:
             raise LimitError(
                 "this host has as many sessions as it takes; try later", code="host_full"
             )
-        checker = self._checker(hello)
-        identity = await checker.check(dict(hello.credentials), address)
+        checker, identity = await self._vouched_for(hello, address, request)
         secret = secrets.token_urlsafe(24)
         stored = StoredSession(
             identity.id,
@@ -237,15 +239,43 @@ class Portal:
                 except Exception:
                     log.exception("ending session %s failed", seat.id)
 
-    def _checker(self, hello: wire.Hello) -> Any:
+    async def _vouched_for(
+        self, hello: wire.Hello, address: str, request: Any
+    ) -> tuple[Any, Identity]:
+        """Return the checker that accepts the user, and whom it vouches for.
+
+        A checker that the client names, or that its credentials are for, has the last word. Else the application's own
+        functions are asked in order, then the anonymous one.
+        """
+        candidates = self._candidates(hello)
+        for checker in candidates[:-1]:
+            try:
+                return checker, await self._check(checker, hello, address, request)
+            except LoginFailedError:
+                continue
+        return candidates[-1], await self._check(candidates[-1], hello, address, request)
+
+    async def _check(self, checker: Any, hello: wire.Hello, address: str, request: Any) -> Identity:
+        credentials = dict(hello.credentials)
+        if isinstance(checker, FunctionChecker):
+            return await checker.check_request(LoginRequest(credentials, address, request))
+        identity: Identity = await checker.check(credentials, address)
+        return identity
+
+    def _candidates(self, hello: wire.Hello) -> list[Any]:
         checkers = self._checkers
+        own = [c for c in checkers.values() if not isinstance(c, Anonymous | Passwords)]
+        found: list[Any]
         if hello.checker:
-            found = checkers.get(hello.checker)
+            found = [checkers[hello.checker]] if hello.checker in checkers else []
         elif "password" in hello.credentials:
-            found = checkers.get("password") or next(iter(checkers.values()), None)
+            found = [c for c in checkers.values() if isinstance(c, Passwords)] or own
+        elif hello.credentials.keys() - {"name", "key"}:
+            found = own
         else:
-            found = checkers.get("anonymous") or next(iter(checkers.values()), None)
-        if found is None:
+            found = own + [c for c in checkers.values() if isinstance(c, Anonymous)]
+            found = found or list(checkers.values())[:1]
+        if not found:
             ways = ", ".join(sorted(checkers)) or "no way at all"
             raise LoginFailedError(f"this host takes logins by {ways}", code="no_such_checker")
         return found
