@@ -25,8 +25,15 @@ def credentials_of(request: Request) -> dict[str, str]:
     """Return what the request shows of who it is: HTTP Basic or a bearer token, else a name and a key, if that.
 
     Raises:
-        LoginFailedError: If its ``Authorization`` can't be read.
+        LoginFailedError: If its ``Authorization`` can't be read, or something of it is longer than a hello may say.
     """
+    credentials = _credentials_of(request)
+    if any(len(text) > wire.MAX_CREDENTIAL_CHARS for text in credentials.values()):
+        raise LoginFailedError("a credential is too long", code="garbled")
+    return credentials
+
+
+def _credentials_of(request: Request) -> dict[str, str]:
     header = request.headers.get("authorization", "")
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "basic":

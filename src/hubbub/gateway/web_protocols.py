@@ -199,7 +199,8 @@ class BoundedHttp(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """Look whether this connection has had its time."""
         if not self._stuck.check(now) and self._deadline and now > self._deadline:
-            if self.cycle is None or self.cycle.response_complete:
+            cycle: Any = self.cycle
+            if cycle is None or cycle.response_complete:
                 self._refuse("408 Request Timeout", "the request did not arrive in time")
             else:
                 self.transport.close()

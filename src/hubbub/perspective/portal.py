@@ -25,6 +25,7 @@ from typing import Any
 from hubbub.flow import Backplane
 from hubbub.kernel import (
     AccessError,
+    BrokenError,
     ClosedError,
     Commit,
     DiskFullError,
@@ -420,7 +421,7 @@ class Portal:
         seat.drop_all()
         for future in seat.mind_calls.values():
             if not future.done():
-                future.set_exception(ClosedError("the session has ended"))
+                future.set_exception(BrokenError("the session has ended"))
         seat.session.close(wire.Closing(reason="ended" if reason == "bye" else reason))
         for watch_id in watch_ids:
             self.desk.unwatch(seat.session, watch_id)

@@ -1,7 +1,7 @@
 """Extension types of the value codec for single values that MessagePack lacks.
 
 Each has a code, a way to bytes and a way back. The bytes are language-neutral: big-endian numbers, UTF-8 text in ISO
-forms, or MessagePack. `spec/codec.md` lists them; a code, once given, keeps its meaning for ever.
+forms, or MessagePack. `hubbub.space.codec` lists them; a code, once given, keeps its meaning for ever.
 """
 
 from __future__ import annotations

@@ -37,9 +37,10 @@ def _oids(packed: bytes) -> tuple[int, ...]:
 def _blamed(obj: Any, items: Any, step: int, ref_of: RefOf, error: Exception) -> Exception:
     """Return the error for the first item of ``items`` that can't be stored."""
     name = type(obj).__qualname__
+    shown = getattr(type(obj), "shown_key", repr)
     for index in range(0, len(items), step):
         for part in items[index : index + step]:
-            encode_value(part, ref_of, f"{name}[{items[index]!r}]")
+            encode_value(part, ref_of, f"{name}[{shown(items[index])}]")
     return UnstorableError(name, str(error))
 
 

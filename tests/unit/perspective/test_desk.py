@@ -23,7 +23,7 @@ class Picky(msgspec.Struct, frozen=True):
     number: int
 
     def __post_init__(self) -> None:
-        {}[self.number]  # not a ValueError
+        raise LookupError(self.number)  # not a ValueError
 
 
 class Clerk(Avatar):

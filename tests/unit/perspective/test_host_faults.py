@@ -69,8 +69,11 @@ async def test_a_notice_that_can_not_be_sent_keeps_nobody_waiting(world: World) 
         connection.root["a"] = 1
         context.required("test").notices.append("notice")
 
+    def fail(commits: object) -> None:
+        raise ZeroDivisionError
+
     world.releases_fail = True
-    world.host.on_settled(lambda commits: 1 / 0)
+    world.host.on_settled(fail)
     await asyncio.gather(world.run(body), world.run(put))
 
 

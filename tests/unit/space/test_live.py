@@ -188,6 +188,12 @@ def test_what_cannot_be_stored_names_its_path_and_nothing_is_stored(world: World
 
 
 @pytest.mark.rule("SP2")
+def test_what_cannot_be_stored_in_the_root_is_named_by_its_key(world: World) -> None:
+    with pytest.raises(UnstorableError, match=r"^Root\['file'\]: "):
+        world.run(lambda c: c.root.__setitem__("file", object()))
+
+
+@pytest.mark.rule("SP2")
 def test_a_cycle_is_refused_by_its_path(world: World) -> None:
     def bad(connection: Connection) -> None:
         tags: list[Any] = []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from hubbub.kernel import BrokenError, ConfigurationError
+from hubbub.kernel import BrokenError, ConfigurationError, RemoteProtocolError
 from hubbub.wire import session as wire
 from hubbub.wire.frames import PREFACE_USER, FrameReader, frame
 
@@ -68,6 +68,7 @@ class StreamTransport:
         self._reader = reader
         self._writer = writer
         self._frames = FrameReader(MAX_ANSWER_BYTES)
+        self._heard = False
         writer.write(PREFACE_USER)
 
     def send(self, messages: Sequence[wire.ToHost]) -> None:
@@ -84,6 +85,13 @@ class StreamTransport:
                 data = b""
             if not data:
                 return ()
+            if not self._heard and data.startswith(b"HTTP/"):
+                raise RemoteProtocolError(
+                    "a web server answers there: users connect to the host's own port "
+                    "(hubbub serve --listen, 1975 if nothing is said), not to its page",
+                    code="not_hubbub",
+                )
+            self._heard = True
             frames = self._frames.feed(data)
             if frames:
                 return [wire.decode_to_client(payload, _FORM) for payload in frames]

@@ -45,6 +45,14 @@ class Map(Tree, Generic[K, V], name="hubbub.Map"):
 
     __slots__ = ()
 
+    @staticmethod
+    def shown_key(data: bytes) -> str:
+        """Return how an error names the key that is stored as ``data``."""
+        try:
+            return repr(plain_key(data))
+        except LookupError:
+            return repr(data)
+
     @overload
     def __init__(self) -> None: ...
     @overload
