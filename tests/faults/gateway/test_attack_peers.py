@@ -15,8 +15,8 @@ from hubbub.gateway.neighbours import Neighbours
 from hubbub.gateway.peers import PeerOptions
 from hubbub.kernel import COMPANION_BIT, HubbubError, Label, Record, UnknownObjectError
 from hubbub.perspective.host import Host
-from hubbub.space.containers import Map
 from hubbub.space.codec import encode_state
+from hubbub.space.containers import Map
 from hubbub.store import MemoryStore
 from hubbub.wire import peer
 from hubbub.wire.frames import frame
@@ -34,7 +34,9 @@ async def host() -> AsyncIterator[Host]:
 
 
 def commit(call_id: int, *writes: Any, changes: Any = None) -> peer.Commit:
-    return peer.Commit(call_id, KEY + b"%08d" % call_id, 0, list(writes), [], changes or {}, Label())
+    return peer.Commit(
+        call_id, KEY + b"%08d" % call_id, 0, list(writes), [], changes or {}, Label()
+    )
 
 
 @pytest.mark.rule("PE7")
@@ -71,7 +73,11 @@ async def test_a_commit_can_not_use_up_all_oids(host: Host, where: str) -> None:
     one = FakePeer(host)
     mounted = one.mount()
     last = COMPANION_BIT - 1
-    write = (last, 0, "x:Y", (), b"") if where == "written" else (mounted.first_oid, 0, "x:Y", (last,), b"")
+    write = (
+        (last, 0, "x:Y", (), b"")
+        if where == "written"
+        else (mounted.first_oid, 0, "x:Y", (last,), b"")
+    )
     one.say(commit(1, write))
     (fault,) = one.messages
     assert isinstance(fault, peer.Fault)
@@ -200,7 +206,9 @@ async def test_user_words_on_the_peer_wire_end_it(host: Host) -> None:
     assert one.is_closed
 
 
-@pytest.mark.parametrize("name", ["", "x" * 100_000, "a:\x00", "\x1b[2J", "\u202etxt:Thing", "a:b\n"])
+@pytest.mark.parametrize(
+    "name", ["", "x" * 100_000, "a:\x00", "\x1b[2J", "\u202etxt:Thing", "a:b\n"]
+)
 async def test_a_class_name_that_nobody_could_have_is_refused(host: Host, name: str) -> None:
     """One with a zero byte could be stored and not be read again; others would command a terminal."""
     one = FakePeer(host)

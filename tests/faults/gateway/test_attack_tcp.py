@@ -111,12 +111,31 @@ plain = st.recursive(
     | st.floats()
     | st.text(max_size=8)
     | st.binary(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 kinds = ["hello", "call", "watch", "unwatch", "cancel", "ack", "reply", "ping", "bye", "sing"]
 fields = st.sampled_from(
-    "protocol checker credentials mind session secret cursor id name target ref args kwargs value error n".split()
+    [
+        "protocol",
+        "checker",
+        "credentials",
+        "mind",
+        "session",
+        "secret",
+        "cursor",
+        "id",
+        "name",
+        "target",
+        "ref",
+        "args",
+        "kwargs",
+        "value",
+        "error",
+        "n",
+    ]
 )
 
 

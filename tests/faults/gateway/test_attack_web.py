@@ -65,7 +65,7 @@ async def sent_until_cut(
 
 @pytest.mark.rule("PE7")
 @pytest.mark.parametrize(
-    ("begin", "again"),
+    "begin, again",
     [
         (b"GET / HTTP/1.1\r\nX: ", b"a" * 20_000),
         (b"GET / HTTP/1.1\r\n", b"a:b\r\n" * 2000),
@@ -141,7 +141,10 @@ async def test_requests_that_are_sent_ahead_are_not_queued_without_end(hub: Serv
 
 @pytest.mark.rule("PE7")
 async def test_one_address_can_not_have_all_sockets() -> None:
-    async with served(Limits(max_connections_per_address=3)) as hub, contextlib.AsyncExitStack() as s:
+    async with (
+        served(Limits(max_connections_per_address=3)) as hub,
+        contextlib.AsyncExitStack() as s,
+    ):
         pairs = [await s.enter_async_context(connected(hub)) for _ in range(7)]
         refused = await asyncio.wait_for(pairs[6][0].read(-1), 1)
         assert refused.startswith(b"HTTP/1.1 503 ")
