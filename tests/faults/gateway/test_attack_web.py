@@ -272,31 +272,33 @@ async def test_a_huge_batch_does_not_hold_up_others(hub: Served, way: str) -> No
             turns += 1
             await asyncio.sleep(0)
 
-    async with httpx.AsyncClient(base_url=hub.url) as web:
-        async with websockets.connect(hub.url.replace("http", "ws") + "_hub/ws") as socket_:
-            await socket_.send('{"t":"hello"}')
-            await socket_.recv()
-            (welcome,) = (await web.post("_hub/open", json={"t": "hello"})).json()
-            session = {name: welcome[name] for name in ("session", "secret")}
-            body = f'{{"session":"{session["session"]}","secret":"{session["secret"]}","messages":{batch}}}'
-            target = hub.hub.portal.sessions[0 if way == "ws" else 1]
-            receive, between = target.receive, []
+    async with (
+        httpx.AsyncClient(base_url=hub.url) as web,
+        websockets.connect(hub.url.replace("http", "ws") + "_hub/ws") as socket_,
+    ):
+        await socket_.send('{"t":"hello"}')
+        await socket_.recv()
+        (welcome,) = (await web.post("_hub/open", json={"t": "hello"})).json()
+        session = {name: welcome[name] for name in ("session", "secret")}
+        body = f'{{"session":"{session["session"]}","secret":"{session["secret"]}","messages":{batch}}}'
+        target = hub.hub.portal.sessions[0 if way == "ws" else 1]
+        receive, between = target.receive, []
 
-            def counted(message: object) -> None:
-                between.append(turns)
-                receive(message)  # type: ignore[arg-type]
+        def counted(message: object) -> None:
+            between.append(turns)
+            receive(message)  # type: ignore[arg-type]
 
-            target.receive = counted  # type: ignore[method-assign]
-            task = asyncio.create_task(others())
-            if way == "ws":
-                await socket_.send(batch)
-                await socket_.send('{"t":"ping","n":7}')
-                while json.loads(await socket_.recv()).get("n") != 7:
-                    pass
-            else:
-                assert (await web.post("_hub/send", content=body)).status_code == 200
-            task.cancel()
-            assert len(set(between)) > 100
+        target.receive = counted  # type: ignore[method-assign]
+        task = asyncio.create_task(others())
+        if way == "ws":
+            await socket_.send(batch)
+            await socket_.send('{"t":"ping","n":7}')
+            while json.loads(await socket_.recv()).get("n") != 7:
+                pass
+        else:
+            assert (await web.post("_hub/send", content=body)).status_code == 200
+        task.cancel()
+        assert len(set(between)) > 100
 
 
 async def test_a_session_of_the_other_form_is_not_carried_over_http(hub: Served) -> None:
