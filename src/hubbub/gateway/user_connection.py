@@ -17,7 +17,7 @@ import asyncio
 from collections import deque
 from enum import Enum, auto
 
-from hubbub.gateway.carriers import HELLO_S, TAKE_BYTES, Heartbeat, fault_of
+from hubbub.gateway.carriers import BATCH, HELLO_S, TAKE_BYTES, Heartbeat, fault_of
 from hubbub.kernel import HubbubError, RemoteProtocolError
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.session import Session
@@ -79,6 +79,7 @@ class UserConnection:
         self._heartbeat: Heartbeat | None = None
         self._paused = False
         self._flushing = False
+        self._resting = False
         self._timer = self._loop.call_later(HELLO_S, self._no_hello)
         self.state = State.GREETING
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
@@ -139,12 +140,36 @@ class UserConnection:
 
     def _work(self) -> None:
         waiting = self._waiting
+        left = BATCH
         while waiting and self.state is not State.OPENING and self.state is not State.CLOSING:
+            if not left:
+                self._rest()
+                return
+            left -= 1
             message = wire.decode_to_host(waiting.popleft(), "msgpack")
             if self.state is State.GREETING:
                 self._greet(message)
             elif self._session is not None:
                 self._session.receive(message)
+
+    def _rest(self) -> None:
+        """Let others have their turn first. Meanwhile nothing more is read."""
+        if not self._resting:
+            self._resting = True
+            self._transport.pause_reading()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self.state is not State.CARRYING:
+            return
+        try:
+            self._work()
+        except HubbubError as error:
+            self._fail(error)
+            return
+        if not self._resting and self.state is State.CARRYING:
+            self._transport.resume_reading()
 
     def _greet(self, message: wire.ToHost) -> None:
         if not isinstance(message, wire.Hello):

@@ -104,6 +104,42 @@ async def test_those_over_the_limit_do_not_pile_up(monkeypatch: pytest.MonkeyPat
                 await asyncio.sleep(0.005)
 
 
+@pytest.mark.rule("PE8")
+async def test_a_burst_of_small_messages_leaves_turns_to_others() -> None:
+    async with served() as hub:
+        reader, writer = await open_tcp(hub)
+        writer.write(PREFACE_USER + frame(msgspec.msgpack.encode({"t": "hello"})))
+        await reader.read(2000)
+        (session,) = hub.hub.portal.sessions
+        receive = session.receive
+        turns = 0
+        seen: list[int] = []
+
+        def counted(message: wire.ToHost) -> None:
+            seen.append(turns)
+            receive(message)
+
+        session.receive = counted  # type: ignore[method-assign]
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        burst = frame(msgspec.msgpack.encode({"t": "unwatch", "id": 1})) * 20_000
+        writer.write(burst + frame(msgspec.msgpack.encode({"t": "ping", "n": 7})))
+        answers = FrameReader(1 << 20)
+        async with asyncio.timeout(2):
+            while not any(b"\x07" in payload for payload in answers.feed(await reader.read(2000))):
+                pass
+        task.cancel()
+        assert len(seen) == 20_001
+        assert max(seen.count(turn) for turn in set(seen)) <= 400
+        writer.close()
+
+
 plain = st.recursive(
     st.none()
     | st.booleans()
