@@ -129,6 +129,7 @@ class Hub:
             release=portal.release,
             deliver=portal.deliver,
             dev_mode=dev,
+            limits=self.limits,
         )
         host.start()
         portal.start(host)

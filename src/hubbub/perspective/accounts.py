@@ -49,7 +49,8 @@ def checked_name(text: str, max_chars: int = Limits().max_name_chars) -> str:
     Raises:
         LoginFailedError: If it is empty, too long, or has characters that can't be seen; code ``bad_name``.
     """
-    name = unicodedata.normalize("NFKC", text)
+    # Measured before it is normalised: that takes quadratic time for a long run of accents.
+    name = unicodedata.normalize("NFKC", text) if len(text) <= 4 * max_chars else text
     if not 1 <= len(name) <= max_chars:
         raise LoginFailedError(f"a name has 1 to {max_chars} characters", code="bad_name")
     for character in name:

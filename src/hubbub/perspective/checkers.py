@@ -24,6 +24,9 @@ from hubbub.perspective.identity import Identity
 
 _KEY_BYTES = 16
 
+MAX_PASSWORD_CHARS = 1024
+"""Longer ones are not looked at: to normalise them takes quadratic time."""
+
 
 class Checker(Protocol):
     """Vouches for users."""
@@ -145,6 +148,8 @@ class Passwords:
         if self._waiting >= self._limits.password_checks_waiting:
             raise LimitError("too many logins at once; try again", code="too_many_logins")
         name, password = credentials.get("name", ""), credentials.get("password", "")
+        if len(password) > MAX_PASSWORD_CHARS:
+            password = ""  # nobody's; it is refused in the time that any other takes
         # Counted before it is known: else a thousand guesses could be under way at the same time.
         failure = self._failures.note(address)
         self._waiting += 1
@@ -171,8 +176,10 @@ class Passwords:
         Raises:
             LoginFailedError: If the name or password can't be one; code ``bad_name`` or ``bad_password``.
         """
-        if not password:
-            raise LoginFailedError("a password can't be empty", code="bad_password")
+        if not 1 <= len(password) <= MAX_PASSWORD_CHARS:
+            raise LoginFailedError(
+                f"a password has 1 to {MAX_PASSWORD_CHARS} characters", code="bad_password"
+            )
         checked_name(name, self._limits.max_name_chars)
         self.accounts.set(name, self._hasher.hash(_secret(password)))
 

@@ -36,6 +36,9 @@ from hubbub.wire import session as wire
 log = logging.getLogger("hubbub.desk")
 
 _CALLABLE = frozenset({"command", "query", "view"})
+_TOO_MANY_LOOKUPS = wire.Failure(
+    "limit", "too_many_watches", "more watches are being opened than may be; wait for their answers"
+)
 _WATCHABLE = frozenset({"query", "view"})
 
 
@@ -230,6 +233,10 @@ class Desk:
         seat = self._seats[session.id]
         form = session.form
         watcher = (seat.id, message.id)
+        if seat.lookups >= session.limits.max_watches:
+            session.end(message.id, _TOO_MANY_LOOKUPS)
+            return
+        seat.lookups += 1
         token = seat.watching[message.id] = object()
 
         def look(
@@ -247,6 +254,7 @@ class Desk:
             return declaration, oid, args, kwargs, key, source
 
         def looked(outcome: Outcome) -> None:
+            seat.lookups -= 1
             if seat.ended or seat.watching.get(message.id) is not token:
                 return  # it was left meanwhile; its number may be another watch's now
             del seat.watching[message.id]

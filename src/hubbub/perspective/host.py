@@ -31,6 +31,7 @@ from hubbub.kernel import (
     Commit,
     HubbubError,
     Label,
+    Limits,
     Row,
     SystemClock,
     Tid,
@@ -112,7 +113,8 @@ class Host:
         store: An open store; the host closes it.
         clock: For tids and timers.
         release: Called in the loop with each settled commit in commit order, before its ``done``; sends its notices.
-        dev: Raise `BlockingError` where a body blocks (PE8).
+        dev_mode: Raise `BlockingError` where a body blocks (PE8).
+        limits: What live queries may cost.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Host:
         release: Callable[[Commit], None] = _ignore,
         deliver: Callable[[list[Update]], None] = _ignore,
         dev_mode: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self.store = store
         self.clock = clock or SystemClock()
@@ -131,7 +134,11 @@ class Host:
         self.serial = SerialThread()
         self.queue = CommitQueue(store, self._settled)
         self.queries = LiveQueries(
-            self.live, self._deliver_updates, self.serial.begin_body, self.serial.end_body
+            self.live,
+            self._deliver_updates,
+            self.serial.begin_body,
+            self.serial.end_body,
+            limits,
         )
         self._release = release
         self._deliver = deliver

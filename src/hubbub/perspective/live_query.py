@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from hubbub.kernel import Commit, HubbubError, tid_text
+from hubbub.kernel import Commit, HubbubError, Limits, NotAllowedError, tid_text
 from hubbub.perspective.encoding import encode
 from hubbub.perspective.failures import failure_of
 from hubbub.space.connection import Connection
@@ -97,6 +97,7 @@ class LiveQueries:
         live: Runs them.
         deliver: Takes the updates of one round; must not wait.
         begin_body, end_body: Told around each run, for the log of slow bodies.
+        limits: ``max_live_queries`` and ``kept_answer_bytes`` bound what is kept (PE7).
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class LiveQueries:
         deliver: Callable[[list[Update]], None],
         begin_body: Callable[[str], None] = lambda _: None,
         end_body: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
     ) -> None:
         self._live = live
         self._deliver = deliver
@@ -113,6 +115,8 @@ class LiveQueries:
         self._queries: dict[Hashable, LiveQuery] = {}
         self._readers: dict[int, set[LiveQuery]] = {}
         self._by_watcher: dict[Watcher, LiveQuery] = {}
+        self._limits = limits or Limits()
+        self._kept_bytes = 0
         self.runs = 0
 
     def __len__(self) -> int:
@@ -138,10 +142,27 @@ class LiveQueries:
         self.unwatch(watcher)  # a watch is one watch, whatever it was on before
         query = self._queries.get(key)
         if query is None:
+            if self._is_full():
+                refusal = Update((watcher,), tid_text(self._live.ledger.absorbed_tid))
+                refusal.failure = _TOO_MANY
+                self._deliver([refusal])
+                return
             query = self._queries[key] = LiveQuery(key, what, body)
         query.watchers[watcher] = form
         self._by_watcher[watcher] = query
         self._join(query, watcher)
+
+    def _is_full(self) -> bool:
+        limits = self._limits
+        return (
+            len(self._queries) >= limits.max_live_queries
+            or self._kept_bytes >= limits.kept_answer_bytes
+        )
+
+    def _keep(self, query: LiveQuery, encoded: dict[str, bytes]) -> None:
+        self._kept_bytes += sum(map(len, encoded.values()))
+        self._kept_bytes -= sum(map(len, query.encoded.values()))
+        query.encoded = encoded
 
     def refresh(self, watcher: Watcher) -> None:
         """Deliver the present answer, whole, to ``watcher`` again."""
@@ -280,7 +301,7 @@ class LiveQueries:
                 container = int.from_bytes(value._p_oid, "big")
                 value = container_value(value)
             # Lazy answers wake objects too: encode while reads are tracked.
-            return value, {form: encode(value, form) for form in query.forms}
+            return value, {form: encode(value, form, _refuse_reference) for form in query.forms}
 
         try:
             (value, encoded), reads, tid = self._live.query(body)
@@ -290,7 +311,7 @@ class LiveQueries:
             self._end_body()
         query.container = container
         query.tid = tid_text(tid)
-        query.encoded = {} if container else encoded
+        self._keep(query, {} if container else encoded)
         if container:
             query.value = None
             self._index(query, outer, reads - outer)
@@ -330,6 +351,20 @@ class LiveQueries:
                 del self._readers[oid]
 
     def _forget(self, query: LiveQuery) -> None:
+        self._keep(query, {})
         for oid in query.reads | query.content_reads:
             self._unindex(oid, query)
         self._queries.pop(query.key, None)
+
+
+_TOO_MANY = Failure(
+    "limit", "too_many_live_queries", "this host watches as much as it can; try later"
+)
+
+
+def _refuse_reference(obj: Any) -> int:
+    """Refuse to watch what hands out a reference: the caller's mistake, not the host's."""
+    raise NotAllowedError(
+        f"this hands out a reference to a {type(obj).__qualname__}; watch one of its views instead",
+        code="is_a_reference",
+    )

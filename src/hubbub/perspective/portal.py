@@ -64,6 +64,9 @@ from hubbub.wire import session as wire
 
 log = logging.getLogger("hubbub.portal")
 
+SESSIONS_PER_CONNECTION = 4
+"""So many sessions an address may have for each connection that it may have: most may wait out their grace time."""
+
 SWEEP_S = 1.0
 """How often sessions are looked at whose grace time may be over."""
 
@@ -176,6 +179,7 @@ class Portal:
             raise LimitError(
                 "this host has as many sessions as it takes; try later", code="host_full"
             )
+        self._check_room_for(address)
         checker, identity = await self._vouched_for(hello, address, request)
         secret = secrets.token_urlsafe(24)
         stored = StoredSession(
@@ -239,6 +243,17 @@ class Portal:
                     self.end(seat, "grace")
                 except Exception:
                     log.exception("ending session %s failed", seat.id)
+
+    def _check_room_for(self, address: str) -> None:
+        """One address can't have all the sessions there are (PE7)."""
+        most = SESSIONS_PER_CONNECTION * self.limits.max_connections_per_address
+        if address and len(self._seats) >= most:
+            of_it = sum(seat.address == address for seat in self._seats.values())
+            if of_it >= most:
+                raise LimitError(
+                    f"there are {of_it} sessions from {address}; log out of some, or wait until they are forgotten",
+                    code="too_many_sessions",
+                )
 
     async def _vouched_for(
         self, hello: wire.Hello, address: str, request: Any
@@ -377,6 +392,7 @@ class Portal:
         seat = Seat(session, identity, stored.mind, transient=transient)
         seat.stored = None if transient else stored
         seat.checker = stored.checker
+        seat.address = stored.address
         return seat
 
     async def _take_seat(self, seat: Seat, command: str) -> None:

@@ -32,6 +32,8 @@ class Seat:
         transient: A plain HTTP call's; leaves nothing behind.
         ready: Set when its avatar has been made, or will not be.
         entered: Whether a client has had it since its avatar was made.
+        address: Where its login came from.
+        lookups: Watches that are being opened.
         stored: What is stored of the session; None for a transient one.
     """
 
@@ -45,6 +47,8 @@ class Seat:
         self.stored: StoredSession | None = None
         self.checker = ""
         self.ready = asyncio.Event()
+        self.address = ""
+        self.lookups = 0
         self.entered = False
         self.avatar_oid = 0
         self.avatar_class: type = object

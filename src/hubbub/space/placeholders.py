@@ -64,7 +64,7 @@ def placeholder_class(name: str) -> type[UnknownObject]:
     cls = _classes.get(name)
     if cls is None:
         cls = type(
-            name.rpartition(":")[2].rpartition(".")[2] or "Unknown",
+            name.rpartition(":")[2].rpartition(".")[2].replace("\0", "?") or "Unknown",
             (UnknownObject,),
             # Its stored name is that of the class it stands for: so are its record and references to it.
             {"__hubbub_name__": name, "hubbub_class": name, "__doc__": UnknownObject.__doc__},
