@@ -12,7 +12,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +22,9 @@ from hubbub.kernel import Clock, ConfigurationError, Label
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.accounts import AccountsFile, accounts_path
 from hubbub.perspective.alarms import Alarm, Alarms, LoopAlarms
-from hubbub.perspective.checkers import Anonymous, FunctionChecker, Passwords
+from hubbub.perspective.checkers import Anonymous, Checker, FunctionChecker, Passwords
 from hubbub.perspective.host import Host, Outcome
+from hubbub.perspective.identity import Identity
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.realm import Realm
 from hubbub.space.root import Root
@@ -41,7 +42,8 @@ class Hub:
 
     Args:
         realm: Gives users their avatars; None serves the bare space to peers.
-        checkers: Vouch for users, in the order in which they are tried.
+        checkers: Vouch for users: `Anonymous`, `Passwords`, or async functions that take a request and return an
+            `Identity` or None. The application's own functions are asked first, in order.
         pages: Directory of static files for the web page, relative to the application's file.
         setup: Called with the root in a transaction at every start, before anybody is served.
         gateway: Which web transports there are, and what they allow.
@@ -52,7 +54,7 @@ class Hub:
     def __init__(
         self,
         realm: Realm | None = None,
-        checkers: Sequence[Any] = (),
+        checkers: Sequence[Checker | Callable[[Any], Awaitable[Identity | None]]] = (),
         *,
         pages: str | os.PathLike[str] | None = None,
         setup: Callable[[Root], Any] | None = None,

@@ -15,7 +15,7 @@ import logging
 import re
 import ssl
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from hubbub.gateway.binding import bind, is_unix, name_of, refuse_open_door, unix_path
 from hubbub.gateway.carriers import HELLO_S, Connections, fault_of
@@ -34,16 +34,6 @@ _LINGERING = 100
 """So many connections over the limit are told why at the same time; the others are just cut off."""
 
 _HTTP = re.compile(rb"[A-Z]{3,10} ")
-
-
-class Speaker(Protocol):
-    """What takes over a connection once its preface was read."""
-
-    def received(self, data: bytes) -> None: ...
-
-    def lost(self) -> None: ...
-
-    def closing(self, reason: str) -> None: ...
 
 
 class Listener:

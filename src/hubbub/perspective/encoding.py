@@ -14,8 +14,6 @@ import persistent
 from hubbub.kernel import UnstorableError
 from hubbub.space.codec import UnknownValue, encode_value
 
-FORMS = ("json", "msgpack")
-
 RefOf = Callable[[Any], int]
 
 
@@ -58,8 +56,3 @@ def encode(value: Any, form: str, ref_of: RefOf = no_references) -> bytes:
         return msgspec.json.encode(value, enc_hook=hook)
     except (TypeError, ValueError, RecursionError) as error:
         raise UnstorableError("answer", f"can't be written as JSON: {error}") from None
-
-
-def encode_plain(value: Any, form: str) -> bytes:
-    """Return arguments for a mind as bytes of ``form``; the same as `encode` without references."""
-    return encode(value, form)
