@@ -83,7 +83,7 @@ class Releases:
         )
 
     def _send_minds(self, notice: MindNotice) -> None:
-        encoded: dict[str, tuple[bytes, bytes]] = {}
+        encoded: dict[str, tuple[bytes, bytes] | None] = {}
         for session_id in notice.session_ids:
             seat = self._seats.get(session_id)
             if seat is None:
@@ -94,9 +94,12 @@ class Releases:
                     encoded[form] = (encode(list(notice.args), form), encode(notice.kwargs, form))
                 except HubbubError:
                     log.exception("minds.%s: its arguments can't be sent", notice.method)
-                    return
-            args, kwargs = encoded[form]
-            seat.session.mind_call(0, notice.method, args, kwargs)
+                    encoded[form] = None
+            data = encoded[form]
+            if data is None:
+                seat.session.gap(0, "unsendable")  # never a silent hole (PE5)
+            else:
+                seat.session.mind_call(0, notice.method, *data)
 
     def _set_timer(self, notice: TimerNotice) -> None:
         seat = self._seats.get(notice.session_id)

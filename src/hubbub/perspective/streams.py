@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 from hubbub.flow import Backplane, Published
+from hubbub.kernel import HubbubError
 from hubbub.perspective.actions import stand_in_of
 from hubbub.perspective.declarations import Declaration
 from hubbub.perspective.encoding import encode
 from hubbub.perspective.failures import failure_of
 from hubbub.perspective.seat import Seat
 from hubbub.perspective.sending import Subscribe
+
+log = logging.getLogger("hubbub.streams")
 
 
 def source_of(declaration: Declaration, obj: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -49,7 +53,12 @@ def open_stream(
         def sink(published: Published) -> None:
             data = published.encoded.get(session.form)
             if data is None:
-                data = published.encoded[session.form] = encode(published.item, session.form)
+                try:
+                    data = published.encoded[session.form] = encode(published.item, session.form)
+                except HubbubError:
+                    session.gap(stream_id, "unsendable")  # never a silent hole (PE5)
+                    log.exception("an item published on %r can't be sent", published.topic)
+                    return
             if not session.item(stream_id, data):
                 close_stream(seat, stream_id)
 

@@ -210,7 +210,7 @@ class Item(_Message, tag="item"):
 
 
 class Gap(_Message, tag="gap"):
-    """Stream ``id`` (or 0: minds) misses something here; ``reason`` says why (``restart``, ``lag``)."""
+    """Stream ``id`` (or 0: minds) misses something here; ``reason`` says why (``restart``, ``lag``, ``unsendable``)."""
 
     n: int
     id: int
