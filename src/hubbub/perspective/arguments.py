@@ -104,6 +104,8 @@ class Arguments:
         Raises:
             InvalidArgumentsError: If they do not fit, or one can't be written.
         """
+        if not kwargs and len(args) == len(self.parameters) == len(self._positional):
+            return self._written(args)
         kwargs = kwargs or {}
         if len(args) > len(self._positional):
             raise InvalidArgumentsError(
@@ -115,7 +117,9 @@ class Arguments:
             raise InvalidArgumentsError(f"{self.name} has no argument {name!r}", parameter=name)
         self._check_complete(len(args), kwargs)
         given = dict(zip((p.name for p in self._positional), args, strict=False)) | kwargs
-        values = [given.get(p.name, p.default) for p in self.parameters]
+        return self._written([given.get(p.name, p.default) for p in self.parameters])
+
+    def _written(self, values: Sequence[Any]) -> bytes:
         try:
             return _canonical.encode(values)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:

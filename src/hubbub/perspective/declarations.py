@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from types import FunctionType, MappingProxyType, SimpleNamespace
 from typing import Any, Literal, TypeVar, overload
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -69,6 +69,10 @@ class Declaration:
         self.kind = kind
         self.function = function
         self.options = options
+
+    def __str__(self) -> str:
+        """What it is called in logs."""
+        return f"{self.owner.__qualname__}.{self.name}"
 
     @cached_property
     def caller(self) -> type | None:
@@ -210,7 +214,7 @@ def action(*, timeout_s: float = 30.0, retries: int = 0) -> Callable[[_Function]
     return lambda method: _declared(method, "action", options)
 
 
-_cache: WeakKeyDictionary[type, Mapping[str, Declaration]] = WeakKeyDictionary()
+_KNOWN = "__hubbub_declarations__"
 
 
 def declarations_of(cls: type) -> Mapping[str, Declaration]:
@@ -222,7 +226,8 @@ def declarations_of(cls: type) -> Mapping[str, Declaration]:
     Raises:
         ConfigurationError: If a declared method is hidden in a staticmethod, classmethod or property.
     """
-    known = _cache.get(cls)
+    # On the class itself, not inherited: it goes with the class, and is found at once.
+    known: Mapping[str, Declaration] | None = cls.__dict__.get(_KNOWN)
     if known is not None:
         return known
     found: dict[str, Declaration] = {}
@@ -240,7 +245,8 @@ def declarations_of(cls: type) -> Mapping[str, Declaration]:
             else:
                 found.pop(name, None)
     declarations = MappingProxyType(found)
-    _cache[cls] = declarations
+    with suppress(TypeError):  # a class written in C keeps nothing, and declares nothing either
+        setattr(cls, _KNOWN, declarations)
     return declarations
 
 

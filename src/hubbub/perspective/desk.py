@@ -18,17 +18,17 @@ from hubbub.kernel import (
     BrokenError,
     Label,
     NotAllowedError,
-    tid_text,
 )
 from hubbub.perspective.actions import run_action
-from hubbub.perspective.declarations import Declaration, declarations_of
+from hubbub.perspective.declarations import Declaration
 from hubbub.perspective.encoding import encode
 from hubbub.perspective.failures import error_of, failure_of
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.live_query import Update
 from hubbub.perspective.seat import Seat
-from hubbub.perspective.stored_sessions import CALL, call_key, call_value, session_row
+from hubbub.perspective.stored_sessions import CALL, session_row
 from hubbub.perspective.streams import close_stream, open_stream, source_of
+from hubbub.perspective.user_call import UserCall, declared
 from hubbub.space import context
 from hubbub.space.connection import Connection
 from hubbub.wire import session as wire
@@ -36,6 +36,8 @@ from hubbub.wire import session as wire
 log = logging.getLogger("hubbub.desk")
 
 _CALLABLE = frozenset({"command", "query", "view"})
+_OWN = _CALLABLE | {"action"}
+_COMMAND = frozenset({"command"})
 _TOO_MANY_LOOKUPS = wire.Failure(
     "limit", "too_many_watches", "more watches are being opened than may be; wait for their answers"
 )
@@ -69,136 +71,82 @@ class Desk:
     def call(self, session: Any, message: wire.Call) -> None:
         """Run a command, query or action once."""
         seat = self._seats[session.id]
-        form = session.form
-
-        def done(outcome: Outcome) -> None:
-            self._finish(seat, message.id, outcome)
-
-        if not message.target and not message.ref:
-            try:
-                declaration = _declared(seat.avatar_class, message.name, _CALLABLE | {"action"})
-                args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
-                label = (
-                    _label(seat, declaration, args, kwargs)
-                    if declaration.kind == "command"
-                    else None
-                )
-            except Exception as error:  # noqa: BLE001 - a struct's own check may raise anything; told to the caller
-                done(Outcome(error=error))
-                return
-            if declaration.kind == "action":
-                task = asyncio.get_running_loop().create_task(
-                    run_action(self, seat, declaration, args, kwargs, done)
-                )
-                seat.actions[message.id] = task
-                task.add_done_callback(lambda _: seat.actions.pop(message.id, None))
-                return
-            if label is None:
-                self.host.ask(
-                    self._query_body(seat, declaration, args, kwargs, form),
-                    done,
-                    what=_what(seat.avatar_class, message.name),
-                    session=seat.face,
-                )
-                return
-            self._run_command(seat, message, declaration, args, kwargs, label, done)
+        call = UserCall(seat, message.id)
+        if message.target or message.ref:
+            self._call_on_target(call, message)
             return
-        self._call_on_target(seat, message, form, done)
+        try:
+            declaration = call.check(
+                seat.avatar_class, message.name, _OWN, message.args, message.kwargs
+            )
+            label = call.label() if declaration.kind == "command" else None
+        except Exception as error:  # noqa: BLE001 - a struct's own check may raise anything; told to the caller
+            call.done(Outcome(error=error))
+            return
+        if label is not None:
+            self.host.run(
+                call.command,
+                call.done,
+                label,
+                what=declaration,
+                session=seat.face,
+                durable=declaration.options.durable,
+            )
+        elif declaration.kind == "action":
+            self._start_action(call)
+        else:
+            self.host.ask(call.query, call.done, what=declaration, session=seat.face)
 
-    def _run_command(
-        self,
-        seat: Seat,
-        message: wire.Call,
-        declaration: Declaration,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        label: Label,
-        done: Callable[[Outcome], None],
-    ) -> None:
-        form = seat.session.form
-
-        def body(connection: Connection) -> bytes:
-            value = declaration.function(seat.avatar(connection), *args, **kwargs)
-            return self._keep_result(seat, message.id, encode(value, form, seat.reference))
-
-        self.host.run(
-            body,
-            done,
-            label,
-            what=_what(seat.avatar_class, message.name),
-            session=seat.face,
-            durable=declaration.options.durable,
+    def _start_action(self, call: UserCall) -> None:
+        seat = call.seat
+        task = asyncio.get_running_loop().create_task(
+            run_action(self, seat, call.declaration, call.args, call.kwargs, call.done)
         )
+        seat.actions[call.id] = task
+        task.add_done_callback(lambda _: seat.actions.pop(call.id, None))
 
-    def _keep_result(self, seat: Seat, call_id: int, result: bytes) -> bytes:
-        """Store the call's id and result in its own commit (PE4). Serial thread."""
-        transaction = context.required("a command")
-        if not seat.transient:
-            value = call_value(result, tid_text(transaction.tid))
-            row = (CALL, call_key(seat.id, call_id), value)
-            transaction.record_rows.append(row)
-        return result
-
-    def _query_body(
-        self,
-        seat: Seat,
-        declaration: Declaration,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        form: str,
-    ) -> Callable[[Connection], bytes]:
-        def body(connection: Connection) -> bytes:
-            value = declaration.function(seat.avatar(connection), *args, **kwargs)
-            return encode(value, form, seat.reference)
-
-        return body
-
-    def _call_on_target(
-        self, seat: Seat, message: wire.Call, form: str, done: Callable[[Outcome], None]
-    ) -> None:
+    def _call_on_target(self, call: UserCall, message: wire.Call) -> None:
         """Call something of an object that a query hands out. What it is shows only when the query has been run: first
         as a query; if it turns out to be a command, then in the serial order."""
+        seat = call.seat
+        form = seat.session.form
 
-        def look(connection: Connection) -> tuple[str, bytes, bool]:
+        def check(connection: Connection, kinds: frozenset[str]) -> tuple[Any, type]:
             obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
-            declaration = _declared(cls, message.name, _CALLABLE)
+            declaration = declared(cls, message.name, kinds)
             if declaration.kind == "command":
                 _caller_may(declaration, seat)
-                return declaration.kind, b"", declaration.options.durable
-            args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
-            value = declaration.function(obj, *args, **kwargs)
-            return declaration.kind, encode(value, form, seat.reference), True
+            call.check(cls, message.name, kinds, message.args, message.kwargs)
+            return obj, cls
+
+        def look(connection: Connection) -> bytes:
+            obj, _ = check(connection, _CALLABLE)
+            if call.declaration.kind == "command":
+                return b""
+            value = call.declaration.function(obj, *call.args, **call.kwargs)
+            return encode(value, form, seat.reference)
 
         def looked(outcome: Outcome) -> None:
-            if outcome.error is not None:
-                done(outcome)
-                return
-            if seat.ended:
-                return  # nothing of a session that is over runs any more
-            kind, value, durable = outcome.value
-            if kind != "command":
-                done(Outcome(value, tid=outcome.tid))
-                return
-            self.host.run(
-                body,
-                done,
-                Label(seat.identity.id, _class_name(seat.avatar_class), message.name),
-                what=message.name,
-                session=seat.face,
-                durable=durable,
-            )
+            if outcome.error is not None or call.declaration.kind != "command":
+                call.done(outcome)
+            elif not seat.ended:  # nothing of a session that is over runs any more
+                self.host.run(
+                    body,
+                    call.done,
+                    Label(seat.identity.id, seat.avatar_class.__qualname__, message.name),
+                    what=call.declaration,
+                    session=seat.face,
+                    durable=call.declaration.options.durable,
+                )
 
         def body(connection: Connection) -> bytes:
-            obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
-            declaration = _declared(cls, message.name, frozenset({"command"}))
-            _caller_may(declaration, seat)
-            args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
-            transaction = context.required("a command")
-            transaction.label = _label(seat, declaration, args, kwargs, cls)
-            if declaration.caller is not None:
+            obj, cls = check(connection, _COMMAND)
+            context.required("a command").label = call.label(cls)
+            args = call.args
+            if call.declaration.caller is not None:
                 args = (seat.avatar(connection), *args)
-            value = declaration.function(obj, *args, **kwargs)
-            return self._keep_result(seat, message.id, encode(value, form, seat.reference))
+            value = call.declaration.function(obj, *args, **call.kwargs)
+            return call.keep(encode(value, form, seat.reference))
 
         self.host.ask(look, looked, what=message.name, session=seat.face)
 
@@ -208,7 +156,7 @@ class Desk:
         """Return the object at the end of a path of queries, and its class. Serial thread."""
         obj: Any = seat.referenced(ref, connection) if ref else seat.avatar(connection)
         for step in target:
-            declaration = _declared(type(obj), step.name, _WATCHABLE)
+            declaration = declared(type(obj), step.name, _WATCHABLE)
             args, kwargs = declaration.arguments.decode(form, step.args, step.kwargs)
             obj = declaration.function(obj, *args, **kwargs)
             if not isinstance(obj, persistent.Persistent):
@@ -217,16 +165,6 @@ class Desk:
                     code="not_a_reference",
                 )
         return obj, type(obj)
-
-    def _finish(self, seat: Seat, call_id: int, outcome: Outcome) -> None:
-        if seat.ended:
-            return
-        if outcome.error is not None:
-            failure = failure_of(outcome.error, f"call {call_id} of {seat.identity.id}")
-            seat.session.result(call_id, "", None, failure)
-        else:
-            tid = tid_text(outcome.tid) if outcome.tid else ""
-            seat.session.result(call_id, tid, outcome.value, None)
 
     def watch(self, session: Any, message: wire.Watch) -> None:
         """Keep a query or view answered, or open a stream."""
@@ -243,7 +181,7 @@ class Desk:
             connection: Connection,
         ) -> tuple[Declaration, int, tuple[Any, ...], dict[str, Any], bytes, Any]:
             obj, cls = self._resolve(seat, message.target, message.ref, connection, form)
-            declaration = _declared(cls, message.name, _WATCHABLE | {"stream"})
+            declaration = declared(cls, message.name, _WATCHABLE | {"stream"})
             args, kwargs = declaration.arguments.decode(form, message.args, message.kwargs)
             source, key = None, b""
             if declaration.kind == "stream":
@@ -324,7 +262,7 @@ class Desk:
             return
         spare = self.host.spare_rows
         for call_id in call_ids:
-            spare[CALL, call_key(session.id, call_id)] = None
+            spare[CALL, seat.call_key(call_id)] = None
         if pruned_to > seat.stored.pruned_to:
             seat.stored.pruned_to = pruned_to
             kind, key, value = session_row(session.id, seat.stored)
@@ -384,41 +322,12 @@ class Desk:
         return wire.plain_value(raw, form)
 
 
-def _declared(cls: type, name: str, kinds: frozenset[str]) -> Declaration:
-    declaration = declarations_of(cls).get(name)
-    if declaration is None or declaration.kind not in kinds:
-        raise NotAllowedError(
-            f"{cls.__name__} declares no {name!r} that can be called so", code="undeclared"
-        )
-    return declaration
-
-
 def _caller_may(declaration: Declaration, seat: Seat) -> None:
     caller = declaration.caller
     if caller is not None and not issubclass(seat.avatar_class, caller):
         raise NotAllowedError(
             f"{declaration.name} is for {caller.__name__}, not for you", code="wrong_avatar"
         )
-
-
-def _label(
-    seat: Seat,
-    declaration: Declaration,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    cls: type | None = None,
-) -> Label:
-    recorded = declaration.arguments.encode(args, kwargs) if declaration.options.record else b""
-    name = declaration.name if cls is None else f"{cls.__name__}.{declaration.name}"
-    return Label(seat.identity.id, _class_name(seat.avatar_class), name, recorded)
-
-
-def _class_name(cls: type) -> str:
-    return cls.__qualname__
-
-
-def _what(cls: type, name: str) -> str:
-    return f"{cls.__qualname__}.{name}"
 
 
 def _oid(obj: Any) -> int:

@@ -16,6 +16,8 @@ from hubbub.space.codec import UnknownValue, encode_value
 
 RefOf = Callable[[Any], int]
 
+_NOTHING = {"msgpack": b"\xc0", "json": b"null"}
+
 
 def no_references(obj: Any) -> int:
     """Refuse a reference where an answer is shared by several users.
@@ -40,6 +42,8 @@ def encode(value: Any, form: str, ref_of: RefOf = no_references) -> bytes:
     Raises:
         UnstorableError: If it holds what can't be sent.
     """
+    if value is None:
+        return _NOTHING[form]
     if form == "msgpack":
         return encode_value(value, ref_of, "answer")[0]
 

@@ -91,7 +91,34 @@ class _Waiting:
         self.done = done
         self.value = value
         self.error = error
-        self.spare: list[Row] = []
+        self.spare: Sequence[Row] = ()
+
+
+class _Command(_Waiting):
+    """A body on its way through the serial order: the task that runs it, and then the context of its commit."""
+
+    __slots__ = ("body", "durable", "host", "label", "session", "what")
+
+    def __init__(
+        self,
+        host: Host,
+        body: Callable[[Connection], Any],
+        done: Done | None,
+        label: Label,
+        what: object,
+        session: Any,
+        durable: bool,
+    ) -> None:
+        super().__init__(done)
+        self.host = host
+        self.body = body
+        self.label = label
+        self.what = what
+        self.session = session
+        self.durable = durable
+
+    def __call__(self) -> None:
+        self.host._execute(self)
 
 
 def _tellable(error: BaseException) -> BaseException:
@@ -191,7 +218,7 @@ class Host:
         done: Done | None,
         label: Label,
         *,
-        what: str = "",
+        what: object = "",
         session: Any = None,
         durable: bool = True,
     ) -> None:
@@ -211,7 +238,7 @@ class Host:
             )
             return
         self.serial.submit(
-            lambda: self._execute(body, done, label, what or label.command, session, durable)
+            _Command(self, body, done, label, what or label.command, session, durable)
         )
 
     def ask(
@@ -219,7 +246,7 @@ class Host:
         body: Callable[[Connection], Any],
         done: Done,
         *,
-        what: str = "query",
+        what: object = "query",
         session: Any = None,
     ) -> None:
         """Run ``body`` as a query on what is durable; ``done`` is told its outcome in the loop."""
@@ -294,32 +321,29 @@ class Host:
 
     # --- serial thread ------------------------------------------------------------------------------------------------
 
-    def _execute(
-        self,
-        body: Callable[[Connection], Any],
-        done: Done | None,
-        label: Label,
-        what: str,
-        session: Any,
-        durable: bool,
-    ) -> None:
-        self.serial.begin_body(what)
-        began = time.perf_counter()
+    def _execute(self, command: _Command) -> None:
+        began = self.serial.begin_body(command.what)
         try:
-            value, commit = self.live.execute(body, label, session=session, durable=durable)
+            value, commit = self.live.execute(
+                command.body, command.label, session=command.session, durable=command.durable
+            )
         except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
-            self._put_nothing(_Waiting(done, error=_tellable(error)))
+            command.error = _tellable(error)
+            self._put_nothing(command)
             return
         finally:
             self.serial.end_body()
-        waiting = commit.context = _Waiting(done, value)
+        command.value = value
+        commit.context = command
         commit.began = began
-        if commit.is_durable and self.spare_rows:
+        if self.spare_rows and commit.is_durable:
+            spare: list[Row] = []
             while self.spare_rows:
                 (kind, key), row = self.spare_rows.popitem()
-                waiting.spare.append((kind, key, row))
+                spare.append((kind, key, row))
+            command.spare = spare
             # In front: what the commit itself says of a row is newer.
-            commit.rows = [*waiting.spare, *commit.rows]
+            commit.rows = [*spare, *commit.rows]
         self._put(commit)
 
     def _put_nothing(self, waiting: _Waiting) -> None:

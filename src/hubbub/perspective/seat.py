@@ -11,7 +11,7 @@ from hubbub.perspective.alarms import Alarm
 from hubbub.perspective.avatar import LiveSession
 from hubbub.perspective.identity import Identity
 from hubbub.perspective.session import Session
-from hubbub.perspective.stored_sessions import StoredSession
+from hubbub.perspective.stored_sessions import StoredSession, call_prefix
 from hubbub.space import context
 from hubbub.space.connection import Connection
 
@@ -44,6 +44,7 @@ class Seat:
         self.identity = identity
         self.transient = transient
         self.face = LiveSession(session.id, identity, mind)
+        self._call_prefix = call_prefix(session.id)
         self.stored: StoredSession | None = None
         self.checker = ""
         self.ready = asyncio.Event()
@@ -70,6 +71,10 @@ class Seat:
     def id(self) -> str:
         """The session's id."""
         return str(self.session.id)
+
+    def call_key(self, call_id: int) -> bytes:
+        """Return the key of the row that stores the result of call ``call_id``."""
+        return self._call_prefix + call_id.to_bytes(8, "big")
 
     def avatar(self, connection: Connection) -> Any:
         """Return the avatar in ``connection``. Serial thread."""

@@ -30,7 +30,7 @@ class SerialThread:
         self._control: deque[Callable[[], None]] = deque()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._began: float = 0.0
-        self._what: str = ""
+        self._what: object = ""
         self._reported: float = 0.0
         self._closed = False
 
@@ -61,10 +61,15 @@ class SerialThread:
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def begin_body(self, what: str) -> None:
-        """Say what runs now, for the log of slow bodies."""
+    def begin_body(self, what: object) -> float:
+        """Say what runs now, for the log of slow bodies: its text is asked for only there.
+
+        Returns:
+            Now, by `time.perf_counter`.
+        """
         self._what = what
-        self._began = time.monotonic()
+        self._began = began = time.perf_counter()
+        return began
 
     def end_body(self) -> None:
         """The body is over."""
@@ -79,7 +84,7 @@ class SerialThread:
         began = self._began
         if not began or self._reported == began:
             return None
-        lasted = time.monotonic() - began
+        lasted = time.perf_counter() - began
         if lasted < SLOW_BODY_S:
             return None
         frame: FrameType | None = sys._current_frames().get(self._thread.ident or 0)

@@ -68,14 +68,19 @@ def session_row(session_id: str, stored: StoredSession | None) -> Row:
     return (SESSION, session_id.encode(), None if stored is None else _encode(stored))
 
 
+def call_prefix(session_id: str) -> bytes:
+    """Return what the keys of all calls of one session begin with; a call's id follows, in 8 bytes."""
+    return session_id.encode() + b"\0"
+
+
 def call_key(session_id: str, call_id: int) -> bytes:
     """Return the key of a call's row."""
-    return session_id.encode() + b"\0" + call_id.to_bytes(8, "big")
+    return call_prefix(session_id) + call_id.to_bytes(8, "big")
 
 
 def call_value(value: bytes, tid_text: str) -> bytes:
-    """Return the value of a call's row."""
-    return _encode(StoredCall(tid_text, value))
+    """Return the value of a call's row: a `StoredCall`."""
+    return _encode((tid_text, value))
 
 
 def load_sessions(

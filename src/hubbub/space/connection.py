@@ -21,7 +21,7 @@ for commands, the newest settled one for queries, a snapshot for peers); the own
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from persistent import PickleCache
@@ -355,20 +355,16 @@ class Connection:
         Raises:
             UnstorableError: If something can't be stored; names the attribute's path. Call `abort` then (SP2).
         """
-        for oid, (obj, record) in self._mutable.items():
-            if oid not in self._changed:
-                payload, _ = encode_object(obj, self._ref_from(oid))
-                if payload != record.payload:
-                    self._changed[oid] = obj
+        if self._mutable:
+            self._find_changed_in_place()
+        changed = self._changed
+        if not changed:
+            return Prepared([], [], self._relied_on(changed), self._changes)
         records: list[Record] = []
         ephemerals: list[Record] = []
         written: list[Any] = []
-        queue = list(self._changed.items())
-        seen = set(self._changed)
-        index = 0
-        while index < len(queue):
-            oid, obj = queue[index]
-            index += 1
+        queue = list(changed.items())
+        for oid, obj in queue:  # grows while new objects are found
             new_before = len(self._new)
             payload, refs, has_mutable = examine_object(obj, self._ref_from(oid))
             if has_mutable:
@@ -378,38 +374,45 @@ class Connection:
             record = Record(oid, read_tid, class_name(type(obj)), refs, payload)
             (ephemerals if is_ephemeral(oid) else records).append(record)
             written.append(obj)
-            for new in self._new[new_before:]:
-                new_oid = oid_from_bytes(new._p_oid)
-                if new_oid not in seen:
-                    seen.add(new_oid)
-                    queue.append((new_oid, new))
-        current = [(oid, tid) for oid, tid in self._current.items() if oid not in seen and tid]
+            if len(self._new) > new_before:
+                queue += [(oid_from_bytes(new._p_oid), new) for new in self._new[new_before:]]
         self._written = written
-        return Prepared(records, ephemerals, current, self._changes)
+        return Prepared(records, ephemerals, self._relied_on(changed), self._changes)
 
-    def _ref_from(self, owner: int) -> Any:
-        if is_ephemeral(owner):
-            return self.add
+    def _find_changed_in_place(self) -> None:
+        """Note which watched objects hold a plain value that is not what it was (SP8)."""
+        for oid, (obj, record) in self._mutable.items():
+            if oid not in self._changed:
+                payload, _ = encode_object(obj, self._ref_from(oid))
+                if payload != record.payload:
+                    self._changed[oid] = obj
 
-        def durable_ref(obj: Any) -> int:
-            oid = self.add(obj)
-            if is_ephemeral(oid):
-                raise UnstorableError(
-                    repr(obj),
-                    "lives in the host's memory only; a durable object can't refer to it",
-                )
-            return oid
+    def _relied_on(self, changed: dict[int, Any]) -> list[tuple[int, int]]:
+        """Return what was read with `readCurrent`, is stored, and is not written itself."""
+        if not self._current:
+            return []
+        return [(oid, tid) for oid, tid in self._current.items() if tid and oid not in changed]
 
-        return durable_ref
+    def _ref_from(self, owner: int) -> Callable[[Any], int]:
+        return self.add if is_ephemeral(owner) else self._durable_ref
+
+    def _durable_ref(self, obj: Any) -> int:
+        oid = self.add(obj)
+        if is_ephemeral(oid):
+            raise UnstorableError(
+                repr(obj), "lives in the host's memory only; a durable object can't refer to it"
+            )
+        return oid
 
     def committed(self, tid: int, merged: Iterable[int] = ()) -> None:
         """Take note that what `prepare` returned is committed as ``tid``, ``merged`` in another state."""
-        serial = oid_bytes(tid)
-        for obj in self._written:
-            obj._p_changed = False
-            obj._p_serial = serial
-        for oid in merged:
-            self._cache.invalidate(oid_bytes(oid))
+        if self._written:
+            serial = oid_bytes(tid)
+            for obj in self._written:
+                obj._p_changed = False
+                obj._p_serial = serial
+            for oid in merged:
+                self._cache.invalidate(oid_bytes(oid))
         self._end()
 
     def abort(self) -> None:
@@ -428,9 +431,11 @@ class Connection:
         self._end()
 
     def _end(self) -> None:
-        for obj, _ in self._mutable.values():
-            if obj._p_jar is self:
-                obj._p_invalidate()
+        if self._mutable:
+            for obj, _ in self._mutable.values():
+                if obj._p_jar is self:
+                    obj._p_invalidate()
+            self._mutable = {}
         # What was changed may hold a plain mutable value now, though its old record did not.
         for obj in self._to_ghost:
             if obj._p_jar is self:
@@ -438,7 +443,6 @@ class Connection:
         self._to_ghost = []
         self._changed = {}
         self._new = []
-        self._mutable = {}
         self._current = {}
         self._changes = {}
         self._written = []

@@ -101,11 +101,18 @@ class Transaction:
 @contextmanager
 def running(transaction: Transaction) -> Iterator[Transaction]:
     """Make ``transaction`` the present one in the block."""
-    token = _current.set(transaction)
+    token = enter(transaction)
     try:
         yield transaction
     finally:
-        _current.reset(token)
+        leave(token)
+
+
+enter = _current.set
+"""Make a transaction the present one until `leave` gets what this returns: `running` without its cost."""
+
+leave = _current.reset
+"""End what `enter` began."""
 
 
 def current() -> Transaction | None:

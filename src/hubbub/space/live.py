@@ -26,8 +26,9 @@ from hubbub.kernel import (
     UnstorableError,
     tid_time,
 )
+from hubbub.space import context
 from hubbub.space.connection import Connection
-from hubbub.space.context import Transaction, running
+from hubbub.space.context import Transaction
 
 T = TypeVar("T")
 
@@ -95,9 +96,12 @@ class LiveSpace:
             connection, tid_time(tid), label=label, session=session, tid=tid, dev=self._dev_mode
         )
         try:
-            with running(transaction):
+            token = context.enter(transaction)
+            try:
                 value = body(connection)
                 prepared = connection.prepare()
+            finally:
+                context.leave(token)
             if prepared.records and not durable:
                 first = prepared.records[0]
                 raise UnstorableError(
@@ -162,8 +166,11 @@ class LiveSpace:
         )
         connection.track()
         try:
-            with running(transaction):
+            token = context.enter(transaction)
+            try:
                 value = body(connection)
+            finally:
+                context.leave(token)
         except BaseException as error:
             reads = frozenset(connection.reads or ())
             connection.drop_track()
