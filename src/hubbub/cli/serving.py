@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import logging
 import os
@@ -183,6 +184,7 @@ def run_hub(
         )
         try:
             await serving.start()
+            _collect_seldom()
             (announce or _announce)(serving, data)
             await stop.wait()
             log.info("stopping: no new work, finishing what was begun")
@@ -200,6 +202,16 @@ def run_hub(
     else:
         uvloop.run(main())
     return 0
+
+
+def _collect_seldom() -> None:
+    """Let Python look for cycles less often: messages and records have none, and each look takes time from all.
+
+    What is loaded by now (modules, classes) stays for good and is not looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _raise_descriptors(connections: int) -> None:

@@ -25,7 +25,7 @@ from hubbub.space.containers.logmerge import merge_logs
 from hubbub.space.reading import decode_state, read
 from hubbub.space.states import class_for
 from hubbub.space.trees import split_parts
-from hubbub.space.writing import encode_state, encode_value
+from hubbub.space.writing import encode_state
 
 Merged = tuple[bytes, tuple[int, ...]] | str
 """Payload and the oids that it refers to; or why there is none."""
@@ -102,6 +102,7 @@ def _merge_nodes(base: Any, old: Record, committed: Record, new: Record) -> Merg
     is_set = bucket.__name__.endswith("Set")
     has_objects = bucket.__name__[1] == "O"
     interned = _Interned()
+    tokens: dict[int, msgspec.Raw] = {}
     states: list[Any] = []
     for record in (old, committed, new):
         parts = split_parts(record.payload)
@@ -110,7 +111,7 @@ def _merge_nodes(base: Any, old: Record, committed: Record, new: Record) -> Merg
         if not parts:
             states.append(None)
             continue
-        items = _items(parts[0], is_set=is_set, has_objects=has_objects)
+        items = _items(parts[0], tokens, is_set=is_set, has_objects=has_objects)
         following = [interned[msgspec.msgpack.decode(part)] for part in parts[1:]]
         state = (items, *following)
         states.append(((state,),) if is_tree else state)
@@ -125,14 +126,21 @@ def _merge_nodes(base: Any, old: Record, committed: Record, new: Record) -> Merg
     if merged is None:
         return b"\x90", ()
     items, *following = merged[0][0] if is_tree else merged
-    return _payload(items, following, (committed, new), is_set=is_set, has_objects=has_objects)
+    has_value_refs = any(len(record.refs) > len(following) for record in (committed, new))
+    return _payload(items, following, tokens, is_set=is_set, has_value_refs=has_value_refs)
 
 
-def _items(part: Any, *, is_set: bool, has_objects: bool) -> tuple[Any, ...]:
-    """Return keys decoded and values as bytes, as the state of a bucket has them."""
+def _items(
+    part: Any, tokens: dict[int, msgspec.Raw], *, is_set: bool, has_objects: bool
+) -> tuple[Any, ...]:
+    """Return keys decoded and values as bytes, as the state of a bucket has them.
+
+    ``tokens`` gets what stands for each in the payload, by `id`: what comes out of a merge are the same objects.
+    """
     raw = _split_items(part)
     step = 1 if is_set else 2
     keys = read(lambda reader: reader.read_tuple(_encode(raw[::step])), _no_key).value
+    tokens.update(zip(map(id, keys), raw[::step], strict=True))
     if is_set:
         return tuple(keys)
     items: list[Any] = [None] * len(raw)
@@ -146,29 +154,30 @@ def _no_key(_oid: int, name: str) -> Any:
 
 
 def _payload(
-    items: Any, following: list[Any], sources: Any, *, is_set: bool, has_objects: bool
+    items: Any,
+    following: list[Any],
+    tokens: dict[int, msgspec.Raw],
+    *,
+    is_set: bool,
+    has_value_refs: bool,
 ) -> Merged:
     """Return the record of a merged bucket."""
     refs: dict[int, None] = {}
-    has_value_refs = any(len(record.refs) > len(following) for record in sources)
-    raw: list[Any] = []
-    for index, item in enumerate(items):
-        if is_set or index % 2 == 0 or not has_objects:
-            raw.append(msgspec.Raw(encode_value(item, _no_ref, "key")[0]))
-        else:
-            raw.append(msgspec.Raw(item))
-            if has_value_refs:
-                _note_refs(item, refs)
+    keys = items if is_set else items[::2]
+    # What has no token is a number that C keeps as such.
+    raw: list[Any] = [tokens.get(id(key), key) for key in keys]
+    if not is_set:
+        values = [msgspec.Raw(v) if type(v) is bytes else v for v in items[1::2]]
+        if has_value_refs:
+            for value in values:
+                _note_refs(value, refs)
+        raw = [part for pair in zip(raw, values, strict=True) for part in pair]
     oids = [bucket.oid for bucket in following]
     refs.update(dict.fromkeys(oids))
     return _encode([raw, *oids]), tuple(refs)
 
 
-def _no_ref(obj: Any) -> int:
-    raise CorruptRecordError(f"{obj!r} is a key")
-
-
-def _note_refs(token: bytes, refs: dict[int, None]) -> None:
+def _note_refs(token: Any, refs: dict[int, None]) -> None:
     def note(oid: int, _name: str) -> Any:
         refs[oid] = None
         return _Stranger()
