@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NewType
 
 Oid = NewType("Oid", int)
@@ -32,14 +34,14 @@ _packer = struct.Struct(">Q")
 _FRACTION = 1 << 32
 
 
-def oid_bytes(number: int) -> bytes:
-    """Return the 8 big-endian bytes of an oid or tid, as `persistent` wants them."""
-    return _packer.pack(number)
+oid_bytes: Callable[[int], bytes] = _packer.pack
+"""Return the 8 big-endian bytes of an oid or tid, as `persistent` wants them."""
 
 
 def oid_from_bytes(data: bytes) -> int:
     """Return the integer that `oid_bytes` packed."""
-    return int(_packer.unpack(data)[0])
+    number: int = _packer.unpack(data)[0]
+    return number
 
 
 def ephemeral_oid(number: int) -> Oid:
@@ -60,10 +62,15 @@ def is_ephemeral(oid: int) -> bool:
 def tid_at(seconds: float) -> Tid:
     """Return the tid of the moment ``seconds`` (Unix time, UTC), rounded down."""
     whole = int(seconds // 60)
-    year, month, day, hour, minute = time.gmtime(whole * 60)[:5]
-    minutes = (((year - 1900) * 12 + month - 1) * 31 + day - 1) * 1440 + hour * 60 + minute
     fraction = int((seconds - whole * 60) / 60 * _FRACTION)
-    return Tid((minutes << 32) | min(max(fraction, 0), _FRACTION - 1))
+    return Tid(_first_tid(whole) | min(max(fraction, 0), _FRACTION - 1))
+
+
+@lru_cache(maxsize=4)
+def _first_tid(minute: int) -> int:
+    """Return the first tid of a minute, counted since 1970."""
+    year, month, day, hour, rest = time.gmtime(minute * 60)[:5]
+    return ((((year - 1900) * 12 + month - 1) * 31 + day - 1) * 1440 + hour * 60 + rest) << 32
 
 
 def tid_time(tid: int) -> float:

@@ -6,7 +6,7 @@ These two travel through every room between the disk and the objects, so they st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,8 +16,8 @@ RecordFields = tuple[int, int, str, tuple[int, ...], bytes]
 """How a record is written on a wire: oid, tid, class name, oids it refers to, payload."""
 
 
-class Record:
-    """One object's state at one tid.
+class Record(msgspec.Struct, array_like=True, gc=False, eq=False):
+    """One object's state at one tid. Also how it is decoded from a wire, without a detour; `fields` is its way back.
 
     Attributes:
         oid: Which object.
@@ -26,20 +26,18 @@ class Record:
         class_name: ``module:qualified.name`` of its class.
         refs: The oids that the payload refers to, each once, in order of appearance.
         payload: The state in the value codec's bytes (see `hubbub.space.codec`).
-        memo: The decoded state when it may be shared by all connections, else None. Never stored.
+        memo: The decoded state when it may be shared by all connections, else None. Never stored, never sent.
     """
 
-    __slots__ = ("class_name", "memo", "oid", "payload", "refs", "tid")
-
-    def __init__(
-        self, oid: int, tid: int, class_name: str, refs: tuple[int, ...], payload: bytes
-    ) -> None:
-        self.oid = oid
-        self.tid = tid
-        self.class_name = class_name
-        self.refs = refs
-        self.payload = payload
-        self.memo: Any = None
+    oid: int
+    tid: int
+    class_name: str
+    refs: tuple[int, ...]
+    payload: bytes
+    if TYPE_CHECKING:
+        memo: Any = None
+    else:
+        memo: None = None  # so a decoder takes no other one from a wire
 
     def fields(self) -> RecordFields:
         """Return the record as it is written on a wire."""

@@ -184,7 +184,7 @@ class Host:
     def start(self) -> None:
         """Begin to run bodies; call it in the loop."""
         self._loop = asyncio.get_running_loop()
-        self.serial.start()
+        self.serial.start(self._loop.call_soon)
         self._watch_bodies()
 
     async def close(self) -> None:
@@ -385,7 +385,11 @@ class Host:
                 self._failed = True
                 log.error("commits could not be stored: %s", settled.error)
                 self.serial.control(self._roll_back)
-        self._call_loop(self._tell_all, settled)
+        # Nothing runs again for it: taking it in is quick, and the loop is better woken behind that.
+        if len(self.queries) or not self.serial.defer(
+            lambda: self._call_loop(self._tell_all, settled)
+        ):
+            self._call_loop(self._tell_all, settled)
 
     def _deliver_updates(self, updates: list[Update]) -> None:
         self._call_loop(self._deliver, updates)

@@ -1,5 +1,17 @@
 """The serial order: one thread that runs bodies one after another, so that a body that blocks delays other bodies and
-nothing else (PE8)."""
+nothing else (PE8).
+
+Theory of operation
+===================
+
+    submit --> tasks --.
+    control -> control -+--> control tasks, then one task, and again; then what was deferred; nothing left: sleep
+                              '--defer--> when no control task is left
+
+Only one thread at a time can run Python, so whoever wakes another and goes on working makes it wait twice. Therefore
+the loop rings once at the end of its turn, and what this thread tells the loop is deferred until it has little left to
+do.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +22,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
 from types import FrameType
 
 log = logging.getLogger("hubbub.serial")
@@ -26,38 +38,73 @@ class SerialThread:
     """
 
     def __init__(self, name: str = "hubbub-serial") -> None:
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._tasks: deque[Callable[[], None] | None] = deque()
         self._control: deque[Callable[[], None]] = deque()
+        self._deferred: deque[Callable[[], None]] = deque()
+        self._sleeps = False
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._ring_soon: Callable[[], object] = self._ring
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._began: float = 0.0
         self._what: object = ""
         self._reported: float = 0.0
         self._closed = False
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, call_soon: Callable[[Callable[[], None]], object] | None = None) -> None:
+        """Start the thread.
+
+        Args:
+            call_soon: Calls something a moment later in the thread that submits: it rings then, for all that it has
+                submitted until then. None: at once.
+        """
+        if call_soon is not None:
+            self._ring_soon = lambda: call_soon(self._ring)
         self._thread.start()
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Run ``task`` after everything submitted before. Any thread."""
-        self._tasks.put(task)
+        """Run ``task`` after everything submitted before. For the thread that has started this one."""
+        self._tasks.append(task)
+        if self._sleeps:
+            self._ring_soon()
 
     def control(self, task: Callable[[], None]) -> None:
         """Run ``task`` before the next body. Any thread."""
         self._control.append(task)
-        self._tasks.put(_wake)
+        self._ring()
+
+    def defer(self, task: Callable[[], None]) -> bool:
+        """Run ``task`` when the present task and all control tasks are over.
+
+        Returns:
+            False if this is not the serial thread; ``task`` is not taken then.
+        """
+        if threading.get_ident() != self._thread.ident:
+            return False
+        self._deferred.append(task)
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks have not begun."""
+        return len(self._tasks)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to run behind the present task."""
-        return self._tasks.empty()
+        return not self._tasks
+
+    def drop_tasks(self) -> None:
+        """Forget all tasks that have not begun (a test's way to kill a host)."""
+        self._tasks.clear()
 
     def close(self) -> None:
         """Run what was submitted, then end the thread and wait for it. Idempotent."""
         if self._closed:
             return
         self._closed = True
-        self._tasks.put(None)
+        self._tasks.append(None)
+        self._ring()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -100,19 +147,33 @@ class SerialThread:
         return text
 
     def _run(self) -> None:
-        tasks, control = self._tasks, self._control
+        tasks, control, deferred = self._tasks, self._control, self._deferred
         while True:
-            task = tasks.get()
             while control:
                 _guarded(control.popleft())
-            if task is None:
-                return
-            if task is not _wake:
+            while deferred:
+                _guarded(deferred.popleft())
+            if tasks:
+                task = tasks.popleft()
+                if task is None:
+                    return
                 _guarded(task)
+            else:
+                self._sleep()
 
+    def _sleep(self) -> None:
+        self._sleeps = True
+        # Looked at again behind that: who puts something there now rings.
+        if not self._tasks and not self._control:
+            self._bell.acquire()
+        self._sleeps = False
 
-def _wake() -> None:
-    pass
+    def _ring(self) -> None:
+        """Wake the thread if it sleeps. A ring too many does no harm."""
+        if self._sleeps:
+            self._sleeps = False
+            with suppress(RuntimeError):  # somebody else has just rung
+                self._bell.release()
 
 
 def _guarded(task: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ import persistent
 C = TypeVar("C", bound=type)
 
 _registered: dict[str, type] = {}
+_persistent: dict[str, type] = {}  # of these, the persistent ones
 _names: dict[type, str] = {}
 
 _NAME_ATTRIBUTE = "__hubbub_name__"
@@ -49,8 +50,16 @@ def register(cls: C) -> C:
     two classes with one name the newer counts, as after a reload.
     """
     _names.pop(cls, None)
-    _registered[class_name(cls)] = cls
+    name = class_name(cls)
+    _registered[name] = cls
+    _persistent.pop(name, None)
+    if issubclass(cls, persistent.Persistent):
+        _persistent[name] = cls
     return cls
+
+
+persistent_class = _persistent.get
+"""Return the persistent class that is registered as a name, or None."""
 
 
 def is_registered(cls: type) -> bool:

@@ -21,9 +21,11 @@ for commands, the newest settled one for queries, a snapshot for peers); the own
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from persistent import Persistent as BasePersistent
 from persistent import PickleCache
 
 from hubbub.kernel import (
@@ -40,11 +42,16 @@ from hubbub.kernel import (
     oid_from_bytes,
 )
 from hubbub.space import context
-from hubbub.space.classes import class_name
+from hubbub.space.classes import class_name, persistent_class
 from hubbub.space.root import Root
 from hubbub.space.states import class_for, encode_object, examine_object, fill_object
+from hubbub.space.writing import are_stored
 
 _NO_SERIAL = b"\0" * 8
+# As `obj._p_changed = ...`, past what the class of `obj` may do when an attribute is set.
+_set_changed = BasePersistent._p_changed.__set__
+_set_serial = BasePersistent._p_serial.__set__
+_number = struct.Struct(">Q").unpack  # `oid_from_bytes` where every call counts
 
 
 class Source(Protocol):
@@ -105,6 +112,8 @@ class Connection:
         self._by_hand = by_hand
         self._keep_volatile = keep_volatile
         self._cache = PickleCache(self, cache_objects, 0)
+        self._cached = self._cache.get
+        self._new_ghost = self._cache.new_ghost
         self._changed: dict[int, Any] = {}
         self._new: list[Any] = []
         self._mutable: dict[int, tuple[Any, Record]] = {}
@@ -132,14 +141,14 @@ class Connection:
             UnknownObjectError: If the record has to be loaded and there is none.
         """
         key = oid_bytes(oid)
-        found = self._cache.get(key)
+        found = self._cached(key)
         if found is not None:
             return found
         if class_name is None:
             class_name = self.source.load(oid).class_name
-        cls: Any = class_for(class_name)
+        cls: Any = persistent_class(class_name) or class_for(class_name)
         ghost = cls.__new__(cls)
-        self._cache.new_ghost(key, ghost)
+        self._new_ghost(key, ghost)
         return ghost
 
     def add(self, obj: Any) -> int:
@@ -183,7 +192,7 @@ class Connection:
 
     def setstate(self, obj: Any) -> None:
         """Wake ``obj``. Called by `persistent` at the first touch of a ghost."""
-        oid = oid_from_bytes(obj._p_oid)
+        oid: int = _number(obj._p_oid)[0]
         if self._tracked:
             transaction = context.current()
             if transaction is None or transaction.connection is not self:
@@ -206,7 +215,7 @@ class Connection:
             return
         if fill_object(obj, record, self.get):
             self._mutable[oid] = (obj, record)
-        obj._p_serial = oid_bytes(record.tid)
+        _set_serial(obj, oid_bytes(record.tid))
         if self._volatile:
             kept = self._volatile.pop(oid, None)
             if kept:
@@ -268,22 +277,29 @@ class Connection:
         """Put aside the ``_v_`` attributes of ``obj``, which is about to become a ghost (SP4)."""
         if not self._keep_volatile:
             return
-        kept = {key: value for key, value in obj.__dict__.items() if key.startswith("_v_")}
+        attributes = obj.__dict__
+        if are_stored(attributes):
+            return
+        kept = {key: value for key, value in attributes.items() if key.startswith("_v_")}
         if kept:
             self._volatile[oid_from_bytes(obj._p_oid)] = kept
 
-    def note_change(self, obj: Any, key: Any, value: Any) -> None:
+    def note_change(self, obj: Any, key: Any, value: Any) -> dict[Any, Any]:
         """Note that the container ``obj`` is about to get ``value`` at ``key`` in this transaction (LV3).
+
+        Returns:
+            What is noted for it: at once, more may be put there.
 
         Raises:
             NoTransactionError, ReadOnlyError: As `register`. Nothing has changed.
         """
         self._check_writable(obj)
-        oid = oid_from_bytes(obj._p_oid)
+        oid: int = _number(obj._p_oid)[0]
         changes = self._changes.get(oid)
         if changes is None:
             changes = self._changes[oid] = {}
         changes[key] = value
+        return changes
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -397,7 +413,7 @@ class Connection:
         return self.add if is_ephemeral(owner) else self._durable_ref
 
     def _durable_ref(self, obj: Any) -> int:
-        oid = self.add(obj)
+        oid: int = _number(obj._p_oid)[0] if obj._p_jar is self else self.add(obj)
         if is_ephemeral(oid):
             raise UnstorableError(
                 repr(obj), "lives in the host's memory only; a durable object can't refer to it"
@@ -409,8 +425,8 @@ class Connection:
         if self._written:
             serial = oid_bytes(tid)
             for obj in self._written:
-                obj._p_changed = False
-                obj._p_serial = serial
+                _set_changed(obj, False)
+                _set_serial(obj, serial)
             for oid in merged:
                 self._cache.invalidate(oid_bytes(oid))
         self._end()

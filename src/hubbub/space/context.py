@@ -115,9 +115,8 @@ leave = _current.reset
 """End what `enter` began."""
 
 
-def current() -> Transaction | None:
-    """Return the present transaction, or None outside of one."""
-    return _current.get()
+current = _current.get
+"""Return the present transaction, or None outside of one."""
 
 
 def required(what: str) -> Transaction:

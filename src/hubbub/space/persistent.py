@@ -15,6 +15,8 @@ import persistent
 
 from hubbub.space.classes import register
 
+_deactivate = persistent.Persistent._p_deactivate
+
 
 class Persistent(persistent.Persistent):
     """An ordinary class whose instances are shared: they persist and change only in transactions.
@@ -41,7 +43,7 @@ class Persistent(persistent.Persistent):
         jar = self._p_jar
         if jar is not None and self._p_state >= 0:
             jar.keep_volatile(self)
-        super()._p_deactivate()
+        _deactivate(self)
 
     def __repr__(self) -> str:
         oid = self._p_oid

@@ -2,12 +2,22 @@
 
 Reading never imports and runs no code of the application's classes (SP3). Whatever the bytes are, the outcome is a
 value or `CorruptRecordError`.
+
+Theory of operation
+===================
+
+One call of msgspec decodes what MessagePack has; it calls back for each extension. A state of a class whose attributes
+are known from its last record is decoded as these (`StateDecoder`): msgspec takes each name from the class then, and
+the dict that it makes can be the object's own. It leaves out names that it was not told, so the attributes are counted;
+if one is missing the state is decoded once more, as any map.
 """
 
 from __future__ import annotations
 
+import struct
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -22,6 +32,11 @@ ObjectOf = Callable[[int, str], Any]
 """Returns the persistent object with this oid, as a ghost of the class of this name if it is not awake."""
 
 _NATIVE_MUTABLE = frozenset((list, dict))
+_has_no_mutable = _NATIVE_MUTABLE.isdisjoint
+_number = struct.Struct(">Q").unpack_from
+# Class names as references have them. Bounded: what damaged bytes say comes here too.
+_class_names: dict[bytes, str] = {}
+_CLASS_NAMES = 10_000
 _Named = tuple[str, dict[str, Any]]
 
 
@@ -48,7 +63,11 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
 class Reader:
     """Decodes one value after the other. Not for two threads at once.
 
+    Args:
+        state_type: What a state is to msgspec, which leaves out what is not in it.
+
     Attributes:
+        attributes: Decodes a map of attributes, without a look at what is in it.
         object_of: Makes references; to be set before each use.
         has_mutable, has_refs: As in `Decoded`, of all that was read since they were reset.
     """
@@ -60,20 +79,20 @@ class Reader:
         "_items",
         "_named",
         "_pairs",
-        "_state",
+        "attributes",
         "has_mutable",
         "has_refs",
         "object_of",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, state_type: Any = dict[str, Any]) -> None:
         hook = self._extension
         decoder = msgspec.msgpack.Decoder
         self._any = decoder(Any, ext_hook=hook).decode
         self._items = decoder(tuple[Any, ...], ext_hook=hook).decode
         self._pairs = decoder(tuple[msgspec.Raw, list[Any]], ext_hook=hook).decode
         self._named = decoder(_Named, ext_hook=hook).decode
-        self._state = decoder(dict[str, Any], ext_hook=hook).decode
+        self.attributes = decoder(state_type, ext_hook=hook).decode
         self._as_unknown = 0
         self._in_key = 0
         self.has_mutable = False
@@ -89,7 +108,7 @@ class Reader:
 
     def state(self, data: Any) -> dict[str, Any]:
         """Return the attributes that ``data`` encodes. Raises anything if it is damaged."""
-        state: dict[str, Any] = self._state(data)
+        state: dict[str, Any] = self.attributes(data)
         self._look_into(state.values())
         return state
 
@@ -106,10 +125,17 @@ class Reader:
 
     def _look_into(self, values: Any) -> None:
         # A list or dict that stands in something else is seen here; deeper ones are inside a mutable value anyway.
-        if not _NATIVE_MUTABLE.isdisjoint(map(type, values)):
+        if not _has_no_mutable(map(type, values)):
             self.has_mutable = True
 
     def _extension(self, code: int, data: memoryview) -> Any:
+        if code == REF and not self._in_key:
+            # As `read_reference`, where the name is a known one.
+            raw = data.tobytes()
+            name = _class_names.get(raw[8:])
+            if name is not None:
+                self.has_refs = True
+                return self.object_of(_number(raw)[0], name)
         read = _readers.get(code)
         if read is None:
             raise CorruptRecordError(f"there is no extension type {code}")
@@ -130,6 +156,8 @@ class Reader:
         name = str(data[8:], "utf-8")
         if len(data) < 9:
             raise CorruptRecordError("a reference is cut off")
+        if len(_class_names) < _CLASS_NAMES:
+            _class_names[bytes(data[8:])] = name
         found = self.object_of(int.from_bytes(data[:8], "big"), name)
         if self._in_key and has_own_hash(type(found)):
             raise CorruptRecordError(f"a {name}, which has a hash of its own, is used as a key")
@@ -235,16 +263,21 @@ def read(how: Callable[[Reader], Any], object_of: ObjectOf) -> Decoded:
     try:
         value = how(reader)
         return Decoded(value, reader.has_mutable, reader.has_refs)
-    except HubbubError:
-        raise
-    except RecursionError:
-        raise CorruptRecordError("a value is nested too deep") from None
     except Exception as error:
-        # Whatever nonsense the bytes made some constructor say.
-        raise CorruptRecordError(f"a value can't be decoded: {error!r}") from error
+        raise _as_corruption(error) from error
     finally:
         reader.reset()
         _spare.append(reader)
+
+
+def _as_corruption(error: Exception) -> HubbubError:
+    """Return the error to raise where ``error`` came out of a decoder."""
+    if isinstance(error, HubbubError):
+        return error
+    if isinstance(error, RecursionError):
+        return CorruptRecordError("a value is nested too deep")
+    # Whatever nonsense the bytes made some constructor say.
+    return CorruptRecordError(f"a value can't be decoded: {error!r}")
 
 
 def decode_value(data: bytes | memoryview, object_of: ObjectOf) -> Decoded:
@@ -260,3 +293,58 @@ def decode_value(data: bytes | memoryview, object_of: ObjectOf) -> Decoded:
 def decode_state(data: bytes | memoryview, object_of: ObjectOf) -> Decoded:
     """Decode what `encode_state` wrote: `Decoded.value` is a new dict of attributes. Raises as `decode_value`."""
     return read(lambda reader: reader.state(data), object_of)
+
+
+class StateDecoder:
+    """Decodes states of one class: as `decode_state`, faster for names that it has met.
+
+    Its dicts have interned names, as an object's own dict wants them. Threads may share it.
+    """
+
+    __slots__ = ("_known", "_names", "_spare")
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] = frozenset()
+        self._known: Any = None  # what msgspec makes of these names
+        self._spare: list[Reader] = []
+
+    def decode(self, data: bytes, object_of: ObjectOf) -> tuple[dict[str, Any], bool]:
+        """Return a new dict of attributes, and whether it holds a plain mutable value. Raises as `decode_value`."""
+        spare = self._spare
+        try:
+            reader = spare.pop()
+        except IndexError:
+            if self._known is None:
+                return self._decode_anew(data, object_of)
+            reader = Reader(self._known)
+        reader.object_of = object_of
+        reader.has_mutable = False
+        try:
+            state: dict[str, Any] = reader.attributes(data)
+        except Exception as error:
+            # The reader is not put back: it may be anywhere.
+            raise _as_corruption(error) from error
+        if len(state) != data[0] - _SMALL_MAP:
+            return self._decode_anew(data, object_of)
+        reader.object_of = _no_objects
+        spare.append(reader)
+        return state, reader.has_mutable or not _has_no_mutable(map(type, state.values()))
+
+    def _decode_anew(self, data: bytes, object_of: ObjectOf) -> tuple[dict[str, Any], bool]:
+        """Decode as any map, and learn the names; none of objects that have too many of them."""
+        decoded = decode_state(data, object_of)
+        state = {sys.intern(name): value for name, value in decoded.value.items()}
+        if len(state) <= _SMALL_MAP_LENGTH and len(self._names) <= _NAMES:
+            self._names |= state.keys()
+            known: Any = None
+            if len(self._names) <= _NAMES:
+                known = _typed_dict("known", dict.fromkeys(self._names, Any), total=False)
+            self._known, self._spare = known, []
+        return state, decoded.has_mutable
+
+
+_typed_dict: Any = TypedDict
+# MessagePack's first byte of a map of up to 15 pairs is this and their number.
+_SMALL_MAP = 0x80
+_SMALL_MAP_LENGTH = 15
+_NAMES = 60

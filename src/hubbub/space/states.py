@@ -5,20 +5,22 @@ The connection calls three functions and knows nothing of what is in a payload: 
 or one of its bases has another (`use_codec`): B-tree nodes do, and containers that merge without decoding items.
 
 A decoded state that holds nothing mutable is kept with its record (`Record.memo`), so that the next object that wakes
-from the same record, in this connection or another, only has its references put in.
+from the same record, in this connection or another, only has its references put in. Of ordinary objects it is kept when
+the record is woken from the second time: most objects of a peer wake once, and what they hold is not kept twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import GetSetDescriptorType
 from typing import Any, Protocol
 
 import persistent
 
 from hubbub.kernel import Record, UnstorableError
-from hubbub.space.classes import find_class
+from hubbub.space.classes import find_class, persistent_class
 from hubbub.space.placeholders import UnknownObject, placeholder_class
-from hubbub.space.reading import ObjectOf, decode_state, read
+from hubbub.space.reading import ObjectOf, StateDecoder, read
 from hubbub.space.writing import Encoded, RefOf, encode_state
 
 
@@ -60,6 +62,8 @@ def _codec_of(cls: type) -> StateCodec:
 
 def _find_codec(cls: type) -> StateCodec:
     for base in cls.__mro__:
+        if base is persistent.Persistent:
+            return _Attributes(cls)
         if base in _codecs:
             return _codecs[base]
         for finder in _finders:
@@ -74,6 +78,9 @@ def class_for(name: str) -> Any:
 
     A class that is not known here is stood in for by a subclass of `UnknownObject`, one for each name (SP3).
     """
+    cls = persistent_class(name)
+    if cls is not None:
+        return cls
     cls = find_class(name)
     if cls is None or not issubclass(cls, persistent.Persistent):
         return placeholder_class(name)
@@ -118,7 +125,16 @@ def fill_object(obj: Any, record: Record, object_of: ObjectOf) -> bool:
     return _codec_of(type(obj)).fill(obj, record, object_of)
 
 
-class Ref:
+UNSHAREABLE = "unshareable"
+"""Memo of a record whose state has to be decoded for each object anew."""
+
+_WOKEN = "woken"
+"""Memo of a record from which one object has woken."""
+
+_Shared = tuple[dict[str, Any], tuple[tuple[str, int, str], ...]]
+
+
+class _Ref:
     """Stands for a reference in a decoded state that is shared by several connections."""
 
     __slots__ = ("class_name", "oid")
@@ -128,63 +144,91 @@ class Ref:
         self.class_name = class_name
 
 
-UNSHAREABLE = "unshareable"
-"""Memo of a record whose state has to be decoded for each object anew."""
-
-
 class _Attributes:
-    """An ordinary object: a map of its attributes.
+    """Ordinary objects of one class: a map of their attributes.
 
     Memo: (state with None for references, references by attribute).
     """
 
+    def __init__(self, cls: type) -> None:
+        self._path = cls.__qualname__
+        self._decode = StateDecoder().decode
+        self._has_plain_state = _has_plain_state(cls)
+        self._put = _way_to_put(cls)
+
     def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
-        path = type(obj).__qualname__
+        if self._has_plain_state:
+            obj._p_activate()
+            return encode_state(obj.__dict__, ref_of, self._path)
         state = obj.__getstate__()
         if state is None:
             state = {}
         if type(state) is not dict:
-            raise UnstorableError(path, "its state is not a dict of attributes (has it __slots__?)")
-        return encode_state(state, ref_of, path)
+            raise UnstorableError(
+                self._path, "its state is not a dict of attributes (has it __slots__?)"
+            )
+        return encode_state(state, ref_of, self._path)
 
     def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
         memo = record.memo
-        if memo is None:
+        if memo is _WOKEN:
             memo = record.memo = self._memo(record)
-        if memo is not UNSHAREABLE:
-            state, refs = memo
-            if refs:
-                state = state.copy()
-                for name, oid, class_name in refs:
-                    state[name] = object_of(oid, class_name)
-            obj.__setstate__(state)
-            return False
-        decoded = decode_state(record.payload, object_of)
-        obj.__setstate__(decoded.value)
-        return decoded.has_mutable
+        if memo is None or memo is UNSHAREABLE:
+            state, has_mutable = self._decode(record.payload, object_of)
+            self._put(obj, state)
+            if memo is None:
+                record.memo = UNSHAREABLE if has_mutable else _WOKEN
+            return has_mutable
+        shared, refs = memo
+        state = shared.copy()
+        for name, oid, class_name in refs:
+            state[name] = object_of(oid, class_name)
+        self._put(obj, state)
+        return False
 
-    def _memo(self, record: Record) -> Any:
-        refs: list[Ref] = []
+    def _memo(self, record: Record) -> _Shared | str:
+        """Return what `fill` copies for each object, or `UNSHAREABLE`."""
+        count = 0
 
-        def note(oid: int, class_name: str) -> Ref:
-            refs.append(Ref(oid, class_name))
-            return refs[-1]
+        def note(oid: int, class_name: str) -> _Ref:
+            nonlocal count
+            count += 1
+            return _Ref(oid, class_name)
 
-        decoded = decode_state(record.payload, note)
-        if decoded.has_mutable:
+        state, has_mutable = self._decode(record.payload, note)
+        refs = tuple(
+            (name, ref.oid, ref.class_name) for name, ref in state.items() if type(ref) is _Ref
+        )
+        if has_mutable or len(refs) != count:
+            # Or some references are deeper, in a tuple or a struct.
             return UNSHAREABLE
-        if not refs:
-            return decoded.value, ()
-        state: dict[str, Any] = decoded.value
-        direct = [
-            (name, ref.oid, ref.class_name) for name, ref in state.items() if type(ref) is Ref
-        ]
-        if len(direct) != len(refs):
-            # Some references are deeper, in a tuple or a struct.
-            return UNSHAREABLE
-        for name, _, _ in direct:
+        for name, _, _ in refs:
             state[name] = None
-        return state, tuple(direct)
+        return state, refs
+
+
+def _has_plain_state(cls: type) -> bool:
+    """Tell whether the state of an object of ``cls`` is its dict of attributes."""
+    return cls.__getstate__ is persistent.Persistent.__getstate__ and not any(
+        vars(base).get("__slots__") for base in cls.__mro__
+    )
+
+
+def _way_to_put(cls: Any) -> Callable[[Any, dict[str, Any]], None]:
+    """Return what gives an object of ``cls`` a state, which is the object's own from then on.
+
+    Where the class doesn't have its say in that, the state becomes the object's dict: nothing is copied.
+    """
+    if cls.__setstate__ is persistent.Persistent.__setstate__:
+        for base in cls.__mro__:
+            own = vars(base).get("__dict__")
+            if own is not None:
+                if type(own) is GetSetDescriptorType:
+                    put: Callable[[Any, dict[str, Any]], None] = own.__set__
+                    return put
+                break
+    set_state: Callable[[Any, dict[str, Any]], None] = cls.__setstate__
+    return set_state
 
 
 # First bytes of MessagePack's maps: attributes. Other payloads belong to containers of unknown classes.
@@ -211,5 +255,4 @@ class _Unknown:
         return decoded is not None and decoded.has_mutable
 
 
-use_codec(persistent.Persistent, _Attributes())
 use_codec(UnknownObject, _Unknown())

@@ -19,10 +19,12 @@ import msgspec
 
 from hubbub.kernel import CorruptRecordError, Record, UnstorableError
 from hubbub.space.blame import Refusal
-from hubbub.space.classes import class_name
+from hubbub.space.classes import class_name, register
 from hubbub.space.reading import ObjectOf, Reader, read
 from hubbub.space.states import UNSHAREABLE, use_codec_finder
-from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_with
+from hubbub.space.writing import SIMPLE, Encoded, RefOf, Writer, encode_value, encode_with
+
+_encode = msgspec.msgpack.Encoder().encode
 
 split_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 """Cut a node's payload into its parts, each still encoded."""
@@ -51,6 +53,12 @@ class _Node:
         self.step = step  # 2 for mappings, 1 for sets
 
     def _with_items(self, obj: Any, items: Any, rest: list[int], ref_of: RefOf) -> Encoded:
+        if SIMPLE.issuperset(map(type, items)):
+            try:
+                return _encode((items, *rest)), tuple(rest), False
+            except (OverflowError, UnicodeEncodeError):
+                pass
+
         def pack(writer: Writer) -> Any:
             packed = [writer.nested(items), *rest]
             writer.refs.update(dict.fromkeys(rest))
@@ -183,6 +191,7 @@ def _tree_codec(cls: type) -> Buckets | Trees | None:
     """Return the codec of a class of `BTrees`, whichever family it is of."""
     if not cls.__module__.startswith("BTrees."):
         return None
+    register(cls)
     step = 1 if cls.__name__.endswith("Set") else 2
     bucket: type | None = getattr(cls, "_bucket_type", None)
     return Buckets(step) if bucket is None else Trees(step, bucket)

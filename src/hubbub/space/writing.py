@@ -6,7 +6,8 @@ no path; when something is refused, `hubbub.space.blame` walks again to find whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ SIMPLE = frozenset((type(None), bool, int, float, str, bytes))
 _SAFE = SIMPLE - {int, str}
 
 _encode = msgspec.msgpack.Encoder().encode
+_number = struct.Struct(">Q").pack
 
 
 class Writer:
@@ -69,19 +71,29 @@ class Writer:
         plain = self._plain
         if plain.issuperset(map(type, values)):
             return list(values)
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise Refusal(f"is nested more than {MAX_DEPTH} deep, or contains itself")
+        self._go_deeper()
         packed = self.packed
-        result = [packed(value) for value in values]
+        result = [value if type(value) in plain else packed(value) for value in values]
         self._depth -= 1
         return result
 
+    def _go_deeper(self) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise Refusal(f"is nested more than {MAX_DEPTH} deep, or contains itself")
+
     def parts(self, parts: dict[str, Any]) -> dict[str, Any]:
         """Return ``parts`` with their values packed."""
-        if self._plain.issuperset(map(type, parts.values())):
+        plain = self._plain
+        if plain.issuperset(map(type, parts.values())):
             return parts
-        return dict(zip(parts, self.nested(parts.values()), strict=True))
+        self._go_deeper()
+        packed = self.packed
+        result = {
+            name: value if type(value) in plain else packed(value) for name, value in parts.items()
+        }
+        self._depth -= 1
+        return result
 
     def keys(self, values: Any) -> list[Any]:
         """As `nested`, for what will be hashed when it is read: before any other object can be loaded."""
@@ -115,6 +127,8 @@ class Writer:
 
     def write_tuple(self, value: tuple[Any, ...]) -> Any:
         """Write a tuple."""
+        if self._plain.issuperset(map(type, value)):
+            return Ext(TUPLE, _encode(value))
         return Ext(TUPLE, _encode(self.nested(value)))
 
     def write_set(self, value: Any) -> Any:
@@ -148,7 +162,7 @@ class Writer:
             )
         oid = self.ref_of(value)
         self.refs[oid] = None
-        return Ext(REF, oid.to_bytes(8, "big") + class_name(cls).encode())
+        return Ext(REF, _number(oid) + class_name(cls).encode())
 
     def write_bytearray(self, value: bytearray) -> Any:
         """Write a bytearray."""
@@ -198,6 +212,8 @@ def _writer_for(cls: type) -> _Write:
     """Find out how values of ``cls`` are written. Raises `Refusal`."""
     if issubclass(cls, persistent.Persistent):
         _writers[cls] = Writer.write_reference
+        if not hasattr(cls, "__dataclass_fields__") and not hasattr(cls, "__attrs_attrs__"):
+            _flat.add(cls)
         return Writer.write_reference
     try:
         shape = shape_of(cls)
@@ -251,11 +267,18 @@ def encode_value(value: Any, ref_of: RefOf, path: str = "value") -> tuple[bytes,
     Raises:
         UnstorableError: Naming the place in the value that can't be stored (SP2).
     """
+    return examine_value(value, ref_of, path)[:2]
+
+
+def examine_value(value: Any, ref_of: RefOf, path: str = "value") -> Encoded:
+    """As `encode_value`; tell also whether there is a plain value in it that can be changed in place (SP8)."""
     try:
-        if type(value) in _SAFE:
-            return _encode(value), ()
-        payload, refs, _ = encode_with(lambda writer: writer.packed(value), ref_of)
-        return payload, refs
+        if type(value) in SIMPLE:
+            try:
+                return _encode(value), (), False
+            except (OverflowError, UnicodeEncodeError):
+                pass
+        return encode_with(lambda writer: writer.packed(value), ref_of)
     except (Refusal, UnstorableError) as error:
         raise located(
             value, path, error, lambda part: encode_with(lambda w: w.packed(part), ref_of)
@@ -276,15 +299,26 @@ def encode_state(state: dict[str, Any], ref_of: RefOf, path: str = "object") -> 
     Raises:
         UnstorableError: Naming the place that can't be stored.
     """
-    for name in state:
-        if name[:3] in _VOLATILE:
-            state = {key: value for key, value in state.items() if key[:3] not in _VOLATILE}
-            break
-    if SIMPLE.issuperset(map(type, state.values())):
+    if not are_stored(state):
+        state = {name: value for name, value in state.items() if name[:3] not in _VOLATILE}
+    if _flat.issuperset(map(type, state.values())):
         try:
-            return _encode(state), (), False
-        except (OverflowError, UnicodeEncodeError):
+            writer = _spare.pop()
+        except IndexError:
+            writer = _FlatWriter()
+        writer.ref_of = ref_of
+        try:
+            payload = writer.encode(state)
+        except (Refusal, UnstorableError, OverflowError, UnicodeEncodeError):
+            # What is wrong, and where, is found out below.
             pass
+        else:
+            refs = writer.refs
+            writer.ref_of = _no_refs
+            if refs:
+                writer.refs = []
+            _spare.append(writer)
+            return payload, tuple(dict.fromkeys(refs)) if refs else (), False
     try:
         return encode_with(lambda writer: writer.parts(state), ref_of)
     except (Refusal, UnstorableError) as error:
@@ -294,4 +328,48 @@ def encode_state(state: dict[str, Any], ref_of: RefOf, path: str = "object") -> 
         raise UnstorableError(path, str(error)) from None
 
 
+class _FlatWriter:
+    """Encodes a state whose values are simple or persistent objects, in one call of msgspec.
+
+    It calls back for each persistent object: their classes are of no kind that msgspec has a form for.
+    """
+
+    __slots__ = ("encode", "ref_of", "refs")
+
+    def __init__(self) -> None:
+        self.encode = msgspec.msgpack.Encoder(enc_hook=self._reference).encode
+        self.ref_of: RefOf = _no_refs
+        self.refs: list[int] = []
+
+    def _reference(self, value: Any) -> Ext:
+        oid = self.ref_of(value)
+        self.refs.append(oid)
+        return Ext(REF, _number(oid) + class_name(type(value)).encode())
+
+
+def _no_refs(value: Any) -> int:
+    raise AssertionError(value)
+
+
+# Types that `_FlatWriter` encodes, persistent classes as they are met; and writers that nobody uses now.
+_flat: set[type] = set(SIMPLE)
+_spare: list[_FlatWriter] = []
+
+
+# --- names of attributes ----------------------------------------------------------------------------------------------
+
 _VOLATILE = ("_v_", "_p_")
+# Names of attributes that are stored, as they are met.
+_stored: set[str] = set()
+_STORED = 10_000
+
+
+def are_stored(names: Iterable[str]) -> bool:
+    """Tell whether attributes of all these ``names`` are stored: none begins with ``_v_`` or ``_p_``."""
+    if _stored.issuperset(names):
+        return True
+    if any(name[:3] in _VOLATILE for name in names):
+        return False
+    if len(_stored) < _STORED:
+        _stored.update(names)
+    return True

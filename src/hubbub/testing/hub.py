@@ -13,10 +13,8 @@ what users are told they are told when the host has come to rest (`rest.py`): so
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 from collections.abc import Callable, Mapping
-from queue import Empty
 from typing import Any, Self
 
 import argon2
@@ -257,9 +255,7 @@ class TestHub:
         if host._watchdog is not None:
             host._watchdog.cancel()
         self._store = self._store.reopen()
-        with contextlib.suppress(Empty):
-            while True:
-                host.serial._tasks.get_nowait()
+        host.serial.drop_tasks()
         for wire in self._wires:
             wire.cut()
         self._wires.clear()

@@ -14,6 +14,7 @@ from typing import Any
 
 from hubbub.gateway.carriers import fault_of
 from hubbub.kernel import BrokenError, HubbubError, RemoteProtocolError
+from hubbub.perspective.client.transport import Take
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.session import Session
 from hubbub.wire import session as wire
@@ -63,7 +64,12 @@ class InProcessWire:
             self._note()
             self._arrive(wire.decode_to_host(wire.encode(message, _FORM), _FORM))
 
-    async def receive(self) -> Sequence[wire.ToClient]:
+    async def carry(self, take: Take) -> None:
+        while messages := await self._receive():
+            if not take(messages):
+                return
+
+    async def _receive(self) -> Sequence[wire.ToClient]:
         while not self._inbox:
             if self._ended:
                 return ()

@@ -108,7 +108,7 @@ async def test_watch_and_unwatch_without_end_are_bounded() -> None:
         blocked.wait(30)
 
     hub.host.serial.submit(hold_up)
-    before = hub.host.serial._tasks.qsize()
+    before = hub.host.serial.waiting
     try:
         try:
             for _ in range(20_000):
@@ -116,7 +116,7 @@ async def test_watch_and_unwatch_without_end_are_bounded() -> None:
                 session.receive(wire.Unwatch(1))
         except HubbubError:
             pass  # cut off for it, or refused one by one: both will do
-        assert hub.host.serial._tasks.qsize() - before <= 10_000
+        assert hub.host.serial.waiting - before <= 10_000
     finally:
         blocked.set()
         await hub.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import BTrees
@@ -50,7 +51,7 @@ def test_attributes_come_back() -> None:
 
 
 @pytest.mark.rule("SP1")
-def test_a_state_that_can_be_shared_is_decoded_once() -> None:
+def test_a_state_that_can_be_shared_is_decoded_for_the_first_two() -> None:
     other = Room()
     record = record_of(Room(name="x", pos=(1, 2), friend=other), lambda obj: 7)
     ghosts: list[Any] = []
@@ -59,6 +60,8 @@ def test_a_state_that_can_be_shared_is_decoded_once() -> None:
         ghosts.append((oid, name))
         return other
 
+    # Most objects of a peer wake once: what they hold is not kept twice.
+    assert woken(record, object_of).pos == (1, 2)
     one = woken(record, object_of)
     memo = record.memo
     two = woken(record, object_of)
@@ -256,3 +259,108 @@ def test_a_damaged_node_is_an_error_and_no_crash(cls: Any, payload: bytes) -> No
     record = Record(1, 1, class_name(cls), (), payload)
     with pytest.raises(CorruptRecordError):
         woken(record, lambda oid, name: Room())
+
+
+class Upgraded(Persistent):
+    """Has its say in how a state is taken."""
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__({**state, "is_upgraded": True})
+
+
+class Cut(Persistent):
+    """Has its say in what is stored."""
+
+    def __getstate__(self) -> Any:
+        return {"kept": self.__dict__["kept"]}
+
+
+class Slotted(Persistent):
+    __slots__ = ("x",)
+
+
+def test_a_class_may_have_its_say_in_its_state() -> None:
+    old = Upgraded()
+    old.x = 1
+    assert vars(woken(record_of(old))) == {"x": 1, "is_upgraded": True}
+    cut = Cut()
+    cut.kept, cut.lost = 1, 2
+    assert vars(woken(record_of(cut))) == {"kept": 1}
+    slotted = Slotted()
+    slotted.x = 1
+    with pytest.raises(UnstorableError, match="__slots__"):
+        record_of(slotted)
+
+
+@pytest.mark.rule("SP2")
+def test_a_reference_to_a_persistent_dataclass_is_a_reference() -> None:
+    @dataclass(eq=False)
+    class Desk(Persistent):
+        x: int = 1
+
+    record = record_of(Room(desk=Desk()), lambda obj: 7)
+    assert record.refs == (7,)
+    assert record_of(Room(desk=Desk(), pos=(1,)), lambda obj: 7).refs == (7,)
+    found: list[tuple[int, str]] = []
+    woken(record, lambda oid, name: found.append((oid, name)))
+    assert found == [(7, class_name(Desk))]
+
+
+def test_a_reference_is_written_without_waking_what_it_refers_to() -> None:
+    space = SmallSpace()
+
+    def fill(root: Any) -> None:
+        root["room"] = Room(name="a", other=Room(name="b"), third=Room(name="c"))
+
+    space.do(fill)
+    client = space.connect()
+    room = client.root["room"]
+    other = room.other
+    loads = client.loads
+    payload, refs = encode_object(room, lambda obj: int.from_bytes(obj._p_oid, "big"))
+    newest = space.newest(int.from_bytes(room._p_oid, "big"))
+    assert newest is not None
+    assert (payload, refs) == (newest.payload, newest.refs)
+    assert client.loads == loads
+    assert other._p_state == -1
+
+
+@pytest.mark.rule("SP1")
+def test_objects_that_wake_from_one_record_do_not_share_their_attributes() -> None:
+    record = record_of(Room(name="x"))
+    rooms = [woken(record) for _ in range(4)]
+    for number, room in enumerate(rooms):
+        room.name = number
+    assert [room.name for room in rooms] == [0, 1, 2, 3]
+    assert woken(record).name == "x"
+
+
+@pytest.mark.rule("SP2")
+@pytest.mark.parametrize("count", [15, 16, 61, 70_000])
+def test_any_number_of_attributes_comes_back(count: int) -> None:
+    attributes = {f"number_{n}": n for n in range(count)}
+    assert vars(woken(record_of(Room(**attributes)))) == attributes
+    assert vars(woken(record_of(Room(name="x")))) == {"name": "x"}
+
+
+@pytest.mark.rule("SP2")
+def test_objects_of_one_class_with_names_of_their_own_come_back() -> None:
+    for n in range(200):
+        attributes = {f"own_{n}": n, "name": "x"}
+        assert vars(woken(record_of(Room(**attributes)))) == attributes
+
+
+@pytest.mark.rule("SP3")
+def test_a_class_that_becomes_known_is_used_from_then_on() -> None:
+    name = "tests.late:Late"
+    assert issubclass(class_for(name), UnknownObject)
+
+    class Late(Persistent, name=name):
+        pass
+
+    assert class_for(name) is Late
+
+    class Later(Persistent, name=name):
+        pass
+
+    assert class_for(name) is Later

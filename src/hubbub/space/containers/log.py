@@ -9,10 +9,10 @@ from hubbub.space import context
 from hubbub.space.containers.attributes import check_attribute
 from hubbub.space.containers.changes import CLEARED, FIRST
 from hubbub.space.containers.loghead import HeadCodec
-from hubbub.space.containers.parts import Inline, Part, chunks, folded, opened, sealed
+from hubbub.space.containers.parts import Inline, Part, by_oid, chunks, folded, opened, sealed
 from hubbub.space.persistent import Persistent
 from hubbub.space.states import use_codec
-from hubbub.space.writing import encode_value
+from hubbub.space.writing import examine_value
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ CHUNK_BYTES = 4096
 """How much goes into one chunk when many items are added at once."""
 
 _FIELDS = ("_parts", "_end", "_start", "_first")
+_set_changed = Persistent._p_changed.__set__
 
 
 class Log(Persistent, Generic[T], name="hubbub.Log"):
@@ -85,26 +86,33 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         if not added:
             return
         where = f"{type(self).__qualname__} item"
-        sizes = [len(encode_value(item, _any_oid, where)[0]) for item in added]
+        encoded = [examine_value(item, _any_oid, where) for item in added]
         own_from = self._begin()
         now = context.now()
         jar = self._p_jar
-        for item, size in zip(added, sizes, strict=True):
-            if jar is not None:
-                jar.note_change(self, FIRST, self._first)
-                jar.note_change(self, self._end, item)
-            inline = self._parts[-1] if self._parts else None
-            if not isinstance(inline, Inline):
-                inline = Inline([], [], 0)
-                self._parts = (*self._parts, inline)
+        # Awake and registered: from here on it is this dict that changes.
+        state = self.__dict__
+        noted = {} if jar is None else jar.note_change(self, FIRST, state["_first"])
+        for item, (data, refs, has_mutable) in zip(added, encoded, strict=True):
+            end = state["_end"]
+            noted[end] = item
+            parts = state["_parts"]
+            inline = parts[-1] if parts else None
+            if type(inline) is not Inline:
+                inline = Inline([], [], 0, bytearray())
+                state["_parts"] = (*parts, inline)
             inline.times.append(now)
             inline.items.append(item)
-            inline.byte_count += size
-            self._end += 1
+            inline.byte_count += len(data)
+            if refs or has_mutable:
+                inline.packed = None
+            elif inline.packed is not None:
+                inline.packed += data
+            state["_end"] = end + 1
             if inline.byte_count > CHUNK_BYTES:
                 self._seal_own(own_from)
-        inline = self._parts[-1]
-        if isinstance(inline, Inline) and inline.byte_count > OWN_BYTES:
+        inline = state["_parts"][-1]
+        if type(inline) is Inline and inline.byte_count > OWN_BYTES:
             self._seal_own(own_from)
 
     def _begin(self) -> int:
@@ -118,20 +126,23 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
             # A new object is changed from the beginning, and all its own.
             own_from: int = self.__dict__.get("_v_own_from", 0)
             return own_from
-        self._p_changed = True
-        self._v_own_from = self._end
-        inlines = [part for part in self._parts if isinstance(part, Inline)]
-        if len(inlines) > 1 or (inlines and inlines[0] is not self._parts[-1]):
-            must_seal = True
-        else:
-            must_seal = sum(part.byte_count for part in inlines) > INLINE_BYTES
-        if must_seal:
-            parts = [
-                sealed(part.times, part.items) if isinstance(part, Inline) else part
-                for part in self._parts
+        _set_changed(self, True)
+        state = self.__dict__
+        end: int = state["_end"]
+        state["_v_own_from"] = end
+        parts = by_oid(state["_parts"])
+        last = parts[-1] if parts else None
+        if (type(last) is Inline and last.byte_count > INLINE_BYTES) or (
+            # Merged in front of sealed parts.
+            Inline in map(type, parts[:-1])
+        ):
+            whole = [
+                sealed(part.times, part.items, part.packed) if type(part) is Inline else part
+                for part in parts
             ]
-            self._parts = tuple(folded(parts, 0))
-        return self._end
+            parts = tuple(folded(whole, 0))
+        state["_parts"] = parts
+        return end
 
     def _seal_own(self, own_from: int) -> None:
         """Seal what this transaction has added, apart from what was there before: so it can be merged."""

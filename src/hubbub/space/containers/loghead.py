@@ -4,21 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from hubbub.kernel import Record, UnstorableError
 from hubbub.space.blame import Refusal
-from hubbub.space.containers.parts import Inline, Part, packed_part, read_part
+from hubbub.space.containers.parts import (
+    Inline,
+    Part,
+    array_of,
+    items_of,
+    packed_part,
+    read_part,
+)
 from hubbub.space.reading import ObjectOf, Reader, read
 from hubbub.space.states import UNSHAREABLE
 from hubbub.space.trees import split_parts
 from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_with
 
+_encode = msgspec.msgpack.Encoder().encode
+_PARTS = frozenset((Part,))
+_OIDS = frozenset((int,))
+
 
 class HeadCodec:
-    """Payload: ``[start, first, end, parts]``. Memo: the same, decoded; inline items as (times, items, size)."""
+    """Payload: ``[start, first, end, parts]``.
+
+    Memo: the same, decoded; inline items as (times, items, the array of items as it is).
+    """
 
     def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
         obj._p_activate()
+        return self._encode_known(obj.__dict__) or self._encode_any(obj, ref_of)
 
+    def _encode_known(self, state: dict[str, Any]) -> Encoded | None:
+        """Encode a head whose parts are all stored and whose items are encoded: as most are. None for any other."""
+        parts: list[Any]
+        *parts, last = state["_parts"] or (None,)
+        if type(last) is not Inline or not _PARTS.issuperset(map(type, parts)):
+            return None
+        items = array_of(last)
+        refs = [part.ref for part in parts]
+        if items is None or not _OIDS.issuperset(map(type, refs)):
+            return None
+        parts.append((last.times, items))
+        payload = _encode((state["_start"], state["_first"], state["_end"], parts))
+        return payload, tuple(dict.fromkeys(refs)), False
+
+    def _encode_any(self, obj: Any, ref_of: RefOf) -> Encoded:
         def pack(writer: Writer) -> Any:
             parts = [packed_part(part, writer) for part in obj._parts]
             return [obj._start, obj._first, obj._end, parts]
@@ -40,9 +72,9 @@ class HeadCodec:
             has_mutable = decoded.has_mutable
             record.memo = memo if decoded.is_shareable else UNSHAREABLE
         start, first, end, parts = memo
+        is_final = record.memo is memo
         whole = [
-            part if type(part) is Part else Inline(list(part[0]), list(part[1]), part[2])
-            for part in parts
+            part if type(part) is Part else _inline(*part, is_final=is_final) for part in parts
         ]
         obj.__setstate__({"_start": start, "_first": first, "_end": end, "_parts": tuple(whole)})
         return has_mutable
@@ -51,3 +83,8 @@ class HeadCodec:
         start, first, end, parts = split_parts(payload)
         whole = tuple(read_part(raw, reader) for raw in split_parts(parts))
         return reader.value(start), reader.value(first), reader.value(end), whole
+
+
+def _inline(times: Any, items: Any, array: msgspec.Raw, *, is_final: bool) -> Inline:
+    packed = items_of(array)
+    return Inline(list(times), list(items), len(packed), packed if is_final else None)

@@ -18,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from hubbub.kernel import CorruptRecordError, Record, UnstorableError
+import msgspec
+
+from hubbub.kernel import CorruptRecordError, Record, UnstorableError, oid_from_bytes
 from hubbub.space.blame import Refusal
 from hubbub.space.persistent import Persistent
 from hubbub.space.reading import ObjectOf, Reader, read
@@ -27,6 +29,8 @@ from hubbub.space.trees import split_parts
 from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_with
 
 FANOUT = 16
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Part(NamedTuple):
@@ -46,16 +50,31 @@ class Part(NamedTuple):
 
 
 class Inline:
-    """Items that are in the head itself, with their times and about how many bytes they take."""
+    """Items that are in the head itself.
 
-    __slots__ = ("byte_count", "items", "times")
+    Attributes:
+        times: When each was added.
+        items: The items.
+        byte_count: About how many bytes they take.
+        packed: The items as they are stored, one behind the other; None if they have to be encoded each time, because
+            one of them refers to an object or can be changed in place.
+    """
+
+    __slots__ = ("byte_count", "items", "packed", "times")
 
     level = -1
 
-    def __init__(self, times: list[float], items: list[Any], byte_count: int) -> None:
+    def __init__(
+        self,
+        times: list[float],
+        items: list[Any],
+        byte_count: int,
+        packed: bytearray | None = None,
+    ) -> None:
         self.times = times
         self.items = items
         self.byte_count = byte_count
+        self.packed = packed
 
     @property
     def length(self) -> int:
@@ -83,9 +102,29 @@ class Node(Persistent, name="hubbub.LogNode"):
         self.parts = parts
 
 
-def sealed(times: list[float], items: list[Any]) -> Part:
-    """Return a new chunk of ``items``."""
-    return Part(0, len(items), max(times), Chunk(tuple(times), tuple(items)))
+def sealed(times: list[float], items: list[Any], packed: bytearray | None = None) -> Part:
+    """Return a new chunk of ``items``; ``packed`` as in `Inline`."""
+    chunk = Chunk(tuple(times), tuple(items))
+    chunk._v_packed = packed
+    return Part(0, len(items), max(times), chunk)
+
+
+def by_oid(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return ``parts`` with oids for objects that have one by now, so that they need not stay in memory.
+
+    New objects are among the last parts; the look ends at the first one that is known by its oid.
+    """
+    known: list[Any] | None = None
+    for index in range(len(parts) - 1, -1, -1):
+        part = parts[index]
+        if type(part) is Part:
+            ref = part.ref
+            if type(ref) is int or ref._p_oid is None:
+                break
+            if known is None:
+                known = list(parts)
+            known[index] = part._replace(ref=oid_from_bytes(ref._p_oid))
+    return parts if known is None else tuple(known)
 
 
 def folded(parts: list[Any], begin: int) -> list[Any]:
@@ -149,21 +188,46 @@ def chunks(
 def packed_part(part: Any, writer: Writer) -> list[Any]:
     """Return a part in encodable form: ``[level, count, newest, oid]``, or ``[times, items]``."""
     if isinstance(part, Inline):
-        return [part.times, writer.nested(part.items)]
+        return [part.times, array_of(part) or writer.nested(part.items)]
     ref = part.ref
     oid = ref if type(ref) is int else writer.ref_of(ref)
     writer.refs[oid] = None
     return [part.level, part.length, part.newest, oid]
 
 
-def read_part(raw: Any, reader: Reader) -> Part | tuple[tuple[float, ...], tuple[Any, ...], int]:
-    """Return what `packed_part` wrote: a part, or (times, items, bytes)."""
+def array_of(part: Inline) -> msgspec.Raw | None:
+    """Return the encoded array of the items of ``part``, if they need not be encoded."""
+    packed = part.packed
+    if packed is None:
+        return None
+    count = len(part.items)
+    if count < 16:
+        return msgspec.Raw(bytes((0x90 | count,)) + packed)
+    head = (
+        b"\xdc" + count.to_bytes(2, "big")
+        if count < 1 << 16
+        else b"\xdd" + count.to_bytes(4, "big")
+    )
+    return msgspec.Raw(head + packed)
+
+
+def items_of(array: msgspec.Raw) -> bytearray:
+    """Return what is in an encoded array, without its head."""
+    view = memoryview(array)
+    head = {0xDC: 3, 0xDD: 5}.get(view[0], 1)
+    return bytearray(view[head:])
+
+
+def read_part(
+    raw: Any, reader: Reader
+) -> Part | tuple[tuple[float, ...], tuple[Any, ...], msgspec.Raw]:
+    """Return what `packed_part` wrote: a part, or (times, items, the array of items as it is)."""
     pieces = split_parts(raw)
     if len(pieces) == 2:
         times, items = reader.read_tuple(pieces[0]), reader.read_tuple(pieces[1])
         if len(times) != len(items) or not all(type(time) is float for time in times):
             raise CorruptRecordError("a log has items without a time")
-        return times, items, len(pieces[1])
+        return times, items, pieces[1]
     level, count, newest, oid = (reader.value(piece) for piece in pieces)
     if not (type(level) is type(count) is type(oid) is int and type(newest) is float):
         raise CorruptRecordError("a part of a log is not one")
@@ -175,6 +239,11 @@ class _ChunkCodec:
 
     def encode(self, obj: Chunk, ref_of: RefOf) -> Encoded:
         items = obj.items
+        # Once: what is kept of a chunk that is stored is its items.
+        packed = obj.__dict__.pop("_v_packed", None)
+        if packed is not None:
+            inline = Inline(list(obj.times), list(items), 0, packed)
+            return _encode((obj.times, array_of(inline))), (), False
         try:
             return encode_with(lambda writer: [obj.times, writer.nested(items)], ref_of)
         except (Refusal, UnstorableError) as error:
@@ -187,7 +256,7 @@ class _ChunkCodec:
         has_mutable = False
         if memo is None or memo is UNSHAREABLE:
             decoded = read(lambda reader: read_part(record.payload, reader), object_of)
-            memo = decoded.value
+            memo = decoded.value[:2]
             has_mutable = decoded.has_mutable
             record.memo = memo if decoded.is_shareable else UNSHAREABLE
         obj.__setstate__({"times": memo[0], "items": memo[1]})

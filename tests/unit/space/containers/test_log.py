@@ -181,3 +181,47 @@ def test_an_addition_is_noted_with_its_position() -> None:
     (changes,) = client.changes.values()
     assert [value for key, value in changes.items() if type(key) is int] == ["b", "c"]
     assert [key for key in changes if type(key) is int] == [1, 2]
+
+
+@pytest.mark.rule("SP8")
+def test_an_item_that_is_changed_in_place_is_written_anew() -> None:
+    space = world(Log(["a"]))
+    client = space.connect()
+    client.run(lambda root: root["log"].extend(["b", ["c"], "d"]))
+    client.commit()
+    client.run(lambda root: root["log"][2].append("e"))
+    client.commit()
+    client.run(lambda root: root["log"].append("f"))
+    client.commit()
+    assert space.do(lambda root: list(root["log"])) == ["a", "b", ["c", "e"], "d", "f"]
+
+
+@pytest.mark.rule("SP2")
+@pytest.mark.parametrize(
+    "item", ["x" * 40, (1, "two"), Line("ann", "hello", 1.0), 1 << 70, None, b"", "\ud800"]
+)
+def test_items_written_one_by_one_are_those_written_at_once(item: Any) -> None:
+    one, other = world(Log()), world(Log())
+    client = one.connect()
+    for _ in range(100):
+        client.run(lambda root: root["log"].append(item))
+        client.commit()
+    other.do(lambda root: root["log"].extend([item] * 100))
+    assert one.do(lambda root: list(root["log"])) == [item] * 100
+    assert other.do(lambda root: list(root["log"])) == [item] * 100
+    # Also where the head was not woken from a record: nothing stays in memory of what was sealed.
+    assert client.run(lambda root: root["log"].last(100)) == [item] * 100
+
+
+def test_what_is_sealed_and_stored_is_known_by_its_oid() -> None:
+    space = world(Log())
+    client = space.connect()
+    # A connection that keeps its objects awake from one transaction to the next.
+    client.connection.invalidate_all = lambda: None  # type: ignore[method-assign]
+    for n in range(60):
+        client.run(lambda root, n=n: root["log"].append(f"{n:060}"))  # type: ignore[misc]
+        client.commit()
+    parts = client.root["log"]._parts
+    assert len(parts) > 3
+    assert {type(part.ref) for part in parts[:-2]} == {int}
+    assert client.run(lambda root: list(root["log"])) == [f"{n:060}" for n in range(60)]
