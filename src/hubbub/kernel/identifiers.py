@@ -75,12 +75,17 @@ def _first_tid(minute: int) -> int:
 
 def tid_time(tid: int) -> float:
     """Return the Unix time, in seconds, that ``tid`` stands for."""
-    minutes, fraction = divmod(tid, _FRACTION)
+    return _minute_began(tid >> 32) + (tid & (_FRACTION - 1)) * 60 / _FRACTION
+
+
+@lru_cache(maxsize=4)
+def _minute_began(minutes: int) -> float:
+    """Return the Unix time at which a minute of tids began."""
     days, minute = divmod(minutes, 1440)
     months, day = divmod(days, 31)
     year, month = divmod(months, 12)
     moment = datetime(year + 1900, month + 1, day + 1, minute // 60, minute % 60, tzinfo=UTC)
-    return moment.timestamp() + fraction * 60 / _FRACTION
+    return moment.timestamp()
 
 
 def tid_text(tid: int) -> str:
