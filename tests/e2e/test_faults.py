@@ -288,10 +288,11 @@ async def test_a_flipped_bit_in_the_left_over_log_is_an_error_at_the_start(
         await ann.add(f"note {number}")
     desk.kill()
     await ann.close()
-    log = desk.data.with_name(desk.data.name + "-wal")
+    log = desk.data.with_name(desk.data.name + "-log")
     whole = log.read_bytes()
     damaged = bytearray(whole)
-    damaged[int(len(whole) * where)] ^= 0x10
+    # Each of the calls was a group, and each group stands at the border of a block.
+    damaged[int(50 * where) * 4096 + 150] ^= 0x10
     log.write_bytes(damaged)
     for _ in range(2):  # and it stays one: nothing is cut off in passing
         program = desk.launch()

@@ -20,7 +20,6 @@ One thread, the *serial* thread, decides: it gives tids, validates changesets an
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from hubbub.kernel import (
@@ -72,7 +71,7 @@ class Ledger:
         # Serial thread only:
         self._last_tid: Tid = store.last_tid
         self._pending: list[Commit] = []
-        self._pending_records: dict[int, deque[Record]] = {}
+        self._pending_records: dict[int, Record] = {}  # the newest of each object
         self._pending_keys: dict[bytes, Tid] = {}
         self._ephemerals: dict[int, Record] = {}
         self._absorbed_tid: Tid = store.last_tid
@@ -119,12 +118,18 @@ class Ledger:
                     self._keep(found)
         return found
 
+    def at_hand(self, oid: int, at: int) -> Record | None:
+        """As `load`, of what is in memory only: None if the store would have to be asked."""
+        record = self._young.get(oid) or self._old.get(oid)
+        return record if record is not None and record.tid <= at else None
+
     def settle(self, commits: Iterable[Commit]) -> None:
         """Take note that ``commits`` are durable. Called by the writer, in tid order."""
         with self._lock:
             for commit in commits:
                 for record in commit.records:
-                    self._old.pop(record.oid, None)
+                    if self._old:
+                        self._old.pop(record.oid, None)
                     self._keep(record)
                 self._settled_tid = commit.tid
 
@@ -138,7 +143,8 @@ class Ledger:
 
     def next_tid(self) -> Tid:
         """Return the tid of the transaction that begins now. It counts as used only once appended (ST1)."""
-        return max(Tid(self._last_tid + 1), tid_at(self._clock.now()))
+        now, last = tid_at(self._clock.now()), self._last_tid
+        return now if now > last else Tid(last + 1)
 
     @property
     def last_tid(self) -> Tid:
@@ -157,8 +163,8 @@ class Ledger:
             UnknownObjectError, CorruptRecordError: As `Store.load`.
         """
         pending = self._pending_records.get(oid)
-        if pending:
-            return pending[-1]
+        if pending is not None:
+            return pending
         if is_ephemeral(oid):
             return self._ephemeral(oid)
         return self.load(oid)
@@ -272,9 +278,11 @@ class Ledger:
         """Add ``commit`` at the end of the serial order. It is pending until it is absorbed or rolled back."""
         self._last_tid = commit.tid
         self._pending.append(commit)
-        for records in (commit.records, commit.ephemerals):
-            for record in records:
-                self._pending_records.setdefault(record.oid, deque()).append(record)
+        table = self._pending_records
+        for record in commit.records:
+            table[record.oid] = record
+        for record in commit.ephemerals:
+            table[record.oid] = record
 
     def absorb(self) -> list[Commit]:
         """Move what has settled out of the pending commits; queries read as of then. Return those commits."""
@@ -311,14 +319,14 @@ class Ledger:
             self._ephemerals.pop(oid, None)
 
     def _drop(self, commit: Commit) -> None:
-        # Commits are absorbed in the order in which they were appended: theirs are the oldest records.
+        # A newer one of the same object stays.
         table = self._pending_records
-        for records in (commit.records, commit.ephemerals):
-            for record in records:
-                waiting = table[record.oid]
-                waiting.popleft()
-                if not waiting:
-                    del table[record.oid]
+        for record in commit.records:
+            if table.get(record.oid) is record:
+                del table[record.oid]
+        for record in commit.ephemerals:
+            if table.get(record.oid) is record:
+                del table[record.oid]
 
     def _forget_keys(self, commit: Commit) -> None:
         for kind, key, _ in commit.rows:

@@ -137,7 +137,8 @@ class CommitQueue:
                     f"commit {tid_text(commit.tid)} was put behind {tid_text(self._newest_tid)}"
                 )
             self._newest_tid = commit.tid
-            self._failed.pop(commit.tid, None)  # a tid may be used again after a rollback
+            if self._failed:
+                self._failed.pop(commit.tid, None)  # a tid may be used again after a rollback
             self._waiting.append((commit, self._failure))
             self._doomed += self._failure is not None
             if self._has_turn:
@@ -269,8 +270,12 @@ class CommitQueue:
             waiting.popleft()
             group.append(commit)
             if error is None:
-                size += _COMMIT_OVERHEAD_BYTES + commit.byte_count
-                size += sum(len(value or b"") for _, _, value in commit.rows)
+                size += _COMMIT_OVERHEAD_BYTES
+                for record in commit.records:
+                    size += len(record.payload)
+                for _, _, value in commit.rows:
+                    if value is not None:
+                        size += len(value)
         return group, error
 
     def _work_off(self, group: list[Commit], error: HubbubError | None) -> None:

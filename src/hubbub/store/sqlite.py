@@ -1,4 +1,4 @@
-"""A store in one SQLite file, owned by one process.
+r"""A store in one SQLite file, owned by one process.
 
 Theory of operation
 ===================
@@ -7,41 +7,35 @@ Opening, in this order, so that damage is found before anything is changed (ST6)
 
     1. lock the side file (ST8)                      second owner: SpaceInUseError
     2. look at the main file's first bytes           not a space, or newer: StoreError
-    3. examine the left-over log                     damage: CorruptRecordError
-    4. let SQLite replay it; compare the newest tid with the acknowledged one of the side file
-    5. fsync what was replayed                       a killed process may have left it in the page cache only
+    3. examine the left-over log of SQLite           damage: CorruptRecordError
+    4. let SQLite replay it; read what the group log holds behind that
+    5. compare the newest tid with the acknowledged one of the side file
+    6. fsync what was replayed, and put the group log's rest into the tables: a killed process may have left it in the
+       page cache only
 
-A group is one SQLite transaction: BEGIN, rows, COMMIT (which fsyncs the log), then the side file's tid, then
-``last_tid``. Readers stay at or below ``last_tid``. What goes wrong decides what is known (ST5):
+A group is appended to the group log (`hubbub.store.grouplog`), which makes it durable; then it is *recent*, then the
+side file's tid and ``last_tid`` tell of it. A thread puts what is recent into the tables (`hubbub.store.tables`):
 
-    no room, anywhere                     rolled back, certainly not stored       DiskFullError, go on
-    I/O error, or anything inside COMMIT  the log may hold a whole group          OutcomeUnknownError, write no more
+    write --append--> group log --> recent --segment full--> older --copier--> tables --> its place is free
+      \--larger than the log takes, or no room in it--> all that is recent, and itself, into the tables
 
-Once in doubt the log is left as it is, also by `close`, so that the next open examines it.
+Readers stay at or below ``last_tid`` and look at the recent ones first, at the tables second. No read is left open
+between two calls: a snapshot that stays would keep SQLite's log from being reset.
 
-Checkpoints are `hubbub.store.wal`'s. No read is left open between two calls: a snapshot that stays would keep the log
-from being reset.
-
-Each record and transaction carries a crc32. Transactions name their predecessor and their records' place, so that the
-feed can't be shorter than it was.
+Once it is open whether something is stored nothing more is written, and `close` leaves both logs as they are, so that
+the next open examines them (ST5).
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import secrets
 import struct
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-from zlib import crc32
 
 import apsw
-import msgspec
 
 from hubbub.kernel import (
     ClosedError,
@@ -49,7 +43,6 @@ from hubbub.kernel import (
     CorruptRecordError,
     DiskFullError,
     HubbubError,
-    Label,
     Oid,
     OutcomeUnknownError,
     Record,
@@ -59,137 +52,28 @@ from hubbub.kernel import (
     tid_text,
 )
 from hubbub.store.base import FeedEntry
+from hubbub.store.copier import Copier
+from hubbub.store.group import Group
+from hubbub.store.grouplog import Entry, GroupLog, NoRoomError, read_log
 from hubbub.store.lock import SideFile
-from hubbub.store.memory import check_order
-from hubbub.store.wal import Checkpointer, examine_wal
+from hubbub.store.reader import Reader
+from hubbub.store.recent import Recent
+from hubbub.store.tables import APPLICATION_ID, FORMAT_VERSION, Tables, connect, explain
+from hubbub.store.wal import examine_wal
 
 _log = logging.getLogger("hubbub.store")
 
-FORMAT_VERSION = 1
-_APPLICATION_ID = 0x48756262  # "Hubb", in bytes 68-71 of the file
-_PAGE_SIZE = 4096
-_PASSIVE_PAGES = 1000
-_FEED_BATCH = 256
-_HISTORY_BATCH = 1000
-
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE record (
-    id INTEGER PRIMARY KEY, oid INTEGER NOT NULL, tid INTEGER NOT NULL,
-    class TEXT NOT NULL, refs BLOB NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL
-);
-CREATE UNIQUE INDEX record_by_oid ON record (oid, tid);
-CREATE TABLE "transaction" (
-    tid INTEGER PRIMARY KEY, previous INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
-    byte_count INTEGER NOT NULL, label BLOB NOT NULL, oids BLOB NOT NULL, crc INTEGER NOT NULL
-);
-CREATE TABLE "row" (
-    kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {FORMAT_VERSION};
-"""
-
-_LOAD = """SELECT tid, class, refs, payload, crc FROM record
-    WHERE oid = ? AND tid <= ? ORDER BY tid DESC LIMIT 1"""
-_FEED = f"""SELECT tid, previous, first, count, byte_count, label, oids, crc,
-    (SELECT count(*) FROM record r WHERE r.id >= t.first AND r.id < t.first + t.count AND r.tid = t.tid)
-    FROM "transaction" t WHERE tid > ? AND tid <= ? ORDER BY tid LIMIT {_FEED_BATCH}"""  # noqa: S608
-_HISTORY = f"""SELECT tid FROM record WHERE oid = ? AND tid <= ?
-    ORDER BY tid DESC LIMIT {_HISTORY_BATCH}"""  # noqa: S608
-_PUT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)"
-_PUT_TRANSACTION = 'INSERT INTO "transaction" VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
-_PUT_ROW = 'INSERT OR REPLACE INTO "row" VALUES (?, ?, ?, ?)'
-_DELETE_ROW = 'DELETE FROM "row" WHERE kind = ? AND key = ?'
-
-_record_head = struct.Struct("<qqII").pack
-_transaction_head = struct.Struct("<qqqqqII").pack
-_encode_label = msgspec.msgpack.Encoder().encode
-_decode_label = msgspec.msgpack.Decoder(Label).decode
-
-
-def _pack_oids(oids: Sequence[int]) -> bytes:
-    return struct.pack(f"<{len(oids)}q", *oids) if oids else b""
-
-
-def _unpack_oids(data: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(data) // 8}q", data) if data else ()
-
-
-def _record_crc(oid: int, tid: int, name: bytes, refs: bytes, payload: bytes) -> int:
-    head = _record_head(oid, tid, len(name), len(refs))
-    return crc32(payload, crc32(refs, crc32(name, crc32(head))))
-
-
-def _transaction_crc(
-    tid: int, previous: int, first: int, count: int, byte_count: int, label: bytes, oids: bytes
-) -> int:
-    head = _transaction_head(tid, previous, first, count, byte_count, len(label), len(oids))
-    return crc32(oids, crc32(label, crc32(head)))
-
-
-def _row_crc(kind: str, key: bytes, value: bytes) -> int:
-    return crc32(value, crc32(key, crc32(struct.pack("<I", len(key)), crc32(kind.encode()))))
-
-
-class _Reader:
-    """One thread's connection; goes when its thread does. The lock keeps `close` from pulling it away."""
-
-    __slots__ = ("__weakref__", "connection", "cursor", "lock")
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self.connection = connection
-        self.cursor = connection.cursor()
-        self.lock = threading.Lock()
-
-
-class _Group:
-    """A group of commits as the statements that store it."""
-
-    def __init__(self, commits: Sequence[Commit], last_tid: int, next_id: int) -> None:
-        self.records: list[tuple[int, int, int, str, bytes, bytes, int]] = []
-        self.transactions: list[tuple[int, int, int, int, int, bytes, bytes, int]] = []
-        self.row_changes: list[tuple[str, tuple[Any, ...]]] = []
-        self.last_tid = last_tid
-        self.max_oid = 0
-        self.next_id = next_id
-        for commit in commits:
-            for kind, key, value in commit.rows:
-                if value is None:
-                    self.row_changes.append((_DELETE_ROW, (kind, key)))
-                else:
-                    row = (kind, key, value, _row_crc(kind, key, value))
-                    self.row_changes.append((_PUT_ROW, row))
-            if commit.records:
-                self._add(commit)
-
-    def _add(self, commit: Commit) -> None:
-        tid, first, byte_count = commit.tid, self.next_id, 0
-        oids = []
-        for record in commit.records:
-            oid, name, payload = record.oid, record.class_name, record.payload
-            refs = _pack_oids(record.refs)
-            crc = _record_crc(oid, tid, name.encode(), refs, payload)
-            self.records.append((self.next_id, oid, tid, name, refs, payload, crc))
-            self.next_id += 1
-            byte_count += len(payload)
-            oids.append(oid)
-        label, packed = _encode_label(commit.label), _pack_oids(oids)
-        head = (tid, self.last_tid, first, len(oids), byte_count, label, packed)
-        self.transactions.append((*head, _transaction_crc(*head)))
-        self.last_tid = tid
-        self.max_oid = max(self.max_oid, *oids)
+_LEAST_SEGMENT_BYTES = 64 << 10
 
 
 class SQLiteStore:
     """Keeps records in one SQLite file (a `hubbub.store.Store`).
 
     Args:
-        path: The main file; its log, index and side file stand beside it.
+        path: The main file; its logs, index and side file stand beside it.
         create: Make the space if there is none.
         vfs: Name of the SQLite file system to use, such as a fault-injecting one.
-        log_limit_bytes: At this length of the log the writer waits for a checkpoint.
+        log_limit_bytes: About how long SQLite's log becomes; a segment of the group log has a quarter of it.
 
     Raises:
         SpaceInUseError: If another process, or another store here, owns the file; names it.
@@ -211,11 +95,7 @@ class SQLiteStore:
         self._vfs = vfs
         self._log_limit_bytes = log_limit_bytes
         self._is_closed = False
-        self._doubt: str | None = None
         self._write_lock = threading.Lock()
-        self._local = threading.local()
-        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
-        self._readers_lock = threading.Lock()
         try:
             is_folder, exists = self.path.is_dir(), self.path.exists()
         except OSError as error:
@@ -229,13 +109,11 @@ class SQLiteStore:
         try:
             self._look_at_main_file(create)
             is_space = True
-            self._writer = self._open_writer()
+            self._open_tables()
         except BaseException:
             self._side_file.release(discard=not is_space)
             raise
-        self._checkpointer = Checkpointer(
-            self._connect, self._writer, log_limit_bytes // _PAGE_SIZE
-        )
+        self._copier = Copier(self._tables, self._older_is_put)
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -252,12 +130,12 @@ class SQLiteStore:
         except OSError as error:
             raise StoreError(f"the space {self.path} can't be read: {error.strerror}") from error
         if not head:
-            log = self._beside("-wal")
-            if log.exists() and log.stat().st_size:
-                raise StoreError(
-                    f"{self.path} is missing or empty, but its log {log.name} is there: put the file back, or move "
-                    f"the log away"
-                )
+            for log in (self._beside("-wal"), self._beside("-log")):
+                if log.exists() and log.stat().st_size:
+                    raise StoreError(
+                        f"{self.path} is missing or empty, but its log {log.name} is there: put the file back, or "
+                        f"move the log away"
+                    )
             if not create:
                 raise StoreError(f"{self.path} is empty: there is no space in it")
         elif not head.startswith(b"SQLite format 3\0"):
@@ -267,7 +145,7 @@ class SQLiteStore:
             self._check_format(application, version)
 
     def _check_format(self, application: int, version: int) -> None:
-        if application != _APPLICATION_ID:
+        if application != APPLICATION_ID:
             raise StoreError(f"{self.path} is an SQLite file, but not a Hubbub space")
         if version > FORMAT_VERSION:
             raise StoreError(
@@ -275,18 +153,23 @@ class SQLiteStore:
                 f"install a newer one"
             )
 
-    def _open_writer(self) -> apsw.Connection:
-        log = examine_wal(self._beside("-wal"))
+    def _open_tables(self) -> None:
+        wal = examine_wal(self._beside("-wal"))
         connection: apsw.Connection | None = None
         try:
-            connection = self._connect()
+            connection = connect(self.path, self._vfs)
             # Until all checks have passed, closing must leave the log as it was found.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            space_id = self._open_space(connection)
+            self._tables = Tables(connection, self.path, self._log_limit_bytes)
+            self._tables.prepare()
+            self._check_format(
+                connection.execute("PRAGMA application_id").get,
+                connection.execute("PRAGMA user_version").get,
+            )
             self._read_state(connection)
-            self._side_file.check(space_id, self._last_tid)
-            if log.frame_count:
+            if wal.frame_count:
                 self._make_durable(connection)
+            self._put_left_over()
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         except BaseException as error:
             if connection is not None:
@@ -294,39 +177,49 @@ class SQLiteStore:
             if isinstance(error, apsw.FullError):
                 raise DiskFullError(f"there is no room to open the space {self.path}") from error
             if isinstance(error, apsw.Error):
-                raise self._explain(error) from error
+                raise explain(self.path, error) from error
             raise
-        return connection
-
-    def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(os.fspath(self.path), vfs=self._vfs)
-        connection.set_busy_timeout(5000)
-        connection.execute("PRAGMA cell_size_check = ON")
-        return connection
-
-    def _open_space(self, connection: apsw.Connection) -> str:
-        execute = connection.execute
-        if execute("SELECT count(*) FROM sqlite_schema").get == 0:
-            execute(_SCHEMA)
-            execute("INSERT INTO meta VALUES ('space', ?)", (secrets.token_hex(16),))
-            execute("COMMIT")
-        self._check_format(execute("PRAGMA application_id").get, execute("PRAGMA user_version").get)
-        execute("PRAGMA journal_mode = WAL").get  # noqa: B018 - the attribute runs it to its end
-        execute("PRAGMA synchronous = FULL")
-        execute("PRAGMA cache_spill = OFF")
-        execute(f"PRAGMA journal_size_limit = {2 * self._log_limit_bytes}").get  # noqa: B018
-        connection.wal_autocheckpoint(0)
-        return str(execute("SELECT value FROM meta WHERE key = 'space'").get)
 
     def _read_state(self, connection: apsw.Connection) -> None:
+        """Read where the tables end, and what the group log holds behind that; compare with what was acknowledged."""
         execute = connection.execute
+        meta = dict(execute("SELECT key, value FROM meta"))
+        space_id, mark = meta.get("space"), meta.get("mark")
+        if not isinstance(space_id, str) or not isinstance(mark, bytes):
+            raise CorruptRecordError(f"{self.path} is damaged: its id is missing; restore a backup")
         self._last_tid = Tid(execute('SELECT max(tid) FROM "transaction"').get or 0)
         self._max_oid = Oid(execute("SELECT max(oid) FROM record").get or 0)
         self._next_id = (execute("SELECT max(id) FROM record").get or 0) + 1
-        self._packed_tid = execute("SELECT value FROM meta WHERE key = 'packed'").get or 0
+        self._number = meta.get("groups") or 0
+        left_over = Recent()
+        for entry in read_log(self._beside("-log"), mark, self._number):
+            self._take(entry, left_over)
+        self._recents: tuple[Recent, ...] = (Recent(),)
+        if left_over.number:
+            self._recents = (Recent(), left_over)
+        self._side_file.check(space_id, self._last_tid)
+        self._log = GroupLog(
+            self._beside("-log"), mark, max(self._log_limit_bytes // 4, _LEAST_SEGMENT_BYTES)
+        )
+        self._reader = Reader(self.path, self._vfs, meta.get("packed") or 0)
+
+    def _take(self, entry: Entry, left_over: Recent) -> None:
+        if entry.after != self._last_tid:
+            raise CorruptRecordError(
+                f"{self._beside('-log')} does not go on where {self.path} ends: its group {entry.number} is behind tid "
+                f"{tid_text(entry.after)}, not {tid_text(self._last_tid)}. Nothing was changed. If one of the two is "
+                f"an older copy, put the other one's copy of the same time beside it",
+                tid=Tid(entry.after),
+            )
+        group = Group.stored(entry.body, self._last_tid, self._next_id)
+        left_over.add(entry.number, group)
+        self._number = entry.number
+        self._last_tid = Tid(group.last_tid)
+        self._max_oid = Oid(max(self._max_oid, group.max_oid))
+        self._next_id = group.next_id
 
     def _make_durable(self, connection: apsw.Connection) -> None:
-        """Fsync the replayed log, and copy it: after a failed fsync only a fresh write counts."""
+        """Fsync what SQLite has replayed, and copy it: after a failed fsync only a fresh write counts."""
         log = self._beside("-wal")
         with log.open("rb+") as file:
             os.fsync(file.fileno())
@@ -335,42 +228,16 @@ class SQLiteStore:
         except apsw.FullError as error:
             _log.warning("no room to copy the log of %s: %s", self.path, error)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    def _open_reader(self) -> _Reader:
-        with self._readers_lock:
-            self._check_open()
-            try:
-                connection = self._connect()
-                connection.execute("PRAGMA query_only = ON")
-            except apsw.Error as error:
-                raise self._explain(error) from error
-            reader = _Reader(connection)
-            self._readers.add(reader)
-        self._local.reader = reader
-        return reader
-
-    def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    def _put_left_over(self) -> None:
         try:
-            reader = self._local.reader
-        except AttributeError:
-            reader = self._open_reader()
-        with reader.lock:
-            if self._is_closed:
-                raise ClosedError(f"the store {self.path} is closed")
-            try:
-                # To the end, so that no read transaction stays open.
-                rows: list[Any] = reader.cursor.execute(sql, values).fetchall()
-            except (apsw.Error, UnicodeDecodeError) as error:
-                raise self._explain(error) from error
-            return rows
+            self._put_recents()
+        except DiskFullError as error:
+            # It can be read all the same, and whoever writes is told.
+            _log.warning("no room to copy the log of %s: %s", self.path, error)
+        else:
+            self._log.close(remove=True)
 
-    def _explain(self, error: Exception) -> HubbubError:
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
-            return CorruptRecordError(
-                f"{self.path} is damaged ({error}): copy its files away and restore a backup"
-            )
-        return StoreError(f"{self.path} can't be used: {error}")
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -388,159 +255,156 @@ class SQLiteStore:
 
     def load(self, oid: int, at: int | None = None) -> Record:
         last = self._last_tid
-        try:
-            rows = self._fetch(_LOAD, (oid, last if at is None or at > last else at))
-        except CorruptRecordError as error:
-            raise CorruptRecordError(f"object {oid:#x}: {error}", oid=oid, tid=at) from error
-        if not rows:
+        bound = last if at is None or at > last else at
+        for recent in self._recents:
+            record = recent.find(oid, bound)
+            if record is not None:
+                if self._is_closed:
+                    break
+                return record
+        found = self._reader.load(oid, bound)
+        if found is None:
             raise UnknownObjectError(oid, at)
-        tid, name, refs, payload, crc = rows[0]
-        try:
-            if _record_crc(oid, tid, name.encode(), refs, payload) == crc:
-                return Record(oid, tid, name, _unpack_oids(refs), payload)
-        except (TypeError, ValueError, AttributeError, struct.error):
-            pass  # a damaged type is as bad as a damaged byte
-        raise CorruptRecordError(
-            f"the record of object {oid:#x} at tid {tid_text(tid)} in {self.path} is damaged: its checksum does not "
-            f"match. Read an older revision of it, or restore a backup",
-            oid=oid,
-            tid=tid,
-        )
+        return found
 
     def load_many(self, oids: Sequence[int], at: int | None = None) -> list[Record]:
-        at = self.last_tid if at is None else at
-        found = []
-        for oid in oids:
-            try:
-                found.append(self.load(oid, at))
-            except UnknownObjectError:
-                continue
-        return found
+        self._check_open()
+        last = self._last_tid
+        bound = last if at is None or at > last else at
+        found: dict[int, Record] = {}
+        for recent in self._recents:
+            for oid in oids:
+                if oid not in found:
+                    record = recent.find(oid, bound)
+                    if record is not None:
+                        found[oid] = record
+        wanted = [oid for oid in oids if oid not in found]
+        if wanted:
+            found.update(self._reader.load_many(wanted, bound))
+        return [found[oid] for oid in oids if oid in found]
 
     def feed(self, after: int = 0) -> Iterator[FeedEntry]:
         self._check_open()
-        return self._feed(after, self._last_tid)
+        return self._feed(after, self._last_tid, self._recents)
 
-    def _feed(self, after: int, end: int) -> Iterator[FeedEntry]:
-        # What went before the first one is not known here, only that it lies at or below `after`.
-        position = after
-        is_first = True
-        while position < end:
-            rows = self._fetch(_FEED, (position, end))
-            for tid, previous, first, count, byte_count, label, oids, crc, found in rows:
-                if previous > max(position, self._packed_tid) if is_first else previous != position:
-                    raise self._gap(position, tid)
-                try:
-                    is_sound = crc == _transaction_crc(
-                        tid, previous, first, count, byte_count, label, oids
-                    )
-                    is_sound = is_sound and len(oids) == 8 * count
-                except (TypeError, struct.error):
-                    is_sound = False
-                if not is_sound or (found != count and tid > self._packed_tid):
-                    raise CorruptRecordError(
-                        f"transaction {tid_text(tid)} in {self.path} is damaged, or records of it are missing: "
-                        f"restore a backup",
-                        tid=tid,
-                    )
-                yield FeedEntry(Tid(tid), _decode_label(label), _unpack_oids(oids), byte_count)
-                position = tid
-                is_first = False
-            if not rows:
-                raise self._gap(position, end)
-
-    def _gap(self, after: int, before: int) -> CorruptRecordError:
-        return CorruptRecordError(
-            f"transactions between tid {tid_text(after)} and {tid_text(before)} are missing in {self.path}: "
-            f"restore a backup",
-            tid=before,
-        )
+    def _feed(self, after: int, end: int, recents: Sequence[Recent]) -> Iterator[FeedEntry]:
+        tables_end = end
+        for recent in recents:
+            if recent.transactions:
+                tables_end = min(tables_end, recent.transactions[0][1])
+        yield from self._reader.feed(after, tables_end)
+        for recent in reversed(recents):
+            yield from recent.feed(after, end)
 
     def history(self, oid: int) -> Iterator[Tid]:
         self._check_open()
-        return self._history(oid, self._last_tid)
+        return self._history(oid, self._last_tid, self._recents)
 
-    def _history(self, oid: int, newest: int) -> Iterator[Tid]:
-        while rows := self._fetch(_HISTORY, (oid, newest)):
-            for (tid,) in rows:
-                yield Tid(tid)
-            newest = rows[-1][0] - 1
+    def _history(self, oid: int, newest: int, recents: Sequence[Recent]) -> Iterator[Tid]:
+        for recent in recents:
+            for tid in recent.history(oid, newest):
+                yield tid
+                newest = Tid(tid - 1)
+        yield from self._reader.history(oid, newest)
 
     def rows(self, kind: str) -> list[tuple[bytes, bytes]]:
-        found = self._fetch(
-            'SELECT key, value, crc FROM "row" WHERE kind = ? ORDER BY key', (kind,)
-        )
-        return [(key, self._checked(kind, key, value, crc)) for key, value, crc in found]
+        self._check_open()
+        recents = self._recents
+        found = self._reader.rows(kind)
+        for recent in reversed(recents):
+            for (other, key), value in list(recent.rows.items()):
+                if other != kind:
+                    continue
+                if value is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = value
+        return sorted(found.items())
 
     def row(self, kind: str, key: bytes) -> bytes | None:
-        found = self._fetch('SELECT value, crc FROM "row" WHERE kind = ? AND key = ?', (kind, key))
-        return self._checked(kind, key, *found[0]) if found else None
-
-    def _checked(self, kind: str, key: bytes, value: object, crc: object) -> bytes:
-        if not isinstance(value, bytes) or _row_crc(kind, key, value) != crc:
-            raise CorruptRecordError(
-                f"the {kind} row {key!r} in {self.path} is damaged: its checksum does not match"
-            )
-        return value
+        self._check_open()
+        name = (kind, key)
+        for recent in self._recents:
+            if name in recent.rows:
+                return recent.rows[name]
+        return self._reader.row(kind, key)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, commits: Sequence[Commit]) -> None:
         with self._write_lock:
             self._check_open()
-            if self._doubt is not None:
-                raise OutcomeUnknownError(self._doubt)
-            check_order(commits, self._last_tid)
-            group = _Group(commits, self._last_tid, self._next_id)
-            self._checkpointer.reset_if_long()
-            self._commit(group)
-            self._next_id = group.next_id
-            if group.last_tid != self._last_tid:
-                self._side_file.note(group.last_tid)
-                self._max_oid = Oid(max(self._max_oid, group.max_oid))
-                self._last_tid = Tid(group.last_tid)
+            if self._tables.doubt is not None:
+                raise OutcomeUnknownError(self._tables.doubt)
+            group = Group(commits, self._last_tid, self._next_id)
+            try:
+                self._store(group)
+            except HubbubError:
+                raise
+            except BaseException as error:
+                doubt = self._tables.set_doubt(error)
+                if isinstance(error, Exception):
+                    raise doubt from error
+                raise
 
-    def _commit(self, group: _Group) -> None:
-        execute, execute_many = self._writer.execute, self._writer.executemany
-        is_committing = False
-        try:
-            execute("BEGIN IMMEDIATE")
-            if len(group.records) == 1:
-                execute(_PUT_RECORD, group.records[0])
-            elif group.records:
-                execute_many(_PUT_RECORD, group.records)
-            if group.transactions:
-                execute_many(_PUT_TRANSACTION, group.transactions)
-            for sql, values in group.row_changes:
-                execute(sql, values)
-            is_committing = True
-            execute("COMMIT")
-        except BaseException as error:
-            # The commit mark is the last thing written: without room for it the group can't turn up again.
-            is_full = isinstance(error, apsw.FullError)
-            is_certain = is_full or not (is_committing or isinstance(error, apsw.IOError))
-            if not (self._roll_back() and is_certain):
-                self._doubt = (
-                    f"writing to {self.path} failed ({error}); whether its last group is stored can be seen only when "
-                    f"the store is opened again. Until then it can be read, but not written"
-                )
-                raise OutcomeUnknownError(self._doubt) from error
-            if is_full:
-                raise DiskFullError(
-                    f"there is no room for {self.path}: nothing of the group was stored; make room and try again"
-                ) from error
-            if isinstance(error, apsw.Error):
-                raise self._explain(error) from error
-            raise
+    def _store(self, group: Group) -> None:
+        number = self._number + 1
+        log = self._log
+        is_small = log.prepare(number, self._last_tid, group)
+        if is_small and (self._is_behind or not log.has_place):
+            self._turn_over()
+        if is_small and self._append():
+            self._recents[0].add(number, group)
+        else:
+            self._copier.wait()
+            large = Recent()
+            large.add(number, group)
+            self._put_recents(large)
+            log.rewind()
+        self._number = number
+        self._next_id = group.next_id
+        if group.last_tid != self._last_tid:
+            self._side_file.note(group.last_tid)
+            if group.max_oid > self._max_oid:
+                self._max_oid = Oid(group.max_oid)
+            self._last_tid = Tid(group.last_tid)
 
-    def _roll_back(self) -> bool:
+    def _append(self) -> bool:
         try:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-        except apsw.Error:
-            _log.exception("rolling back %s failed", self.path)
+            self._log.append()
+        except NoRoomError:
             return False
         return True
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether something older is in the log, and nobody is putting it into the tables."""
+        return len(self._recents) > 1 and self._copier.is_idle
+
+    def _turn_over(self) -> None:
+        """Go on in the other segment of the log, and have what is in this one put into the tables."""
+        self._copier.wait()
+        if len(self._recents) > 1:  # it could not be put; perhaps it can be now
+            self._put_recents()
+            self._log.rewind()
+            return
+        if self._tables.doubt is not None:
+            raise OutcomeUnknownError(self._tables.doubt)
+        older = self._recents[0]
+        self._recents = (Recent(), older)
+        self._log.turn_over()
+        self._copier.begin(older)
+
+    def _older_is_put(self) -> None:
+        self._recents = self._recents[:1]
+
+    def _put_recents(self, *more: Recent) -> None:
+        """Put everything into the tables, here and now. The copier must be idle."""
+        recents = [recent for recent in (*reversed(self._recents), *more) if recent.number]
+        if recents:
+            self._tables.put(recents)
+            self._recents = (Recent(),)
+            self._tables.keep_log_short()
 
     # --- closing -----------------------------------------------------------------------------------------------------
 
@@ -549,16 +413,17 @@ class SQLiteStore:
             if self._is_closed:
                 return
             self._is_closed = True
-            self._checkpointer.close()
-            with self._readers_lock:
-                readers = list(self._readers)
-            for reader in readers:
-                with reader.lock:
-                    reader.connection.close()
-            if self._doubt is not None:
-                self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            with contextlib.suppress(apsw.Error):
-                self._writer.close()
+            self._copier.close()
+            self._reader.close()
+            is_put = False
+            try:
+                if self._tables.doubt is None:
+                    self._put_recents()
+                    is_put = True
+            except HubbubError as error:
+                _log.warning("durable commits stay in the log of %s: %s", self.path, error)
+            self._tables.close()
+            self._log.close(remove=is_put)
             self._side_file.release()
 
     @property

@@ -3,9 +3,9 @@
 Theory of operation
 ===================
 
-**Checkpoints** copy the log into the main file. A thread with a connection of its own does it passively, off the
-commit thread; under steady load that never resets the log, so at a limit the writer waits for one that does. One lock
-keeps the two apart. A checkpoint that fails loses nothing: the log keeps what could not be copied.
+**Checkpoints** copy the log into the main file, between two transactions of the only writer. If no reader stands in
+the way the next transaction begins the log anew; at a limit the checkpoint waits until that is so. One that fails
+loses nothing: the log keeps what could not be copied.
 
 **Examination.** SQLite replays a left-over log up to the first frame that does not verify and silently drops the
 rest. After a crash that is right for a group whose write was cut short; after damage it loses groups that were
@@ -32,8 +32,7 @@ from __future__ import annotations
 import logging
 import mmap
 import struct
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import apsw
@@ -230,73 +229,36 @@ def _checksum(words: Iterable[int], seed: _Seed) -> _Seed:
 
 
 class Checkpointer:
-    """Keep the log of one store short, mostly off the commit thread.
+    """Keep the log of one store short. Whoever writes calls it between two of its transactions.
 
     Args:
-        connect: Opens a connection for the passive thread.
-        writer: The connection that commits; its log hook is taken.
-        limit_pages: At this length the writer waits for a checkpoint that resets the log.
+        writer: The connection that writes; its log hook is taken.
+        limit_pages: From this length on a checkpoint waits for readers, so that the log begins anew.
     """
 
-    def __init__(
-        self, connect: Callable[[], apsw.Connection], writer: apsw.Connection, limit_pages: int
-    ) -> None:
-        self._connect = connect
+    def __init__(self, writer: apsw.Connection, limit_pages: int) -> None:
         self._writer = writer
         self._limit_pages = max(limit_pages, 8)
         self._pages = 0
-        self._passive_at = _PASSIVE_PAGES
-        self._reset_at = self._limit_pages
-        self._lock = threading.Lock()
-        self._due = threading.Event()
-        self._is_closed = False
+        self._next_at = min(_PASSIVE_PAGES, self._limit_pages)
+        writer.wal_autocheckpoint(0)  # first: it takes the hook away
         writer.set_wal_hook(self._note_pages)
-        self._thread = threading.Thread(target=self._run, name="hubbub-checkpoint", daemon=True)
-        self._thread.start()
 
     def _note_pages(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        if pages < self._pages:  # SQLite has reset it by itself
-            self._passive_at = _PASSIVE_PAGES
+        if pages < self._pages:  # SQLite has begun it anew
+            self._next_at = min(_PASSIVE_PAGES, self._limit_pages)
         self._pages = pages
-        if pages >= self._passive_at:
-            self._passive_at = pages + _PASSIVE_PAGES
-            self._due.set()
         return apsw.SQLITE_OK
 
-    def _run(self) -> None:
-        connection: apsw.Connection | None = None
-        while True:
-            self._due.wait()
-            self._due.clear()
-            if self._is_closed:
-                break
-            try:
-                with self._lock:
-                    if connection is None:
-                        connection = self._connect()
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except apsw.Error as error:
-                _log.warning("a checkpoint failed and will be tried again: %s", error)
-        if connection is not None:
-            connection.close()
-
-    def reset_if_long(self) -> None:
-        """Wait for a checkpoint that resets the log, if it has reached its limit. For the writer, between groups."""
-        if self._pages < self._reset_at:
+    def keep_short(self) -> None:
+        """Copy the log into the main file, if it has become long. A failure loses nothing: it is tried again later."""
+        pages = self._pages
+        if pages < self._next_at:
             return
+        is_long = pages >= self._limit_pages
+        mode = apsw.SQLITE_CHECKPOINT_RESTART if is_long else apsw.SQLITE_CHECKPOINT_PASSIVE
+        self._next_at = pages + min(_PASSIVE_PAGES, self._limit_pages // 4)
         try:
-            with self._lock:
-                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            self._writer.wal_checkpoint(mode=mode)
         except apsw.Error as error:
             _log.warning("the log could not be reset: %s", error)
-            self._reset_at = self._pages + self._limit_pages // 4
-        else:
-            self._pages = 0
-            self._passive_at = _PASSIVE_PAGES
-            self._reset_at = self._limit_pages
-
-    def close(self) -> None:
-        """End the thread and its connection. The writer's connection stays open."""
-        self._is_closed = True
-        self._due.set()
-        self._thread.join()

@@ -10,22 +10,39 @@ import pytest
 
 from hubbub.kernel import CorruptRecordError
 from hubbub.store import SQLiteStore
+from hubbub.store.grouplog import BLOCK, GroupLog
 from tests.conformance.store.building import commit, tid
 
 
+@pytest.fixture(params=["-log", "-wal"])
+def suffix(request: pytest.FixtureRequest) -> str:
+    """Which log holds the newest groups: the group log, or SQLite's, where large groups go at once."""
+    return str(request.param)
+
+
 @pytest.fixture
-def crashed(tmp_path: Path) -> Path:
-    """A space of 30 groups as a SIGKILL leaves it: main file, log and side file."""
+def crashed(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A space of 30 groups as a SIGKILL leaves it: main file, logs and side file."""
     path = tmp_path / "live" / "chat.hub"
     path.parent.mkdir()
+    if suffix == "-wal":
+        monkeypatch.setattr(GroupLog, "prepare", lambda *_: False)
     store = SQLiteStore(path)
     for number in range(1, 31):
         store.write([commit(number, [number, 100])])
     copy = tmp_path / "crashed"
     shutil.copytree(path.parent, copy)
     store.close()
+    monkeypatch.undo()
     (copy / "chat.hub-shm").unlink()
     return copy / "chat.hub"
+
+
+def place_in(log: Path, where: float) -> int:
+    """Return an offset of bytes that count, that far into the groups of a log."""
+    if log.name.endswith("-wal"):
+        return int(log.stat().st_size * where)
+    return int(30 * where) * BLOCK + 150
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -38,32 +55,35 @@ def flip(path: Path, offset: int, bit: int = 3) -> None:
     path.write_bytes(data)
 
 
-def contents(path: Path) -> tuple[bytes, bytes]:
-    return path.read_bytes(), beside(path, "-wal").read_bytes()
+def contents(path: Path) -> list[bytes]:
+    files = [path, beside(path, "-wal"), beside(path, "-log")]
+    return [file.read_bytes() if file.exists() else b"" for file in files]
 
 
 def closed_space(crashed: Path) -> Path:
     SQLiteStore(crashed).close()
     assert not beside(crashed, "-wal").exists()
+    assert not beside(crashed, "-log").exists()
     return crashed
 
 
 @pytest.mark.rule("ST2")
-def test_a_log_left_by_a_crash_is_replayed_whole(crashed: Path) -> None:
+def test_a_log_left_by_a_crash_is_replayed_whole(crashed: Path, suffix: str) -> None:
     store = SQLiteStore(crashed)
     assert [e.tid for e in store.feed()] == [tid(n) for n in range(1, 31)]
-    # What was replayed may have been in the page cache only: it is in the main file and synced by now.
-    assert beside(crashed, "-wal").stat().st_size == 0
+    # What was replayed may have been in the page cache only: it has been written anew by now.
+    assert not beside(crashed, "-log").exists()
+    assert (beside(crashed, "-wal").stat().st_size == 0) == (suffix == "-wal")
     store.close()
 
 
 @pytest.mark.rule("ST6")
 @pytest.mark.parametrize("where", [0.02, 0.3, 0.6, 0.9])
 def test_a_flipped_bit_in_the_left_over_log_is_found_and_nothing_is_touched(
-    crashed: Path, where: float
+    crashed: Path, suffix: str, where: float
 ) -> None:
-    log = beside(crashed, "-wal")
-    flip(log, int(log.stat().st_size * where))
+    log = beside(crashed, suffix)
+    flip(log, place_in(log, where))
     before = contents(crashed)
     for _ in range(2):
         with pytest.raises(CorruptRecordError, match="damaged"):
@@ -72,9 +92,11 @@ def test_a_flipped_bit_in_the_left_over_log_is_found_and_nothing_is_touched(
 
 
 @pytest.mark.rule("ST6")
-def test_a_flipped_bit_in_the_last_group_is_found_by_the_acknowledged_tid(crashed: Path) -> None:
-    log = beside(crashed, "-wal")
-    flip(log, log.stat().st_size - 200)
+def test_a_flipped_bit_in_the_last_group_is_found_by_the_acknowledged_tid(
+    crashed: Path, suffix: str
+) -> None:
+    log = beside(crashed, suffix)
+    flip(log, log.stat().st_size - 200 if suffix == "-wal" else place_in(log, 29 / 30 + 0.001))
     before = contents(crashed)
     for _ in range(2):
         with pytest.raises(
@@ -101,6 +123,35 @@ def test_an_older_main_file_in_the_place_of_the_newer_one_is_found(
     store.close()
     shutil.copy(old, crashed)
     with pytest.raises(CorruptRecordError, match=r"delete chat\.hub-lock"):
+        SQLiteStore(crashed)
+
+
+@pytest.mark.rule("ST6")
+def test_a_missing_group_log_is_found_by_the_acknowledged_tid(crashed: Path, suffix: str) -> None:
+    beside(crashed, suffix).unlink()
+    with pytest.raises(CorruptRecordError, match=f"up to tid {tid(30):016x} were acknowledged"):
+        SQLiteStore(crashed)
+
+
+@pytest.mark.rule("ST6")
+@pytest.mark.parametrize("suffix", ["-log"])
+def test_a_main_file_of_another_time_than_the_group_log_is_found(crashed: Path) -> None:
+    log = beside(crashed, "-log").read_bytes()
+    empty = crashed.read_bytes()
+    closed_space(crashed)
+    beside(crashed, "-lock").unlink()
+    # Longer than the log, which has nothing new then; and shorter, though there is no gap in the numbers.
+    beside(crashed, "-log").write_bytes(log)
+    store = SQLiteStore(crashed)
+    assert len(list(store.feed())) == 30
+    store.close()
+    crashed.write_bytes(empty)
+    beside(crashed, "-lock").unlink()
+    connection = apsw.Connection(str(crashed))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('groups', 5)")
+    connection.close()
+    beside(crashed, "-log").write_bytes(log)
+    with pytest.raises(CorruptRecordError, match="does not go on where"):
         SQLiteStore(crashed)
 
 
@@ -148,8 +199,8 @@ def test_no_flipped_byte_in_the_main_file_gives_a_wrong_record_or_feed(
         except CorruptRecordError:
             found += 1
         finally:
-            for suffix in ("-wal", "-shm"):
-                beside(path, suffix).unlink(missing_ok=True)
+            for name in ("-wal", "-shm", "-log"):
+                beside(path, name).unlink(missing_ok=True)
             path.write_bytes(whole)
     assert found > 5
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import mmap
 import os
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ import apsw
 import pytest
 
 from hubbub.kernel import DiskFullError, OutcomeUnknownError, StoreError
-from hubbub.store import CommitQueue, Settled, SQLiteStore
+from hubbub.store import CommitQueue, Settled, SQLiteStore, grouplog
 from tests.conformance.store.building import commit, tid
 
 
@@ -109,7 +111,7 @@ def test_a_crash_after_a_full_disk_is_not_taken_for_damage(disk: SmallDisk, tmp_
         store.write([commit(3, [3], size=100_000)])
     disk.make_room()
     store.write([commit(3, [3], size=3000)])
-    for suffix in ("", "-wal", "-lock"):
+    for suffix in ("", "-wal", "-log", "-lock"):
         (tmp_path / f"chat.hub{suffix}").write_bytes(
             (disk.folder / f"chat.hub{suffix}").read_bytes()
         )
@@ -219,19 +221,46 @@ def vfs(request: pytest.FixtureRequest) -> Iterator[FailingVFS]:
     made.unregister()
 
 
+class FailingLog:
+    """The group log's writes fail while `fails` is set; what they have put down by then, ``written`` says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+        self.fails = False
+        self.error = errno.EIO
+        self.written = written
+        self.real = grouplog.write_through
+        monkeypatch.setattr(grouplog, "write_through", self)
+
+    def __call__(self, file: int, data: memoryview, offset: int) -> int:
+        if not self.fails:
+            return self.real(file, data, offset)
+        if self.written == "all":
+            self.real(file, data, offset)
+        if self.written == "a part":
+            block = mmap.mmap(-1, 4096)
+            block[:2048] = bytes(data[:2048])
+            self.real(file, memoryview(block), offset)
+        raise OSError(self.error, os.strerror(self.error))
+
+
+@pytest.fixture(params=["nothing", "a part", "all"])
+def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FailingLog:
+    return FailingLog(monkeypatch, request.param)
+
+
 @pytest.mark.rule("ST5", "ST2")
 def test_after_a_failed_fsync_nothing_is_written_and_the_group_in_doubt_is_not_shown(
-    vfs: FailingVFS, tmp_path: Path
+    log: FailingLog, tmp_path: Path
 ) -> None:
     path = tmp_path / "chat.hub"
-    store = SQLiteStore(path, vfs=vfs.name)
+    store = SQLiteStore(path)
     store.write([commit(1, [1, 2], [("job", b"n", b"1")])])
-    vfs.fails = True
+    log.fails = True
     with pytest.raises(
         OutcomeUnknownError, match="can be seen only when the store is opened again"
     ):
-        store.write([commit(2, [2, 3], [("job", b"n", b"2")])])
-    vfs.fails = False
+        store.write([commit(2, [2, 3], [("job", b"n", b"2")], size=5000)])
+    log.fails = False
     for _ in range(2):
         with pytest.raises(OutcomeUnknownError):
             store.write([commit(3, [1])])
@@ -243,26 +272,88 @@ def test_after_a_failed_fsync_nothing_is_written_and_the_group_in_doubt_is_not_s
         assert store.row("job", b"n") == b"1"
     store.close()
     store = SQLiteStore(path)
-    assert store.last_tid in (tid(1), tid(2))
+    assert store.last_tid == (tid(2) if log.written == "all" else tid(1))
     assert store.load(2).tid == store.last_tid
     store.write([commit(3, [9])])
+    store.close()
+    store = SQLiteStore(path)
+    assert store.last_tid == tid(3)
+    store.close()
+
+
+@pytest.mark.rule("ST5")
+def test_no_room_in_the_group_log_means_the_tables_take_the_group(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = FailingLog(monkeypatch, "a part")
+    log.error = errno.ENOSPC
+    store = SQLiteStore(tmp_path / "chat.hub")
+    for number in range(1, 40):
+        log.fails = number % 3 == 0
+        store.write([commit(number, [number], [("job", b"n", b"%d" % number)], size=5000)])
+        assert store.load(number).tid == tid(number)
+    for suffix in ("", "-wal", "-log", "-lock"):
+        shutil.copy(tmp_path / f"chat.hub{suffix}", tmp_path / f"copy.hub{suffix}")
+    store.close()
+    for name in ("chat.hub", "copy.hub"):
+        store = SQLiteStore(tmp_path / name)
+        assert [e.tid for e in store.feed()] == [tid(n) for n in range(1, 40)]
+        assert store.row("job", b"n") == b"39"
+        store.close()
+
+
+@pytest.mark.rule("ST5")
+def test_a_write_that_ends_with_no_room_but_is_there_is_in_doubt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = FailingLog(monkeypatch, "all")
+    log.error = errno.ENOSPC
+    store = SQLiteStore(tmp_path / "chat.hub")
+    log.fails = True
+    with pytest.raises(OutcomeUnknownError):
+        store.write([commit(1, [1])])
+    store.close()
+
+
+@pytest.mark.rule("ST5", "ST2")
+def test_a_failed_fsync_behind_the_group_log_ends_writing_and_loses_nothing(
+    vfs: FailingVFS, tmp_path: Path
+) -> None:
+    path = tmp_path / "chat.hub"
+    store = SQLiteStore(path, vfs=vfs.name, log_limit_bytes=1)
+    number = 0
+    with pytest.raises(OutcomeUnknownError):
+        while True:
+            store.write([commit(number + 1, [number + 1], size=4000)])
+            number += 1
+            vfs.fails = number > 20
+    assert number > 20
+    assert [e.tid for e in store.feed()] == [tid(n) for n in range(1, number + 1)]
+    assert store.load(number).tid == store.last_tid == tid(number)
+    vfs.fails = False
+    with pytest.raises(OutcomeUnknownError):
+        store.write([commit(number + 1, [1])])
+    store.close()
+    store = SQLiteStore(path)
+    assert [e.tid for e in store.feed()] == [tid(n) for n in range(1, number + 1)]
+    store.write([commit(number + 1, [1])])
     store.close()
 
 
 @pytest.mark.rule("ST5")
 def test_a_failed_fsync_ends_writing_through_the_queue_and_reading_goes_on(
-    vfs: FailingVFS, tmp_path: Path
+    log: FailingLog, tmp_path: Path
 ) -> None:
-    store = SQLiteStore(tmp_path / "chat.hub", vfs=vfs.name)
+    store = SQLiteStore(tmp_path / "chat.hub")
     told: list[Settled] = []
     queue = CommitQueue(store, told.append)
     queue.put(commit(1, [1]))
     queue.wait_settled(tid(1), 20)
-    vfs.fails = True
+    log.fails = True
     queue.put(commit(2, [1]))
     with pytest.raises(OutcomeUnknownError):
         queue.wait_settled(tid(2), 20)
-    vfs.fails = False
+    log.fails = False
     queue.resume()
     queue.put(commit(3))
     queue.put(commit(4, [1]))

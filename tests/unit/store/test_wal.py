@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import struct
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -259,12 +258,11 @@ class TestCheckpointer:
         connection = apsw.Connection(main)
         connection.execute("PRAGMA journal_mode = WAL").get  # noqa: B018
         connection.execute("CREATE TABLE t (grp, data)")
-        checkpointer = Checkpointer(lambda: apsw.Connection(main), connection, 50)
+        checkpointer = Checkpointer(connection, 50)
         for group in range(300):
-            checkpointer.reset_if_long()
             write_groups(connection, group, 1)
+            checkpointer.keep_short()
         assert Path(main + "-wal").stat().st_size < 60 * 4200
-        checkpointer.close()
         assert connection.execute("SELECT count(*) FROM t").get == 900
         connection.close()
 
@@ -275,20 +273,18 @@ class TestCheckpointer:
         connection = apsw.Connection(main)
         connection.execute("PRAGMA journal_mode = WAL").get  # noqa: B018
         connection.execute("CREATE TABLE t (grp, data)")
-        checkpointer = Checkpointer(lambda: apsw.Connection(main), connection, 10)
+        checkpointer = Checkpointer(connection, 10)
         reader = apsw.Connection(main)
         reader.execute("BEGIN")
         cursor = reader.execute("SELECT * FROM t")  # holds its snapshot
         write_groups(connection, 0, 12)
-        checkpointer.reset_if_long()
+        checkpointer.keep_short()
         assert "could not be reset" in caplog.text
         cursor.close()
         reader.execute("COMMIT")
         write_groups(connection, 12, 12)
-        checkpointer.reset_if_long()
+        checkpointer.keep_short()
         write_groups(connection, 24, 1)
         assert connection.wal_checkpoint()[0] < 5
-        checkpointer.close()
         reader.close()
         connection.close()
-        assert not any(t.name == "hubbub-checkpoint" for t in threading.enumerate())

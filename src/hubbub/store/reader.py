@@ -1,0 +1,231 @@
+"""Reading the tables of a space, from any thread.
+
+Each thread has a connection of its own, which goes when the thread does. Every call reads to its end, so that no read
+transaction stays open.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from hubbub.kernel import ClosedError, CorruptRecordError, Record, Tid, tid_text
+from hubbub.store.base import FeedEntry
+from hubbub.store.group import decode_label, record_crc, row_crc, transaction_crc, unpack_oids
+from hubbub.store.tables import connect, explain
+
+_FEED_BATCH = 256
+_HISTORY_BATCH = 1000
+_LOAD_BATCH = 1000
+_encode_oids = msgspec.json.Encoder().encode
+
+_LOAD = """SELECT tid, class, refs, payload, crc FROM record
+    WHERE oid = ? AND tid <= ? ORDER BY tid DESC LIMIT 1"""
+# As one statement a load costs half: no transaction of SQLite's, and no call, for each.
+_LOAD_MANY = """SELECT r.oid, r.tid, r.class, r.refs, r.payload, r.crc FROM json_each(?) wanted CROSS JOIN record r
+    ON r.oid = wanted.value AND r.tid = (SELECT max(tid) FROM record WHERE oid = wanted.value AND tid <= ?)"""
+_FEED = f"""SELECT tid, previous, first, count, byte_count, label, oids, crc,
+    (SELECT count(*) FROM record r WHERE r.id >= t.first AND r.id < t.first + t.count AND r.tid = t.tid)
+    FROM "transaction" t WHERE tid > ? AND tid <= ? ORDER BY tid LIMIT {_FEED_BATCH}"""  # noqa: S608
+_HISTORY = f"""SELECT tid FROM record WHERE oid = ? AND tid <= ?
+    ORDER BY tid DESC LIMIT {_HISTORY_BATCH}"""  # noqa: S608
+_ROWS = 'SELECT key, value, crc FROM "row" WHERE kind = ?'
+_ROW = 'SELECT value, crc FROM "row" WHERE kind = ? AND key = ?'
+
+
+class _ThreadReader:
+    """One thread's connection. The lock keeps `close` from pulling it away."""
+
+    __slots__ = ("__weakref__", "connection", "cursor", "lock")
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
+        self.lock = threading.Lock()
+
+
+class Reader:
+    """Read the tables, and check each checksum (ST6).
+
+    Args:
+        path: The main file.
+        vfs: Name of the SQLite file system to use.
+        packed_tid: Up to this tid the feed is not kept whole.
+    """
+
+    def __init__(self, path: Path, vfs: str | None, packed_tid: int) -> None:
+        self.path = path
+        self._vfs = vfs
+        self._packed_tid = packed_tid
+        self._is_closed = False
+        self._local = threading.local()
+        self._readers: weakref.WeakSet[_ThreadReader] = weakref.WeakSet()
+        self._readers_lock = threading.Lock()
+
+    @property
+    def connection_count(self) -> int:
+        """How many threads have a connection now."""
+        return len(self._readers)
+
+    def _closed(self) -> ClosedError:
+        return ClosedError(f"the store {self.path} is closed")
+
+    def _open(self) -> _ThreadReader:
+        with self._readers_lock:
+            if self._is_closed:
+                raise self._closed()
+            try:
+                connection = connect(self.path, self._vfs)
+                connection.execute("PRAGMA query_only = ON")
+            except apsw.Error as error:
+                raise explain(self.path, error) from error
+            reader = _ThreadReader(connection)
+            self._readers.add(reader)
+        self._local.reader = reader
+        return reader
+
+    def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            reader = self._local.reader
+        except AttributeError:
+            reader = self._open()
+        with reader.lock:
+            if self._is_closed:
+                raise self._closed()
+            try:
+                rows: list[Any] = reader.cursor.execute(sql, values).fetchall()
+            except (apsw.Error, UnicodeDecodeError) as error:
+                raise explain(self.path, error) from error
+            return rows
+
+    def load(self, oid: int, at: int) -> Record | None:
+        """Return the newest record of ``oid`` whose tid is not above ``at``, or None.
+
+        Raises:
+            CorruptRecordError: If it is damaged; names oid and tid.
+        """
+        try:
+            rows = self._fetch(_LOAD, (oid, at))
+        except CorruptRecordError as error:
+            raise CorruptRecordError(f"object {oid:#x}: {error}", oid=oid, tid=at) from error
+        return self._record(oid, *rows[0]) if rows else None
+
+    def load_many(self, oids: Sequence[int], at: int) -> dict[int, Record]:
+        """Return what `load` finds for each of ``oids``; those without a record are left out.
+
+        Raises:
+            CorruptRecordError: If one is damaged; names oid and tid.
+        """
+        found: dict[int, Record] = {}
+        for start in range(0, len(oids), _LOAD_BATCH):
+            wanted = _encode_oids(oids[start : start + _LOAD_BATCH]).decode()
+            for oid, *fields in self._fetch(_LOAD_MANY, (wanted, at)):
+                found[oid] = self._record(oid, *fields)
+        return found
+
+    def _record(
+        self, oid: int, tid: int, name: str, refs: bytes, payload: bytes, crc: int
+    ) -> Record:
+        try:
+            if record_crc(oid, tid, name.encode(), refs, payload) == crc:
+                return Record(oid, tid, name, unpack_oids(refs), payload)
+        except (TypeError, ValueError, AttributeError, struct.error):
+            pass  # a damaged type is as bad as a damaged byte
+        raise CorruptRecordError(
+            f"the record of object {oid:#x} at tid {tid_text(tid)} in {self.path} is damaged: its checksum does not "
+            f"match. Read an older revision of it, or restore a backup",
+            oid=oid,
+            tid=tid,
+        )
+
+    def feed(self, after: int, end: int) -> Iterator[FeedEntry]:
+        """Yield the transactions above ``after``, up to ``end``, which must be one of them.
+
+        Raises:
+            CorruptRecordError: If one is damaged, or if some are missing.
+        """
+        # What went before the first one is not known here, only that it lies at or below `after`.
+        position = after
+        is_first = True
+        while position < end:
+            rows = self._fetch(_FEED, (position, end))
+            for tid, previous, first, count, byte_count, label, oids, crc, found in rows:
+                if previous > max(position, self._packed_tid) if is_first else previous != position:
+                    raise self._gap(position, tid)
+                try:
+                    is_sound = crc == transaction_crc(
+                        tid, previous, first, count, byte_count, label, oids
+                    )
+                    is_sound = is_sound and len(oids) == 8 * count
+                except (TypeError, struct.error):
+                    is_sound = False
+                if not is_sound or (found != count and tid > self._packed_tid):
+                    raise CorruptRecordError(
+                        f"transaction {tid_text(tid)} in {self.path} is damaged, or records of it are missing: "
+                        f"restore a backup",
+                        tid=tid,
+                    )
+                yield FeedEntry(Tid(tid), decode_label(label), unpack_oids(oids), byte_count)
+                position = tid
+                is_first = False
+            if not rows:
+                raise self._gap(position, end)
+
+    def _gap(self, after: int, before: int) -> CorruptRecordError:
+        return CorruptRecordError(
+            f"transactions between tid {tid_text(after)} and {tid_text(before)} are missing in {self.path}: "
+            f"restore a backup",
+            tid=before,
+        )
+
+    def history(self, oid: int, newest: int) -> Iterator[Tid]:
+        """Yield the tids of the records of ``oid`` up to ``newest``, newest first."""
+        while rows := self._fetch(_HISTORY, (oid, newest)):
+            for (tid,) in rows:
+                yield Tid(tid)
+            newest = rows[-1][0] - 1
+
+    def rows(self, kind: str) -> dict[bytes, bytes]:
+        """Return every row of ``kind``: key -> value.
+
+        Raises:
+            CorruptRecordError: If one is damaged.
+        """
+        found = self._fetch(_ROWS, (kind,))
+        return {key: self._checked(kind, key, value, crc) for key, value, crc in found}
+
+    def row(self, kind: str, key: bytes) -> bytes | None:
+        """Return one row's value, or None.
+
+        Raises:
+            CorruptRecordError: If it is damaged.
+        """
+        found = self._fetch(_ROW, (kind, key))
+        return self._checked(kind, key, *found[0]) if found else None
+
+    def _checked(self, kind: str, key: object, value: object, crc: object) -> bytes:
+        if (
+            not isinstance(key, bytes)
+            or not isinstance(value, bytes)
+            or row_crc(kind, key, value) != crc
+        ):
+            raise CorruptRecordError(
+                f"the {kind} row {key!r} in {self.path} is damaged: its checksum does not match"
+            )
+        return value
+
+    def close(self) -> None:
+        """Close the connections of all threads. Reading afterwards raises `ClosedError`."""
+        with self._readers_lock:
+            self._is_closed = True
+            readers = list(self._readers)
+        for reader in readers:
+            with reader.lock:
+                reader.connection.close()

@@ -1,0 +1,189 @@
+"""The tables of a space in SQLite, and the connection that writes them.
+
+Theory of operation
+===================
+
+What is durable in the group log is put here, many groups in one SQLite transaction, with the number of the newest of
+them. So the tables always hold all groups up to a number and nothing of a later one. What goes wrong decides what is
+known (ST5):
+
+    no room, anywhere                     rolled back, certainly not stored       DiskFullError, go on
+    I/O error, or anything inside COMMIT  SQLite's log may hold it all            OutcomeUnknownError, write no more
+
+Each record, transaction and row carries a crc32. Transactions name their predecessor and their records' place, so that
+the feed can't be shorter than it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+
+from hubbub.kernel import (
+    CorruptRecordError,
+    DiskFullError,
+    HubbubError,
+    OutcomeUnknownError,
+    StoreError,
+)
+from hubbub.store.group import row_crc
+from hubbub.store.recent import Recent
+from hubbub.store.wal import Checkpointer
+
+_log = logging.getLogger("hubbub.store")
+
+FORMAT_VERSION = 1
+APPLICATION_ID = 0x48756262  # "Hubb", in bytes 68-71 of the file
+_PAGE_SIZE = 4096
+_CACHE_KIB = 16 << 10
+
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE record (
+    id INTEGER PRIMARY KEY, oid INTEGER NOT NULL, tid INTEGER NOT NULL,
+    class TEXT NOT NULL, refs BLOB NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX record_by_oid ON record (oid, tid);
+CREATE TABLE "transaction" (
+    tid INTEGER PRIMARY KEY, previous INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+    byte_count INTEGER NOT NULL, label BLOB NOT NULL, oids BLOB NOT NULL, crc INTEGER NOT NULL
+);
+CREATE TABLE "row" (
+    kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT_VERSION};
+"""
+
+_PUT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_TRANSACTION = 'INSERT INTO "transaction" VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
+_PUT_ROW = 'INSERT OR REPLACE INTO "row" VALUES (?, ?, ?, ?)'
+_DELETE_ROW = 'DELETE FROM "row" WHERE kind = ? AND key = ?'
+_PUT_NUMBER = "INSERT OR REPLACE INTO meta VALUES ('groups', ?)"
+
+
+def connect(path: Path, vfs: str | None) -> apsw.Connection:
+    """Open a connection to the space's main file."""
+    connection = apsw.Connection(str(path), vfs=vfs)
+    connection.set_busy_timeout(5000)
+    # Else a bound value that differs from the last one has the statement prepared anew, at half the price of a load.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def explain(path: Path, error: Exception) -> HubbubError:
+    """Return the error to raise for one of SQLite's."""
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
+        return CorruptRecordError(
+            f"{path} is damaged ({error}): copy its files away and restore a backup"
+        )
+    return StoreError(f"{path} can't be used: {error}")
+
+
+class Tables:
+    """Write the tables of one space.
+
+    Args:
+        connection: The only one that writes; closed by `close`.
+        path: The main file.
+        log_limit_bytes: Size that SQLite's own log is kept to, about.
+
+    Attributes:
+        doubt: Why nothing more may be written until the store is opened again, or None.
+    """
+
+    def __init__(self, connection: apsw.Connection, path: Path, log_limit_bytes: int) -> None:
+        self.path = path
+        self.doubt: str | None = None
+        self._connection = connection
+        self._log_limit_bytes = log_limit_bytes
+        self._checkpointer = Checkpointer(connection, log_limit_bytes // _PAGE_SIZE)
+
+    def prepare(self) -> None:
+        """Make the tables if there are none, and set the connection up."""
+        execute = self._connection.execute
+        if execute("SELECT count(*) FROM sqlite_schema").get == 0:
+            execute(_SCHEMA)
+            values = [("space", secrets.token_hex(16)), ("mark", secrets.token_bytes(16))]
+            self._connection.executemany("INSERT INTO meta VALUES (?, ?)", values)
+            execute("COMMIT")
+        execute("PRAGMA journal_mode = WAL").get  # noqa: B018 - the attribute runs it to its end
+        execute("PRAGMA synchronous = FULL")
+        execute("PRAGMA cache_spill = OFF")
+        execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        execute(f"PRAGMA journal_size_limit = {2 * self._log_limit_bytes}").get  # noqa: B018
+
+    def put(self, recents: Sequence[Recent]) -> None:
+        """Store all of ``recents``, oldest first, in one SQLite transaction with one fsync.
+
+        Raises:
+            DiskFullError: Certainly nothing was stored.
+            OutcomeUnknownError: It may be stored or not; `doubt` is set.
+            StoreError: Nothing was stored; the tables are damaged or can't be used.
+        """
+        if self.doubt is not None:
+            raise OutcomeUnknownError(self.doubt)
+        execute, execute_many = self._connection.execute, self._connection.executemany
+        is_committing = False
+        try:
+            execute("BEGIN IMMEDIATE")
+            for recent in recents:
+                execute_many(_PUT_RECORD, recent.records)
+                execute_many(_PUT_TRANSACTION, recent.transactions)
+                rows = recent.rows.items()
+                gone = [name for name, value in rows if value is None]
+                kept = [(*name, v, row_crc(*name, v)) for name, v in rows if v is not None]
+                execute_many(_DELETE_ROW, gone)
+                execute_many(_PUT_ROW, kept)
+            execute(_PUT_NUMBER, (recents[-1].number,))
+            is_committing = True
+            execute("COMMIT")
+        except BaseException as error:
+            # The commit mark is the last thing written: without room for it the group can't turn up again.
+            is_full = isinstance(error, apsw.FullError)
+            is_certain = is_full or not (is_committing or isinstance(error, apsw.IOError))
+            if not (self._roll_back() and is_certain):
+                raise self.set_doubt(error) from error
+            if is_full:
+                raise DiskFullError(
+                    f"there is no room for {self.path}: nothing of the group was stored; make room and try again"
+                ) from error
+            if isinstance(error, apsw.Error):
+                raise explain(self.path, error) from error
+            raise
+
+    def set_doubt(self, error: BaseException) -> OutcomeUnknownError:
+        """Write no more from now on; return the error that says so."""
+        self.doubt = (
+            f"writing to {self.path} failed ({error}); whether its last group is stored can be seen only when the "
+            f"store is opened again. Until then it can be read, but not written"
+        )
+        return OutcomeUnknownError(self.doubt)
+
+    def _roll_back(self) -> bool:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error:
+            _log.exception("rolling back %s failed", self.path)
+            return False
+        return True
+
+    def keep_log_short(self) -> None:
+        """Copy SQLite's own log into the main file, if it has become long."""
+        self._checkpointer.keep_short()
+
+    def close(self) -> None:
+        """Close the connection. After a doubt the log stays as it is, so that the next open examines it."""
+        if self.doubt is not None:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        try:
+            self._connection.close()
+        except apsw.Error as error:
+            _log.warning("closing %s: %s", self.path, error)
