@@ -205,8 +205,13 @@ class Ledger:
                 )
         records: list[Record] = []
         merged: list[int] = []
+        pending, highest = self._pending_records, self.store.max_oid
         for write in changeset.writes:
-            committed = self._latest_or_none(write.oid)
+            if not write.tid and write.oid > highest and write.oid not in pending:
+                # It can't be there: the store need not be asked for each object of a large transaction.
+                committed = None
+            else:
+                committed = self._latest_or_none(write.oid)
             if (committed.tid if committed else _ABSENT_TID) == write.tid:
                 records.append(Record(write.oid, tid, write.class_name, write.refs, write.payload))
             else:

@@ -19,7 +19,9 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -60,10 +62,20 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
 
-_PUT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)"
-_PUT_TRANSACTION = 'INSERT INTO "transaction" VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
-_PUT_ROW = 'INSERT OR REPLACE INTO "row" VALUES (?, ?, ?, ?)'
-_DELETE_ROW = 'DELETE FROM "row" WHERE kind = ? AND key = ?'
+_AT_ONCE = 100
+"""So many rows go into one statement: each step of SQLite gives Python's lock away and has to wait for it again."""
+
+
+def _for_rows(before: str, columns: int, after: str = "") -> tuple[str, str]:
+    """Return a statement for `_AT_ONCE` rows, and one for a single row."""
+    row = f"({', '.join('?' * columns)})"
+    return before + ", ".join([row] * _AT_ONCE) + after, before + row + after
+
+
+_PUT_RECORDS = _for_rows("INSERT INTO record VALUES ", 7)
+_PUT_TRANSACTIONS = _for_rows('INSERT INTO "transaction" VALUES ', 8)
+_PUT_ROWS = _for_rows('INSERT OR REPLACE INTO "row" VALUES ', 4)
+_DELETE_ROWS = _for_rows('DELETE FROM "row" WHERE (kind, key) IN (VALUES ', 2, ")")
 _PUT_NUMBER = "INSERT OR REPLACE INTO meta VALUES ('groups', ?)"
 
 
@@ -129,18 +141,18 @@ class Tables:
         """
         if self.doubt is not None:
             raise OutcomeUnknownError(self.doubt)
-        execute, execute_many = self._connection.execute, self._connection.executemany
+        execute = self._connection.execute
         is_committing = False
         try:
             execute("BEGIN IMMEDIATE")
             for recent in recents:
-                execute_many(_PUT_RECORD, recent.records)
-                execute_many(_PUT_TRANSACTION, recent.transactions)
+                self._execute(_PUT_RECORDS, recent.records)
+                self._execute(_PUT_TRANSACTIONS, recent.transactions)
                 rows = recent.rows.items()
                 gone = [name for name, value in rows if value is None]
                 kept = [(*name, v, row_crc(*name, v)) for name, v in rows if v is not None]
-                execute_many(_DELETE_ROW, gone)
-                execute_many(_PUT_ROW, kept)
+                self._execute(_DELETE_ROWS, gone)
+                self._execute(_PUT_ROWS, kept)
             execute(_PUT_NUMBER, (recents[-1].number,))
             is_committing = True
             execute("COMMIT")
@@ -157,6 +169,14 @@ class Tables:
             if isinstance(error, apsw.Error):
                 raise explain(self.path, error) from error
             raise
+
+    def _execute(self, statements: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+        many, one = statements
+        whole = len(rows) - len(rows) % _AT_ONCE
+        for begin in range(0, whole, _AT_ONCE):
+            values = list(chain.from_iterable(rows[begin : begin + _AT_ONCE]))
+            self._connection.execute(many, values)
+        self._connection.executemany(one, rows[whole:])
 
     def set_doubt(self, error: BaseException) -> OutcomeUnknownError:
         """Write no more from now on; return the error that says so."""

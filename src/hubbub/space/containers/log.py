@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from hubbub.space import context
 from hubbub.space.containers.attributes import check_attribute
 from hubbub.space.containers.changes import CLEARED, FIRST
-from hubbub.space.containers.loghead import HeadCodec
+from hubbub.space.containers.loghead import HeadCodec, front_of
 from hubbub.space.containers.parts import Inline, Part, by_oid, chunks, folded, opened, sealed
 from hubbub.space.persistent import Persistent
 from hubbub.space.states import use_codec
@@ -130,11 +130,14 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         state = self.__dict__
         end: int = state["_end"]
         state["_v_own_from"] = end
-        parts = by_oid(state["_parts"])
+        parts = state["_parts"]
+        front = front_of(state)
+        if front is None:
+            parts = by_oid(parts)
         last = parts[-1] if parts else None
         if (type(last) is Inline and last.byte_count > INLINE_BYTES) or (
             # Merged in front of sealed parts.
-            Inline in map(type, parts[:-1])
+            front is None and Inline in map(type, parts[:-1])
         ):
             whole = [
                 sealed(part.times, part.items, part.packed) if type(part) is Inline else part

@@ -11,6 +11,7 @@ from hubbub.space.blame import Refusal
 from hubbub.space.containers.parts import (
     Inline,
     Part,
+    array_head,
     array_of,
     items_of,
     packed_part,
@@ -24,6 +25,45 @@ from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_wi
 _encode = msgspec.msgpack.Encoder().encode
 _PARTS = frozenset((Part,))
 _OIDS = frozenset((int,))
+_FOUR = b"\x94"
+
+
+class Front:
+    """All parts of a head but the last, encoded: they stay the same while items are added to that.
+
+    Attributes:
+        parts: The row of parts that it is for, the last included; another row is another tuple.
+        encoded: The beginning of the array of parts.
+        refs: What it refers to.
+    """
+
+    __slots__ = ("encoded", "parts", "refs")
+
+    def __init__(self, parts: tuple[Any, ...], encoded: bytes, refs: tuple[int, ...]) -> None:
+        self.parts = parts
+        self.encoded = encoded
+        self.refs = refs
+
+
+def front_of(state: dict[str, Any]) -> Front | None:
+    """Return what is known of the parts in ``state`` but the last.
+
+    Returns:
+        None unless the last one is inline and all others are stored: as they are in most heads.
+    """
+    parts: tuple[Any, ...] = state["_parts"]
+    front: Front | None = state.get("_v_front")
+    if front is not None and front.parts is parts:
+        return front
+    *sealed, last = parts or (None,)
+    if type(last) is not Inline or not _PARTS.issuperset(map(type, sealed)):
+        return None
+    refs = [part.ref for part in sealed]
+    if not _OIDS.issuperset(map(type, refs)):
+        return None
+    encoded = array_head(len(parts)) + b"".join(map(_encode, sealed))
+    front = state["_v_front"] = Front(parts, encoded, tuple(dict.fromkeys(refs)))
+    return front
 
 
 class HeadCodec:
@@ -38,17 +78,17 @@ class HeadCodec:
 
     def _encode_known(self, state: dict[str, Any]) -> Encoded | None:
         """Encode a head whose parts are all stored and whose items are encoded: as most are. None for any other."""
-        parts: list[Any]
-        *parts, last = state["_parts"] or (None,)
-        if type(last) is not Inline or not _PARTS.issuperset(map(type, parts)):
+        front = front_of(state)
+        if front is None:
             return None
+        last = front.parts[-1]
         items = array_of(last)
-        refs = [part.ref for part in parts]
-        if items is None or not _OIDS.issuperset(map(type, refs)):
+        if items is None:
             return None
-        parts.append((last.times, items))
-        payload = _encode((state["_start"], state["_first"], state["_end"], parts))
-        return payload, tuple(dict.fromkeys(refs)), False
+        # An array of four, of which msgspec writes the first three.
+        numbers = _encode((state["_start"], state["_first"], state["_end"]))
+        rest = _encode((last.times, items))
+        return b"".join((_FOUR, numbers[1:], front.encoded, rest)), front.refs, False
 
     def _encode_any(self, obj: Any, ref_of: RefOf) -> Encoded:
         def pack(writer: Writer) -> Any:

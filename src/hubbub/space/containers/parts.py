@@ -200,15 +200,16 @@ def array_of(part: Inline) -> msgspec.Raw | None:
     packed = part.packed
     if packed is None:
         return None
-    count = len(part.items)
+    return msgspec.Raw(array_head(len(part.items)) + packed)
+
+
+def array_head(count: int) -> bytes:
+    """Return how an encoded array of ``count`` begins."""
     if count < 16:
-        return msgspec.Raw(bytes((0x90 | count,)) + packed)
-    head = (
-        b"\xdc" + count.to_bytes(2, "big")
-        if count < 1 << 16
-        else b"\xdd" + count.to_bytes(4, "big")
-    )
-    return msgspec.Raw(head + packed)
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def items_of(array: msgspec.Raw) -> bytearray:
