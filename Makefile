@@ -12,11 +12,13 @@ BIN    := $(VENV)/bin
 # A stamp is newer than pyproject.toml when nothing has to be installed again.
 RUN    := $(VENV)/.hubbub-run
 DEV    := $(VENV)/.hubbub-dev
+# Measuring has a .venv of its own, for the systems that Hubbub is measured against.
+BENCH  := .venv-bench/.hubbub-bench
 
 # make test ARGS="tests/unit -k backlog"
 ARGS   ?=
 
-.PHONY: help setup demo test lint format rules client bench docs-check clean
+.PHONY: help setup demo test lint format rules client bench bench-quick bench-large docs-check clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,11 +56,20 @@ rules: $(DEV)  ## which rules have tests, which are owed
 client:  ## build the browser client anew (needs Node)
 	cd client && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
 
-bench: $(DEV)  ## measure; prints JSON lines
-	@$(BIN)/python -m bench $(ARGS)
+$(BENCH): pyproject.toml tools/setup.sh
+	@tools/setup.sh bench
+
+bench: $(BENCH)  ## measure Hubbub and its peers, and how it grows; renews docs/topics/performance.md
+	@.venv-bench/bin/python -m bench --page $(ARGS)
+
+bench-quick: $(BENCH)  ## the starred metrics in short rounds; fails below 70 % of a goal
+	@.venv-bench/bin/python -m bench --quick $(ARGS)
+
+bench-large: $(BENCH)  ## a space of ten million objects
+	@.venv-bench/bin/python -m bench --large $(ARGS)
 
 docs-check: $(DEV)  ## run the code that the documentation shows
 	@$(BIN)/python -m pytest tests/docs -rs $(ARGS)
 
 clean:  ## forget .venv and caches; data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache client/node_modules
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache client/node_modules

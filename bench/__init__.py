@@ -1,1 +1,1 @@
-"""``make bench``: measure Hubbub on this machine. Each metric is a JSON line."""
+"""``make bench``: Hubbub and its peers, measured on the same work in the same run."""

@@ -3,16 +3,19 @@
 #
 #   tools/setup.sh run    what using it needs (with the terminal client)
 #   tools/setup.sh dev    that, and what developing and testing need
+#   tools/setup.sh bench  into .venv-bench: Hubbub and all that it is measured against
 #
 # PYTHON=python3.13 tools/setup.sh dev   chooses the interpreter. An existing .venv is kept and completed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 kind=${1:-dev}
+venv=.venv
 case $kind in
     run) what=".[terminal]" ;;
     dev) what=".[dev,terminal,reload]" ;;
-    *) echo "setup: '$kind' is neither run nor dev" >&2; exit 2 ;;
+    bench) what=".[bench]"; venv=.venv-bench ;;
+    *) echo "setup: '$kind' is none of run, dev, bench" >&2; exit 2 ;;
 esac
 
 new_enough() {
@@ -35,12 +38,12 @@ find_python() {
     return 1
 }
 
-if [ -e .venv ] && ! { new_enough .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
-    echo "setup: .venv is incomplete or its Python is too old or gone; making it anew"
-    rm -rf .venv
+if [ -e $venv ] && ! { new_enough $venv/bin/python && $venv/bin/python -m pip --version >/dev/null 2>&1; }; then
+    echo "setup: $venv is incomplete or its Python is too old or gone; making it anew"
+    rm -rf $venv
 fi
 
-if [ ! -e .venv ]; then
+if [ ! -e $venv ]; then
     python=$(find_python)
     # Debian ships venv's other half in a package of its own.
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -52,18 +55,19 @@ if [ ! -e .venv ]; then
             exit 1
         fi
     fi
-    echo "setup: making .venv with $("$python" --version) ($python)"
-    if ! "$python" -m venv .venv; then
-        rm -rf .venv
+    echo "setup: making $venv with $("$python" --version) ($python)"
+    if ! "$python" -m venv $venv; then
+        rm -rf $venv
         exit 1
     fi
 fi
 
 echo "setup: installing $what"
-.venv/bin/python -m pip install --disable-pip-version-check --quiet --editable "$what"
+$venv/bin/python -m pip install --disable-pip-version-check --quiet --editable "$what"
 
-touch .venv/.hubbub-run
-if [ "$kind" = dev ]; then
-    touch .venv/.hubbub-dev
-fi
+case $kind in
+    run) touch $venv/.hubbub-run ;;
+    dev) touch $venv/.hubbub-run $venv/.hubbub-dev ;;
+    bench) touch $venv/.hubbub-bench ;;
+esac
 echo "setup: done"

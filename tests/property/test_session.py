@@ -170,8 +170,7 @@ class SessionMachine(RuleBasedStateMachine):
     def take(self, limit):
         taken = self.session.take(limit)
         self.carrier.wire += taken
-        if not taken:
-            self.carrier.woken = False
+        self.carrier.woken = self.session.has_more
 
     @precondition(lambda self: self.carrier is not None and self.carrier.wire)
     @rule(count=st.integers(1, 12))
@@ -410,6 +409,7 @@ class SessionMachine(RuleBasedStateMachine):
                 self.finish(last=False, big=False)
             self.refresh_all()
             taken = self.session.take(10_000)
+            self.carrier.woken = self.session.has_more
             if not taken and not self.client.unanswered:
                 break
             for data in taken:

@@ -1,14 +1,15 @@
 """A backplane: what is published on a topic reaches everybody who has subscribed to it.
 
-Publishing never waits. A subscriber gives a function that takes an item at once and keeps its own bound and policy for
-what it can't pass on (PE5); an item is wrapped once for all subscribers, so that each encoding is made once.
+Publishing never waits. A subscriber gives a function that takes items at once and keeps its own bound and policy for
+what it can't pass on (PE5). What is published together reaches each subscriber in one call, and is wrapped once for all
+of them, so that each encoding is made once.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 log = logging.getLogger("hubbub.flow")
@@ -17,20 +18,20 @@ _WILD = frozenset("*?[")
 
 
 class Published:
-    """An item on its way, with a place for its encoded forms.
+    """Items on their way, with a place for their encoded forms.
 
     Attributes:
-        topic: Where it was published.
-        item: What.
-        encoded: Bytes by form, filled by whoever encodes it first.
+        topic: Where they were published.
+        items: What, in order; at least one.
+        encoded: What subscribers have made of them, for the next ones; each names it as it likes.
     """
 
-    __slots__ = ("encoded", "item", "topic")
+    __slots__ = ("encoded", "items", "topic")
 
-    def __init__(self, topic: str, item: Any) -> None:
+    def __init__(self, topic: str, items: Sequence[Any]) -> None:
         self.topic = topic
-        self.item = item
-        self.encoded: dict[str, bytes] = {}
+        self.items = items
+        self.encoded: dict[Hashable, Any] = {}
 
 
 Sink = Callable[[Published], None]
@@ -70,7 +71,7 @@ class Backplane:
 
         Args:
             pattern: A topic, or a pattern with ``*``, ``?`` and ``[...]`` as in file names.
-            sink: Called for each item, in publishing order. It must not wait.
+            sink: Called with what is published, in publishing order. It must not wait.
         """
         subscription = Subscription(self, pattern, sink)
         if _WILD & set(pattern):
@@ -84,11 +85,16 @@ class Backplane:
 
         A sink that raises is logged and does not keep the others from getting the item.
         """
+        return self.publish_all(topic, (item,))
+
+    def publish_all(self, topic: str, items: Sequence[Any]) -> int:
+        """Publish several items at once, which is the same as one after another, but in one call for each sink."""
         subscribers = list(self._exact.get(topic, ()))
-        subscribers += [s for s in self._patterns if fnmatch.fnmatchcase(topic, s.pattern)]
+        if self._patterns:
+            subscribers += [s for s in self._patterns if fnmatch.fnmatchcase(topic, s.pattern)]
         if not subscribers:
             return 0
-        published = Published(topic, item)
+        published = Published(topic, items)
         for subscription in subscribers:
             try:
                 subscription.sink(published)

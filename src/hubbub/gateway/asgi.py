@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from hubbub.gateway import door as answers
+from hubbub.gateway.direct_polls import DirectPolls
 from hubbub.gateway.door import Door, Served
 from hubbub.gateway.guard import Guard, refuse
 from hubbub.gateway.http_calls import PlainCalls
@@ -28,7 +29,17 @@ from hubbub.gateway.websocket import serve_websocket
 from hubbub.wire import session as wire
 
 
-def create_app(hub: Served) -> Starlette:
+class WebFace(Starlette):
+    """The web face of a hub.
+
+    Attributes:
+        direct_polls: Takes polls without ASGI, under our own server; None if the hub offers none.
+    """
+
+    direct_polls: DirectPolls | None = None
+
+
+def create_app(hub: Served) -> WebFace:
     """Return the web face of ``hub``, which may be started later.
 
     Args:
@@ -38,18 +49,21 @@ def create_app(hub: Served) -> Starlette:
         ConfigurationError: If its pages are not there.
     """
     door = Door(hub)
+    sessions = HttpSessions(door)
     routes: list[BaseRoute] = [
-        Mount("/_hub", app=Guard(_sessions(door), door.callers)),
+        Mount("/_hub", app=Guard(_sessions(door, sessions), door.callers)),
         Mount("/api", app=Guard(_calls(door), door.callers)),
     ]
     if hub.pages is not None:
         routes.append(Mount("/", app=Pages(hub.pages, door.options.page_policy)))
-    return Starlette(routes=routes)
+    face = WebFace(routes=routes)
+    if "poll" in door.options.transports:
+        face.direct_polls = DirectPolls(door, sessions)
+    return face
 
 
-def _sessions(door: Door) -> ASGIApp:
+def _sessions(door: Door, sessions: HttpSessions) -> ASGIApp:
     transports = door.options.transports
-    sessions = HttpSessions(door)
 
     async def websocket(websocket: WebSocket) -> None:
         await serve_websocket(websocket, door)

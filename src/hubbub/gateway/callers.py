@@ -68,6 +68,8 @@ class Callers:
         """Tell whether ``address`` is a proxy's that is believed; the empty one is a Unix socket."""
         if not address:
             return self._unix
+        if not self._networks:
+            return False
         ip = _ip(address)
         return ip is not None and any(ip in network for network in self._networks)
 

@@ -7,8 +7,10 @@ takes it, and writes it. What is taken stays in the session's backlog until the 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -18,6 +20,8 @@ from hubbub.perspective.failures import failure_of
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.session import Session
 from hubbub.wire import session as wire
+
+log = logging.getLogger("hubbub.gateway")
 
 TAKE_BYTES = 256 << 10
 """Bytes of deliveries that are taken out of a session for one write."""
@@ -101,37 +105,83 @@ class Heartbeat:
         silent: Called once when nothing has been heard for `SILENCE` periods; None where nothing can be heard.
     """
 
+    __slots__ = ("_beat", "_heard_at", "_hearts", "_sent_at", "_silent")
+
     def __init__(
-        self, period_s: float, beat: Callable[[], None], silent: Callable[[], object] | None
+        self, period_s: float, beat: Callable[[], object], silent: Callable[[], object] | None
     ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._period_s = period_s
+        self._hearts = _Hearts.of_running_loop(period_s)
         self._beat = beat
         self._silent = silent
-        self._sent_at = self._heard_at = self._loop.time()
-        self._timer = self._loop.call_later(period_s / 4, self._check)
+        self._sent_at = self._heard_at = monotonic()
+        self._hearts.add(self)
 
     def heard(self) -> None:
         """Something has come in."""
-        self._heard_at = self._loop.time()
+        self._heard_at = monotonic()
 
     def sent(self) -> None:
         """Something has gone out."""
-        self._sent_at = self._loop.time()
+        self._sent_at = monotonic()
 
     def stop(self) -> None:
         """Look no more. Idempotent."""
-        self._timer.cancel()
+        self._hearts.remove(self)
 
-    def _check(self) -> None:
-        now = self._loop.time()
-        if self._silent is not None and now - self._heard_at > SILENCE * self._period_s:
+    def check(self, now: float, period_s: float) -> None:
+        """Look whether something is due."""
+        if self._silent is not None and now - self._heard_at > SILENCE * period_s:
+            self.stop()
             self._silent()
-            return
-        self._timer = self._loop.call_later(self._period_s / 4, self._check)
-        if now - self._sent_at >= 0.7 * self._period_s:
+        elif now - self._sent_at >= 0.7 * period_s:
             self._sent_at = now
             self._beat()
+
+
+class _Hearts:
+    """All heartbeats of one loop with one period: one timer looks at them."""
+
+    _of: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, _Hearts]] = WeakKeyDictionary()
+
+    __slots__ = ("_all", "_period_s", "_timer")
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._all: dict[Heartbeat, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of_running_loop(cls, period_s: float) -> _Hearts:
+        loop = asyncio.get_running_loop()
+        by_period = cls._of.setdefault(loop, {})
+        hearts = by_period.get(period_s)
+        if hearts is None:
+            hearts = by_period[period_s] = _Hearts(period_s)
+        return hearts
+
+    def add(self, heartbeat: Heartbeat) -> None:
+        self._all[heartbeat] = None
+        if self._timer is None:
+            self._look_again()
+
+    def remove(self, heartbeat: Heartbeat) -> None:
+        self._all.pop(heartbeat, None)
+        if not self._all and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_again(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._period_s / 4, self._check)
+
+    def _check(self) -> None:
+        self._look_again()
+        now = monotonic()
+        for heartbeat in list(self._all):
+            if heartbeat in self._all:
+                try:
+                    heartbeat.check(now, self._period_s)
+                except Exception:
+                    log.exception("a sign of life failed")
 
 
 class Connections:

@@ -43,6 +43,9 @@ _STATUS_OF_KIND = {
     "disk_full": 503,
 }
 
+DRAINED = joined([wire.encode(wire.Closing("drain"), "json")])
+"""What a client is told when the host goes away."""
+
 
 class Served(Protocol):
     """What the gateway needs of a `hubbub.app.Hub`."""
@@ -114,7 +117,12 @@ def status_of(kind: str, code: str) -> int:
 
 def messages(texts: list[bytes], status: int = 200) -> Response:
     """Return an answer of session messages."""
-    return Response(joined(texts), status, {"cache-control": "no-store"}, "application/json")
+    return in_session(joined(texts), status)
+
+
+def in_session(body: bytes, status: int = 200) -> Response:
+    """Return an answer whose body is an array of session messages."""
+    return Response(body, status, {"cache-control": "no-store"}, "application/json")
 
 
 def fault(fault: wire.Fault) -> Response:

@@ -52,7 +52,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = _cors(origin) if origin is not None else {}
+        headers = cors_headers(origin) if origin is not None else {}
         if scope["method"] == "OPTIONS":
             await Response(None, 204, {**headers, **_PREFLIGHT})(scope, receive, send)
             return
@@ -83,7 +83,8 @@ class Guard:
             await response(scope, receive, with_headers)
 
 
-def _cors(origin: str) -> dict[str, str]:
+def cors_headers(origin: str) -> dict[str, str]:
+    """Return what tells a browser that a page of ``origin`` may read the answer."""
     # No credentials: there are no cookies, and nothing else that a browser adds by itself is wanted.
     return {
         "access-control-allow-origin": origin,

@@ -35,6 +35,7 @@ from hubbub.gateway.carriers import (
 )
 from hubbub.gateway.door import Door
 from hubbub.gateway.event_stream import BEAT, EventStream, event, until_gone
+from hubbub.gateway.polls import Poll, Polls, ResumeError
 from hubbub.kernel import ClosedError, HubbubError, NotAllowedError, RemoteProtocolError
 from hubbub.perspective.session import Session
 from hubbub.wire import session as wire
@@ -62,14 +63,33 @@ _envelope = msgspec.json.Decoder(Envelope)
 _numbered = msgspec.json.Decoder(_Numbered)
 
 
-class _Resume(Exception):  # noqa: N818 - not an error, a detour
-    """The client has to open again."""
+RESUME = joined([wire.encode(wire.Closing("resume", 0.05), "json")])
+"""What a client is told that has to open again."""
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """Return what a request says.
+
+    Raises:
+        RemoteProtocolError: If it is none of ours; code ``garbled``.
+    """
+    try:
+        return _envelope.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RemoteProtocolError(
+            f"not a request of a Hubbub client: {error}", code="garbled"
+        ) from None
 
 
 class HttpSessions:
-    """The endpoints of sessions over HTTP."""
+    """The endpoints of sessions over HTTP.
+
+    Attributes:
+        polls: Those that wait.
+    """
 
     def __init__(self, door: Door) -> None:
+        self.polls = Polls(door)
         self._door = door
         self._streams: dict[str, Heartbeat] = {}
 
@@ -95,33 +115,30 @@ class HttpSessions:
             envelope = await self._envelope(request)
             session = await self._find(request, envelope)
             await self._receive(session, envelope)
-        except _Resume:
-            return _resume()
+        except ResumeError:
+            return answers.in_session(RESUME)
         except ClosedError:
-            return _drained()
+            return answers.in_session(answers.DRAINED, 503)
         except HubbubError as error:
             return answers.fault(fault_of(error, "send"))
         return answers.messages([])
 
     async def poll(self, request: Request) -> Response:
         """Take messages in, and answer with deliveries as soon as there are some."""
-        address = self._door.address(request)
-        carrier = WaitingCarrier()
         try:
             envelope = await self._envelope(request)
             session = await self._find(request, envelope)
-            with Connections.of(self._door.portal).hold(address):
-                self._attach(session, carrier, envelope)
-                try:
-                    await self._receive(session, envelope)
-                    wait_s = min(envelope.wait_s, self._door.options.poll_s)
-                    return await self._parked(request, session, carrier, wait_s)
-                finally:
-                    session.detach(carrier)
-        except _Resume:
-            return _resume()
+            address = self._door.address(request)
+            poll = self.polls.attached(session, envelope.cursor, address)
+            try:
+                await self._receive(session, envelope)
+                return answers.messages(await self._answer_of(request, poll, envelope.wait_s))
+            finally:
+                poll.leave()
+        except ResumeError:
+            return answers.in_session(RESUME)
         except ClosedError:
-            return _drained()
+            return answers.in_session(answers.DRAINED, 503)
         except HubbubError as error:
             return answers.fault(fault_of(error, "poll"))
 
@@ -139,10 +156,10 @@ class HttpSessions:
             except BaseException:
                 connections.leave(address)
                 raise
-        except _Resume:
-            return _resume()
+        except ResumeError:
+            return answers.in_session(RESUME)
         except ClosedError:
-            return _drained()
+            return answers.in_session(answers.DRAINED, 503)
         except HubbubError as error:
             return answers.fault(fault_of(error, "events"))
 
@@ -155,73 +172,79 @@ class HttpSessions:
 
         return EventStream(write, done)
 
+    def found(self, envelope: Envelope) -> Session:
+        """Return the session that a request names, if it is awake.
+
+        Raises:
+            NotAllowedError: If there is none, or the secret is another; code ``session_lost``.
+            RemoteProtocolError: If it began in another form.
+        """
+        session = self._door.portal.find(envelope.session, envelope.secret)
+        if session.form != "json":
+            raise RemoteProtocolError(
+                "a session keeps the form that it began with", code="wrong_form"
+            )
+        return session
+
+    def heard(self, session: Session) -> None:
+        """Tell the event stream of ``session``, if it has one, that its client lives."""
+        stream = self._streams.get(session.id)
+        if stream is not None:
+            stream.heard()
+
     async def _envelope(self, request: Request) -> Envelope:
         if request.method == "GET":
             query = request.query_params
             # A browser's own EventSource tells its place in a header when it connects again.
             cursor = request.headers.get("last-event-id") or query.get("cursor", "")
             return Envelope(query.get("session", ""), query.get("secret", ""), cursor)
-        try:
-            return _envelope.decode(await self._door.body(request))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise RemoteProtocolError(
-                f"not a request of a Hubbub client: {error}", code="garbled"
-            ) from None
+        return decode_envelope(await self._door.body(request))
 
     async def _find(self, request: Request, envelope: Envelope) -> Session:
-        portal = self._door.portal
         try:
-            session = portal.find(envelope.session, envelope.secret)
+            return self.found(envelope)
         except NotAllowedError as lost:
             if lost.code != "session_lost":
                 raise
-        else:
-            if session.form != "json":
-                raise RemoteProtocolError(
-                    "a session keeps the form that it began with", code="wrong_form"
-                )
-            return session
         # It may sleep in the store since the host began anew. Opening wakes it, or says that it is lost.
         hello = wire.Hello(session=envelope.session, secret=envelope.secret, cursor=envelope.cursor)
         carrier = WaitingCarrier()
-        session, _ = await portal.open(
+        session, _ = await self._door.portal.open(
             hello, "json", self._door.address(request), carrier, request=request
         )
         session.detach(carrier)
-        raise _Resume
+        raise ResumeError
 
     def _attach(self, session: Session, carrier: WaitingCarrier, envelope: Envelope) -> None:
         if not envelope.cursor:
             raise RemoteProtocolError("a request for deliveries needs a cursor", code="garbled")
         if not self._door.portal.attach(session, carrier, envelope.cursor):
             session.detach(carrier)
-            raise _Resume
+            raise ResumeError
 
     async def _receive(self, session: Session, envelope: Envelope) -> None:
-        stream = self._streams.get(session.id)
-        if stream is not None:
-            stream.heard()
+        self.heard(session)
         for number, raw in enumerate(envelope.messages, 1):
             session.receive(wire.decode_to_host(bytes(raw), "json"))
             if not number % BATCH:
                 await asyncio.sleep(0)
 
-    async def _parked(
-        self, request: Request, session: Session, carrier: WaitingCarrier, wait_s: float
-    ) -> Response:
-        texts = carrier.taken_from(session)
-        if not texts and not carrier.is_closed and wait_s > 0:
-            gone = asyncio.create_task(_wake_when_gone(request.receive, carrier))
-            try:
-                await carrier.wait_for(wait_s)
-            finally:
-                gone.cancel()
-            # Whoever woke it in this turn of the loop may have more to say.
-            await asyncio.sleep(0)
-            texts = carrier.taken_from(session)
-        if carrier.closing is not None:
-            texts.append(wire.encode(carrier.closing, "json"))
-        return answers.messages(texts)
+    async def _answer_of(self, request: Request, poll: Poll, wait_s: float) -> list[bytes]:
+        """Return what ``poll`` has to say, now or when there is something."""
+        answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+
+        def tell(texts: list[bytes]) -> None:
+            if not answer.done():
+                answer.set_result(texts)
+
+        at_once = poll.begin(wait_s, tell)
+        if at_once is not None:
+            return at_once
+        gone = asyncio.create_task(_wake_when_gone(request.receive, poll))
+        try:
+            return await answer
+        finally:
+            gone.cancel()
 
     async def _write_events(
         self, send: Send, session: Session, carrier: WaitingCarrier, cursor: str
@@ -262,9 +285,9 @@ class HttpSessions:
                 del self._streams[session.id]
 
 
-async def _wake_when_gone(receive: Receive, carrier: WaitingCarrier) -> None:
+async def _wake_when_gone(receive: Receive, poll: Poll) -> None:
     await until_gone(receive)
-    carrier.wake()
+    poll.wake()
 
 
 def cursor_after(texts: list[bytes], cursor: str) -> str:
@@ -277,11 +300,3 @@ def cursor_after(texts: list[bytes], cursor: str) -> str:
         elif message.n and message.t != "pong":
             seq = message.n
     return wire.cursor_text(epoch, seq)
-
-
-def _resume() -> Response:
-    return answers.messages([wire.encode(wire.Closing("resume", 0.05), "json")])
-
-
-def _drained() -> Response:
-    return answers.messages([wire.encode(wire.Closing("drain"), "json")], 503)

@@ -29,6 +29,9 @@ import logging
 import secrets
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -42,7 +45,6 @@ from hubbub.kernel import (
     HubbubError,
     LimitError,
     ReadOnlyError,
-    Record,
     RemoteProtocolError,
     UnknownObjectError,
 )
@@ -62,6 +64,11 @@ _MAX_OID_BLOCK = 10_000
 _GREETING_BYTES = 64 << 10
 _OID_LEAP = 1 << 40
 _MAX_CLASS_NAME = 1000
+
+_oid_of = attrgetter("oid")
+_tid_of = attrgetter("tid")
+_class_name_of = attrgetter("class_name")
+_refs_of = attrgetter("refs")
 
 
 class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +135,7 @@ class Peers:
         told = self.log.newest
         last: dict[int, int] = {}
         own: dict[PeerConnection, dict[int, int]] = {}
+        answers: dict[PeerConnection, int] = {}
         newest = 0
         for commit in commits:
             if not commit.records or commit.tid <= told:
@@ -138,6 +146,7 @@ class Peers:
             last.update(written)
             if writer is not None:
                 own.setdefault(writer, {}).update(written)
+                answers[writer] = answers.get(writer, 0) + 1
         if not newest:
             return
         self.log.add(newest, last)
@@ -150,6 +159,7 @@ class Peers:
                 connection.tell(message, oids, now=True)
             else:
                 others = [oid for oid, tid in last.items() if mine.get(oid) != tid]
+                connection.expect(answers[connection])
                 connection.tell(frame(peer.encode(peer.Invalidate(newest, others))), others)
 
     def _writer_of(self, commit: Commit) -> PeerConnection | None:
@@ -197,15 +207,27 @@ class PeerConnection:
         self._read_only = self._options.read_only
         self._following: Following | None = None
         self._is_mounted = False
+        self._is_busy = False
+        self._untold = 0
         self._is_behind = False
         self._is_closing = False
         self._is_over = False
+        self._how: dict[type, Callable[[Any], None]] = {
+            peer.Mount: self._mount,
+            peer.Load: self._load,
+            peer.More: self._more,
+            peer.Commit: self._commit,
+            peer.Oids: self._oids,
+            peer.Ping: self._ping,
+            peer.Follow: self._follow,
+        }
         self._greeting = self._loop.call_later(HELLO_S, self._no_greeting)
 
     # --- for the listener ---------------------------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
         """Take in bytes from the peer, behind the preface line. What makes no sense ends this peer only."""
+        self._is_busy = True  # one write for all answers
         try:
             for payload in self._frames.feed(data):
                 if self._is_over:
@@ -220,6 +242,8 @@ class PeerConnection:
             log.exception("a peer's message could not be answered")
             self._end("internal", "the host failed; the cause is in its log")
             return
+        finally:
+            self._is_busy = False
         self._flush()
 
     def lost(self) -> None:
@@ -274,6 +298,10 @@ class PeerConnection:
         if now:
             self._flush()
 
+    def expect(self, answers: int) -> None:
+        """So many answers to commits of this group are about to come: the last sends all that is told to this peer."""
+        self._untold = answers
+
     def _catch_up(self, *, now: bool = False) -> None:
         if self._drain_timer is not None:
             self._drain_timer.cancel()
@@ -308,7 +336,7 @@ class PeerConnection:
     def _put(self, data: bytes) -> None:
         self._out.append(data)
         self._out_bytes += len(data)
-        if self._flush_handle is None:
+        if self._flush_handle is None and not self._is_busy:
             self._flush_handle = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -336,27 +364,25 @@ class PeerConnection:
     # --- what the peer says -------------------------------------------------------------------------------------------
 
     def _message(self, message: peer.ToHost) -> None:
-        if isinstance(message, peer.Mount):
-            self._mount(message)
-        elif not self._is_mounted:
+        if not self._is_mounted and type(message) is not peer.Mount:
             raise RemoteProtocolError(
                 f"the first message has to be Mount, not {type(message).__name__}"
             )
-        elif isinstance(message, peer.Load):
-            self._load(message)
-        elif isinstance(message, peer.Commit):
-            self._commit(message)
-        elif isinstance(message, peer.Ping):
-            self._answer(peer.Pong(message.id, self._peers.log.newest))
-        elif isinstance(message, peer.Follow):
-            if self._following is not None:
-                raise RemoteProtocolError("a connection follows once")
-            self._following = Following(self._host, message, self._tell_commit)
-        else:
-            if not 0 < message.count <= _MAX_OID_BLOCK:
-                raise RemoteProtocolError(f"oids are given in blocks of 1 to {_MAX_OID_BLOCK}")
-            block = self._host.ledger.new_oids(message.count)
-            self._answer(peer.OidBlock(message.id, block.start, len(block)))
+        self._how[type(message)](message)
+
+    def _ping(self, message: peer.Ping) -> None:
+        self._answer(peer.Pong(message.id, self._peers.log.newest))
+
+    def _follow(self, message: peer.Follow) -> None:
+        if self._following is not None:
+            raise RemoteProtocolError("a connection follows once")
+        self._following = Following(self._host, message, self._tell_commit)
+
+    def _oids(self, message: peer.Oids) -> None:
+        if not 0 < message.count <= _MAX_OID_BLOCK:
+            raise RemoteProtocolError(f"oids are given in blocks of 1 to {_MAX_OID_BLOCK}")
+        block = self._host.ledger.new_oids(message.count)
+        self._answer(peer.OidBlock(message.id, block.start, len(block)))
 
     def _no_greeting(self) -> None:
         self._end("protocol", f"no Mount within {HELLO_S:g} s")
@@ -400,8 +426,9 @@ class PeerConnection:
 
     def _load(self, message: peer.Load) -> None:
         at = message.at
-        if not (0 <= message.oid < COMPANION_BIT and 0 <= at <= self._host.ledger.settled_tid):
-            raise RemoteProtocolError(f"a load of {message.oid:#x} at {at:#x} is out of range")
+        self._check_at(at)
+        if not 0 <= message.oid < COMPANION_BIT:
+            raise RemoteProtocolError(f"a load of {message.oid:#x} is out of range")
         try:
             record = self._host.ledger.load(message.oid, at)
         except UnknownObjectError:
@@ -410,9 +437,20 @@ class PeerConnection:
         except HubbubError as error:
             self._answer(to_failed(message.id, error))
             return
-        found = [record.fields()]
-        found += [neighbour.fields() for neighbour in self._neighbours.of(record, at)]
-        self._answer(peer.Loaded(message.id, found))
+        if message.forget:
+            self._neighbours.forget_all()
+        neighbours = self._neighbours.of(record, at, message.room)
+        goes_on = message.room > 0 and self._neighbours.goes_on
+        self._answer(peer.Loaded(message.id, peer.written([record, *neighbours]), goes_on))
+
+    def _more(self, message: peer.More) -> None:
+        self._check_at(message.at)
+        neighbours = self._neighbours.more(message.at, message.room)
+        self._answer(peer.Loaded(message.id, peer.written(neighbours), self._neighbours.goes_on))
+
+    def _check_at(self, at: int) -> None:
+        if not 0 <= at <= self._host.ledger.settled_tid:
+            raise RemoteProtocolError(f"a load at {at:#x} is out of range")
 
     # --- commits ------------------------------------------------------------------------------------------------------
 
@@ -435,7 +473,7 @@ class PeerConnection:
             self._peers.writers[message.key] = self
         changeset = Changeset(
             message.base,
-            [Record(*fields) for fields in message.writes],
+            message.writes,
             message.current,
             # What a peer says of changes inside a container can't be checked: views look again for themselves (LV1).
             {},
@@ -451,23 +489,24 @@ class PeerConnection:
     def _check_commit(self, message: peer.Commit) -> None:
         """Refuse what would hurt others: the disk writes a group for all."""
         settled = self._host.ledger.settled_tid
-        oids = [fields[0] for fields in message.writes]
-        refs = [ref for fields in message.writes for ref in fields[3]]
-        tids = [message.base, *(fields[1] for fields in message.writes)]
-        tids += [tid for _, tid in message.current]
-        oids_read = [oid for oid, _ in message.current]
-        for oid in (*oids, *refs, *oids_read):
-            if not 0 <= oid < COMPANION_BIT:
-                raise RemoteProtocolError(f"{oid:#x} is no oid that can be stored")
-        # The oids of a commit are never given out again. One that leaps ahead would use up those of everybody.
-        if max((*oids, *refs), default=0) > self._host.ledger.new_oids(0).start + _OID_LEAP:
-            raise RemoteProtocolError("a commit names oids that nobody was given")
-        for fields in message.writes:
-            if not (0 < len(fields[2]) <= _MAX_CLASS_NAME and fields[2].isprintable()):
-                raise RemoteProtocolError(f"{fields[2][:80]!a} is no name of a class")
-        if len(set(oids)) < len(oids):
+        writes, current = message.writes, message.current
+        written = set(map(_oid_of, writes))
+        oids = {*chain.from_iterable(map(_refs_of, writes)), *(oid for oid, _ in current)}
+        oids |= written
+        if oids:
+            for oid in (min(oids), max(oids)):
+                if not 0 <= oid < COMPANION_BIT:
+                    raise RemoteProtocolError(f"{oid:#x} is no oid that can be stored")
+            # The oids of a commit are never given out again. One that leaps ahead would use up those of everybody.
+            if max(oids) > self._host.ledger.new_oids(0).start + _OID_LEAP:
+                raise RemoteProtocolError("a commit names oids that nobody was given")
+        for name in set(map(_class_name_of, writes)):
+            if not (0 < len(name) <= _MAX_CLASS_NAME and name.isprintable()):
+                raise RemoteProtocolError(f"{name[:80]!a} is no name of a class")
+        if len(written) < len(writes):
             raise RemoteProtocolError("a commit writes an object twice")
-        if tids and not (min(tids) >= 0 and max(tids) <= settled):
+        tids = {message.base, *map(_tid_of, writes), *(tid for _, tid in current)}
+        if not (min(tids) >= 0 and max(tids) <= settled):
             raise RemoteProtocolError("a commit says that it has read what is not stored")
         if any(not key or len(key) > _MAX_KEY_BYTES for key in message.done):
             raise RemoteProtocolError(f"a commit's key has 1 to {_MAX_KEY_BYTES} bytes")
@@ -486,4 +525,8 @@ class PeerConnection:
             if not isinstance(error, HubbubError):
                 log.error("a peer's commit failed", exc_info=error)
             self._answer(to_failed(call_id, error))
+        if self._untold:
+            self._untold -= 1
+            if not self._untold:
+                self._flush()
         self._close_if_done()

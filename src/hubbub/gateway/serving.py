@@ -47,7 +47,7 @@ class WebServer:
         ssl_keyfile: str | None = None,
     ) -> None:
         self.sockets = Sockets(limits, Callers(gateway or Gateway()).is_trusted)
-        http, ws = protocols(self.sockets)
+        http, ws = protocols(self.sockets, getattr(app, "direct_polls", None))
         self._config = uvicorn.Config(
             app,
             http=http,

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import re
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -163,6 +164,7 @@ class _Stream(asyncio.Protocol):
         self._listener = listener
         self._preface = b""
         self._speaker: Any = None
+        self._take: Callable[[bytes], None] | None = None  # gives it what comes
         self._address = ""
         self._counted = False
         self._lingers = False
@@ -197,8 +199,8 @@ class _Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_over:
             return
-        if self._speaker is not None:
-            self._speaker.received(data)
+        if self._take is not None:
+            self._take(data)
             return
         self._preface += data
         line, newline, rest = self._preface.partition(b"\n")
@@ -212,7 +214,8 @@ class _Stream(asyncio.Protocol):
         self._cancel_timer()
         transport = self._transport
         if preface == PREFACE_USER:
-            self._speaker = UserConnection(self._listener.portal, transport, self._address)
+            user = UserConnection(self._listener.portal, transport, self._address)
+            self._speaker, self._take = user, user.data_received
         elif self._listener.host is None:
             self._say("This hub takes no peers.\n")
             return
@@ -224,8 +227,9 @@ class _Stream(asyncio.Protocol):
                 transport.get_write_buffer_size,
                 self._listener.peer_options,
             )
-        if rest:
-            self._speaker.received(rest)
+            self._take = self._speaker.received
+        if rest and self._take is not None:
+            self._take(rest)
 
     def _close(self) -> None:
         """Close behind what is written."""
@@ -268,7 +272,7 @@ class _Stream(asyncio.Protocol):
         if self._counted:
             self._counted = False
             self._listener.connections.leave(self._address)
-        speaker, self._speaker = self._speaker, None
+        speaker, self._speaker, self._take = self._speaker, None, None
         if speaker is not None:
             try:
                 speaker.lost()

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hubbub.gateway.carriers import HELLO_S, Connections
+from hubbub.gateway.direct_polls import BODY_BYTES, PATH, DirectPolls, Reply
+from hubbub.gateway.direct_websocket import DirectWebSocket
+from hubbub.gateway.polls import Poll
 from hubbub.gateway.user_connection import LINGER_S
 from hubbub.kernel import LimitError
 from hubbub.kernel.limits import Limits
@@ -112,11 +114,18 @@ class BoundedHttp(HttpToolsProtocol):
 
     HEAD --headers complete--> BODY --message complete--> nothing is due
       '------- too large, too slow: told so, and closed ------'
+
+    Polls are offered to `DirectPolls`, which spares them the ASGI app and its task.
     """
 
-    def __init__(self, *args: Any, sockets: Sockets, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, sockets: Sockets, polls: DirectPolls | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._sockets = sockets
+        self._polls = polls
+        self._held: Any = None  # a poll whose body has not come, and the app
+        self._parked: Poll | None = None
         self._counted: str | None = None
         self._deadline = 0.0  # 0: nothing is due
         self._beside_body = 0
@@ -135,6 +144,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._held = None
+        parked, self._parked = self._parked, None
+        if parked is not None:
+            parked.leave()
         self._leave()
 
     def data_received(self, data: bytes) -> None:
@@ -184,11 +197,63 @@ class BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._beside_body = max(0, self._beside_body - len(body))
         super().on_body(body)
+        if self._held is not None and len(self.cycle.body) > BODY_BYTES:
+            held, self._held = self._held, None
+            super()._start_asgi_task(*held)
 
     def on_message_complete(self) -> None:
         self._beside_body = 0
         self._deadline = 0.0
         super().on_message_complete()
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._start_poll(*held)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        scope = cycle.scope
+        if (
+            self._polls is None
+            or scope["raw_path"] != PATH
+            or scope["method"] != "POST"
+            or cycle.waiting_for_100_continue
+        ):
+            super()._start_asgi_task(cycle, app)
+        elif cycle.more_body:
+            self._held = cycle, app
+        else:
+            self._start_poll(cycle, app)
+
+    def _start_poll(self, cycle: Any, app: Any) -> None:
+        assert self._polls is not None
+
+        def answer(reply: Reply) -> None:
+            self._parked = None
+            self._answer(cycle, reply)
+
+        # Behind a client that does not read the app waits.
+        paused = self.flow.write_paused
+        taken = None if paused else self._polls.take(cycle.scope, bytes(cycle.body), answer)
+        if taken is None:
+            super()._start_asgi_task(cycle, app)
+        elif isinstance(taken, Reply):
+            self._answer(cycle, taken)
+        else:
+            self._parked = taken
+
+    def _answer(self, cycle: Any, reply: Reply) -> None:
+        """Write the whole answer to one request."""
+        cycle.response_started = cycle.response_complete = True
+        lines = [STATUS_LINE[reply.status]]
+        lines += [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        lines.append(reply.headers)
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"content-length: %d\r\n\r\n" % len(reply.body))
+        lines.append(reply.body)
+        self.transport.write(b"".join(lines))
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     def on_response_complete(self) -> None:
         if self._deadline:
@@ -219,7 +284,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._sockets.leave(counted)
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(DirectWebSocket):
     """One WebSocket connection; made out of a `BoundedHttp`, whose place among the sockets it takes over."""
 
     def __init__(self, *args: Any, sockets: Sockets, **kwargs: Any) -> None:
@@ -252,10 +317,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._stuck.check(now)
 
 
-def protocols(sockets: Sockets) -> tuple[Any, Any]:
+def protocols(sockets: Sockets, polls: DirectPolls | None = None) -> tuple[Any, Any]:
     """Return what makes HTTP and WebSocket connections, for uvicorn's ``http`` and ``ws``."""
     return (
-        functools.partial(BoundedHttp, sockets=sockets),
+        functools.partial(BoundedHttp, sockets=sockets, polls=polls),
         functools.partial(BoundedWebSocket, sockets=sockets),
     )
 

@@ -6,7 +6,8 @@ Theory of operation
     ACCEPTED --Hello in time--> OPENING --portal--> CARRYING --closing, fault--> last message, close
                                                        '--lost, silent-------> detached; the grace time runs
 
-Two tasks: one reads, one waits for the session and writes everything that is due in one frame. Writing waits for the
+On our own server the socket is then carried directly (`hubbub.gateway.direct_websocket`). Under another one there are
+two tasks: one reads, one waits for the session and writes everything that is due in one frame. Writing waits for the
 server's own flow control, so a slow reader holds one frame here and the rest stays in the session's bounded backlog.
 """
 
@@ -26,6 +27,7 @@ from hubbub.gateway.carriers import (
     joined,
     split_messages,
 )
+from hubbub.gateway.direct_websocket import DirectWebSocket, WebSocketCarrier, socket_of
 from hubbub.gateway.door import Door
 from hubbub.kernel import HubbubError, RemoteProtocolError
 from hubbub.perspective.session import Session
@@ -38,6 +40,10 @@ async def serve_websocket(websocket: WebSocket, door: Door) -> None:
     """Carry one session over ``websocket`` until either side ends it."""
     await websocket.accept()
     address = door.address(websocket)
+    socket = socket_of(websocket.scope)
+    if socket is not None:
+        await _serve_directly(websocket, door, address, socket)
+        return
     carrier = WaitingCarrier()
     session: Session | None = None
     try:
@@ -53,6 +59,32 @@ async def serve_websocket(websocket: WebSocket, door: Door) -> None:
     finally:
         if session is not None:
             session.detach(carrier)
+
+
+async def _serve_directly(
+    websocket: WebSocket, door: Door, address: str, socket: DirectWebSocket
+) -> None:
+    """Let the session in, and leave: the socket has a carrier then."""
+    left: list[Connections] = []
+    try:
+        portal = door.portal
+        connections = Connections.of(portal)
+        connections.enter(address)
+        left.append(connections)
+        hello = await _hello(websocket, door)
+        carrier = WebSocketCarrier(
+            socket, door.limits.max_message_bytes, lambda: connections.leave(address)
+        )
+        session, welcome = await portal.open(hello, "json", address, carrier, request=websocket)
+        left.clear()
+        carrier.take_over(session, welcome)
+    except (HubbubError, TimeoutError) as error:
+        await _finish(websocket, fault_of(_named(error), f"WebSocket login from {address}"))
+    except WebSocketDisconnect:
+        pass
+    finally:
+        for connections in left:
+            connections.leave(address)
 
 
 async def _hello(websocket: WebSocket, door: Door) -> wire.Hello:

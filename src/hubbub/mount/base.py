@@ -12,12 +12,15 @@ to throw away, or that nobody knows any more and all has to go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import msgspec
 
 from hubbub.kernel import Changeset, Record, Tid
+from hubbub.mount.cache import RecordCache
+
+NOTHING: Mapping[int, int] = {}
 
 
 class MountStats(msgspec.Struct):
@@ -25,7 +28,7 @@ class MountStats(msgspec.Struct):
 
     Attributes:
         requests: Messages sent to the host that wait for an answer; 0 for an embedded space.
-        loads: Records asked for by `Mount.load`.
+        loads: Records asked for by `Mount.load`: those that were not used lately.
         cache_hits: How many of them needed no request.
         commits: Changesets that were stored.
         invalidations: Objects that were reported changed by others.
@@ -60,6 +63,11 @@ class Mount(Protocol):
     @property
     def stats(self) -> MountStats:
         """What it has done so far; a copy."""
+        ...
+
+    @property
+    def cache(self) -> RecordCache:
+        """Records that are kept. What is in its ``recent`` needs no `load`."""
         ...
 
     def begin(self) -> Tid:
@@ -100,8 +108,15 @@ class Mount(Protocol):
         """Return an oid that nobody else gets."""
         ...
 
-    def changed_since(self, tid: int) -> tuple[Tid, frozenset[int] | None]:
-        """Return the newest tid and what changed after ``tid`` up to it; None when that is not known any more."""
+    def changed_since(
+        self, tid: int, known: Mapping[int, int] = NOTHING
+    ) -> tuple[Tid, frozenset[int] | None]:
+        """Return the newest tid and what changed after ``tid`` up to it; None when that is not known any more.
+
+        Args:
+            tid: A snapshot.
+            known: Leave these out: oids whose state as of a newer tid is known, if it is certain to be the newest.
+        """
         ...
 
     def wait(self, after_tid: int, timeout_s: float | None = None) -> Tid:
@@ -156,7 +171,8 @@ class InvalidationLog:
             return
         self._newest = tid
         changed = frozenset(oids)
-        self._last_certain.update(dict.fromkeys(changed, tid))
+        if changed:
+            self._last_certain.update(dict.fromkeys(changed, tid))
         if perhaps:
             changed = changed.union(perhaps)
         self._last.update(dict.fromkeys(changed, tid))
@@ -174,8 +190,17 @@ class InvalidationLog:
                 if last.get(oid, old + 1) <= old:
                     del last[oid]
 
-    def since(self, tid: int) -> frozenset[int] | None:
-        """Return what changed after ``tid``, or None if that is not known."""
+    def since(self, tid: int, known: Mapping[int, int] = NOTHING) -> frozenset[int] | None:
+        """Return what changed after ``tid``, or None if that is not known; as `Mount.changed_since`."""
+        changed = self._since(tid)
+        if changed and known:
+            last = self._last
+            changed = changed.difference(
+                [oid for oid, at in known.items() if at >= last.get(oid, at)]
+            )
+        return changed
+
+    def _since(self, tid: int) -> frozenset[int] | None:
         if tid == self._newest:
             return frozenset()
         if not self._floor <= tid < self._newest:

@@ -6,7 +6,7 @@ Theory of operation
 A version is valid from the tid that wrote it *until* some tid, or, as long as nothing else is known, for every
 snapshot up to the newest known. Several connections at several snapshots share the versions of one object.
 
-    add(record, until=None)  --close(oid, until)-->  add-only history  --bytes run out-->  gone
+    add(record) --> newest, valid until now --close(oid, until)--> past, its span is fixed --bytes run out--> gone
 
 Two generations stand in for an exact order of use: what is used moves to the young one; when that holds half of the
 bytes it becomes the old one, and what was in the old one is dropped.
@@ -14,106 +14,192 @@ bytes it becomes the old one, and what was in the old one is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from hubbub.kernel import Record
 
 _OVERHEAD_BYTES = 400
 _VERSIONS = 8
 
+_oid_of = attrgetter("oid")
+_payload_of = attrgetter("payload")
+
 
 class _Version:
+    """A record that is not, or not known to be, right any more."""
+
     __slots__ = ("record", "until")
 
-    def __init__(self, record: Record, until: int | None) -> None:
+    def __init__(self, record: Record, until: int) -> None:
         self.record = record
         self.until = until
 
 
-_Versions = list[_Version]
+class _Generation:
+    """Records used at about the same time: the newest of each object, and past ones in the order of their tids."""
+
+    __slots__ = ("byte_count", "newest", "past")
+
+    def __init__(self) -> None:
+        self.newest: dict[int, Record] = {}
+        self.past: dict[int, list[_Version]] = {}
+        self.byte_count = 0
 
 
 class RecordCache:
-    """Keep records within ``limit_bytes``. Guarded by its owner's lock."""
+    """Keep records within ``limit_bytes``. Guarded by its owner's lock.
+
+    Attributes:
+        recent: The newest records of what was used lately, right for every snapshot from their tid on. Anybody may look
+            into it without the lock: a record that is closed at this moment is right for all snapshots begun before.
+        has_dropped: Whether bytes ran out since this was last set to False.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._half_bytes = max(1, limit_bytes // 2)
-        self._young: dict[int, _Versions] = {}
-        self._old: dict[int, _Versions] = {}
-        self._young_bytes = 0
-        self._old_bytes = 0
+        self.has_dropped = False
+        self.clear()
 
     @property
     def byte_count(self) -> int:
         """About how many bytes are kept."""
-        return self._young_bytes + self._old_bytes
+        return self._young.byte_count + self._old.byte_count
 
     def get(self, oid: int, at: int) -> Record | None:
         """Return the record of ``oid`` that is right at the snapshot ``at``, or None."""
-        versions = self._young.get(oid)
-        if versions is None:
-            versions = self._old.get(oid)
-            if versions is None:
-                return None
-            self._make_young(oid)
-        for version in reversed(versions):
+        if oid not in self._old.newest and oid not in self._old.past:
+            return self._young_at(oid, at)
+        self._make_young(oid)
+        found = self._young_at(oid, at)
+        self._age()
+        return found
+
+    def _young_at(self, oid: int, at: int) -> Record | None:
+        newest = self.recent.get(oid)
+        if newest is not None and newest.tid <= at:
+            return newest
+        for version in reversed(self._young.past.get(oid, ())):
             if version.record.tid <= at:
-                if version.until is None or at < version.until:
-                    return version.record
-                return None
+                return version.record if at < version.until else None
         return None
 
     def add(self, record: Record, until: int | None) -> None:
         """Keep ``record``, valid from its tid until ``until``; None: as long as nothing else is known."""
         oid, tid = record.oid, record.tid
         self._make_young(oid)
-        versions = self._young.setdefault(oid, [])
-        place = len(versions)
-        while place and versions[place - 1].record.tid >= tid:
-            place -= 1
-        if place < len(versions) and versions[place].record.tid == tid:
-            known = versions[place]
-            if known.until is not None:
-                known.until = None if until is None else max(known.until, until)
-            return
-        if place < len(versions):
-            newer = versions[place].record.tid
-            until = newer if until is None else min(until, newer)
-        if place:
-            before = versions[place - 1]
-            before.until = tid if before.until is None else min(before.until, tid)
-        versions.insert(place, _Version(record, until))
-        self._young_bytes += _size(record)
-        if len(versions) > _VERSIONS:
-            self._young_bytes -= _size(versions.pop(0).record)
+        newest = self.recent.get(oid)
+        if newest is not None:
+            if newest.tid == tid:
+                return
+            if newest.tid > tid:
+                until = newest.tid if until is None else min(until, newest.tid)
+            else:
+                self._close(newest, tid)
+        self._end_before(oid, tid)
+        if until is None:
+            past = self._young.past.get(oid)
+            if past and past[-1].record.tid >= tid:
+                # It was closed in doubt, and is right after all; or newer ones are known which are past themselves.
+                if past[-1].record.tid > tid:
+                    self._insert(record, past[-1].record.tid)
+                    return
+                self._young.byte_count -= _size(past.pop().record)
+            self.recent[oid] = record
+            self._young.byte_count += _size(record)
+        else:
+            self._insert(record, until)
         self._age()
+
+    def add_many(self, records: Sequence[Record]) -> None:
+        """Keep ``records``, one of each object, valid as long as nothing else is known."""
+        fresh = dict(zip(map(_oid_of, records), records, strict=True))
+        for generation in (self._young, self._old):
+            for kept in (generation.newest, generation.past):
+                if kept and any(map(kept.__contains__, fresh)):
+                    for record in fresh.values():
+                        self.add(record, None)
+                    return
+        self.recent.update(fresh)
+        size = sum(map(len, map(_payload_of, records)))
+        self._young.byte_count += size + _OVERHEAD_BYTES * len(fresh)
+        self._age()
+
+    def make_old(self, oid: int) -> None:
+        """Let the next use of ``oid`` be seen: it is not in `recent` until then."""
+        record = self.recent.pop(oid, None)
+        if record is not None:
+            size = _size(record)
+            self._young.byte_count -= size
+            self._old.byte_count += size
+            self._old.newest[oid] = record
 
     def close(self, oids: Iterable[int], until: int) -> None:
         """Note that the newest versions of ``oids`` are not known to be right from ``until`` on."""
         for oid in oids:
-            versions = self._young.get(oid) or self._old.get(oid)
-            if versions and versions[-1].until is None:
-                versions[-1].until = until
+            if oid in self._old.newest:
+                self._make_young(oid)
+            newest = self.recent.get(oid)
+            if newest is not None:
+                self._close(newest, until)
 
     def clear(self) -> None:
         """Drop everything."""
-        self._young, self._old = {}, {}
-        self._young_bytes = self._old_bytes = 0
+        self._young, self._old = _Generation(), _Generation()
+        self.recent = self._young.newest
+
+    def _close(self, newest: Record, until: int) -> None:
+        """Turn the newest record of an object into a past one."""
+        # First there, then not here: who looks without the lock finds it.
+        self._insert(newest, until)
+        del self.recent[newest.oid]
+        self._young.byte_count -= _size(newest)
+
+    def _end_before(self, oid: int, tid: int) -> None:
+        """Let versions that are older than ``tid`` end there."""
+        for version in reversed(self._young.past.get(oid, ())):
+            if version.record.tid < tid:
+                version.until = min(version.until, tid)
+                return
+
+    def _insert(self, record: Record, until: int) -> None:
+        """Keep a past version in its place."""
+        tid = record.tid
+        versions = self._young.past.setdefault(record.oid, [])
+        place = len(versions)
+        while place and versions[place - 1].record.tid >= tid:
+            place -= 1
+        if place < len(versions):
+            known = versions[place]
+            if known.record.tid == tid:
+                known.until = max(known.until, until)
+                return
+            until = min(until, known.record.tid)
+        versions.insert(place, _Version(record, until))
+        self._young.byte_count += _size(record)
+        if len(versions) > _VERSIONS:
+            self._young.byte_count -= _size(versions.pop(0).record)
 
     def _make_young(self, oid: int) -> None:
-        versions = self._old.pop(oid, None)
-        if versions is not None:
-            size = sum(_size(version.record) for version in versions)
-            self._old_bytes -= size
-            self._young_bytes += size
-            self._young[oid] = versions
-            self._age()
+        old, young, size = self._old, self._young, 0
+        newest = old.newest.pop(oid, None)
+        if newest is not None:
+            young.newest[oid] = newest
+            size += _size(newest)
+        past = old.past.pop(oid, None)
+        if past:
+            young.past[oid] = past
+            size += sum(_size(version.record) for version in past)
+        if size:
+            old.byte_count -= size
+            young.byte_count += size
 
     def _age(self) -> None:
-        if self._young_bytes > self._half_bytes:
-            self._old, self._young = self._young, {}
-            self._old_bytes, self._young_bytes = self._young_bytes, 0
+        if self._young.byte_count > self._half_bytes:
+            self.has_dropped = self.has_dropped or bool(self._old.newest)
+            self._old, self._young = self._young, _Generation()
+            self.recent = self._young.newest
 
 
 def _size(record: Record) -> int:
-    return _OVERHEAD_BYTES + len(record.payload) + 16 * len(record.refs)
+    return _OVERHEAD_BYTES + len(record.payload)

@@ -36,11 +36,11 @@ from hubbub.wire.frames import frame
 
 _REPEATS = 50
 
-_ASKED: dict[type, type] = {
-    peer.Loaded: peer.Load,
-    peer.Committed: peer.Commit,
-    peer.OidBlock: peer.Oids,
-    peer.Pong: peer.Ping,
+_ASKED: dict[type, tuple[type, ...]] = {
+    peer.Loaded: (peer.Load, peer.More),
+    peer.Committed: (peer.Commit,),
+    peer.OidBlock: (peer.Oids,),
+    peer.Pong: (peer.Ping,),
 }
 
 
@@ -110,7 +110,19 @@ class Calls:
         self._turn = turn
         self._stats = stats
         self._retry_after = retry_after
+        self._how: dict[type, Callable[[Any], None]] = {
+            peer.Invalidate: self._invalidate,
+            peer.DropCache: self._drop,
+            peer.Fault: self._fault,
+            peer.Closing: self._closing,
+            peer.Loaded: self._answer,
+            peer.Committed: self._answer,
+            peer.Failed: self._answer,
+            peer.OidBlock: self._answer,
+            peer.Pong: self._answer,
+        }
         self._in_flight: dict[int, Call] = {}
+        self._commits: dict[int, Sequence[Record]] = {}
         self._next_id = 1
 
     def add(self, message: Any, writes: Sequence[Record], limit_bytes: int | None) -> Call:
@@ -133,8 +145,18 @@ class Calls:
             )
         self._next_id += 1
         self._in_flight[message.id] = call
+        if writes:
+            self._commits[message.id] = writes
         self._stats.requests += 1
         call.sends = 0 if limit_bytes is None else 1
+        return call
+
+    def ask_ahead(self, at: int, limit_bytes: int) -> Call:
+        """Number a call for what is likely to be wanted next at ``at``; nobody waits for it."""
+        ahead = self._replica.ahead
+        call = self.add(peer.More(0, at, ahead.room), (), limit_bytes)
+        call.is_abandoned = True
+        ahead.asked = call.message.id
         return call
 
     def leave(self, call: Call) -> None:
@@ -142,18 +164,23 @@ class Calls:
         if not call.is_over:
             call.is_abandoned = True
             if not (call.writes and call.sends):
-                self._in_flight.pop(call.message.id, None)
+                self._forget(call)
 
     def again(self) -> list[Call]:
         """Return what has to be sent on a new link, in order."""
+        self._replica.ahead.broken()
         for call in list(self._in_flight.values()):
             call.sends += 1
             if call.sends > _REPEATS and not call.is_abandoned:
                 why = f"{self._address} broke the connection at each of {_REPEATS} attempts"
                 call.error = OutcomeUnknownError(why) if call.writes else BrokenError(why)
             if call.is_abandoned or call.is_over:
-                del self._in_flight[call.message.id]
+                self._forget(call)
         return list(self._in_flight.values())
+
+    def _forget(self, call: Call) -> None:
+        self._in_flight.pop(call.message.id, None)
+        self._commits.pop(call.message.id, None)
 
     def news(self) -> None:
         """Wake who waits for another tid."""
@@ -167,22 +194,23 @@ class Calls:
             RemoteProtocolError: If it makes no sense here.
             ConnectionAbortedError: If the host ends the connection.
         """
-        if isinstance(message, peer.Invalidate):
-            writes = [w.oid for call in self._in_flight.values() for w in call.writes]
-            self._replica.invalidated(message.tid, message.oids, writes)
-            self._stats.invalidations += len(message.oids)
-            self.news()
-        elif isinstance(message, peer.DropCache):
-            self._replica.dropped(message.tid)
-            self.news()
-        elif isinstance(message, peer.Fault):
-            self._fault(message)
-        elif isinstance(message, peer.Closing):
-            self._retry_after(message.retry_s)
-        elif isinstance(message, peer.Mounted | peer.Told):
+        take_in = self._how.get(type(message))
+        if take_in is None:
             raise RemoteProtocolError(f"the host sent {type(message).__name__} unasked")
-        else:
-            self._answer(message)
+        take_in(message)
+
+    def _invalidate(self, message: peer.Invalidate) -> None:
+        in_flight = [write.oid for writes in self._commits.values() for write in writes]
+        self._replica.invalidated(message.tid, message.oids, in_flight)
+        self._stats.invalidations += len(message.oids)
+        self.news()
+
+    def _drop(self, message: peer.DropCache) -> None:
+        self._replica.dropped(message.tid)
+        self.news()
+
+    def _closing(self, message: peer.Closing) -> None:
+        self._retry_after(message.retry_s)
 
     def _answer(
         self,
@@ -192,17 +220,17 @@ class Calls:
         if call is None:
             return
         asked = _ASKED.get(type(message))
-        if asked is not None and not isinstance(call.message, asked):
+        if asked is not None and type(call.message) not in asked:
             raise RemoteProtocolError(
                 f"the host answered {type(call.message).__name__} with {type(message).__name__}"
             )
         if isinstance(message, peer.OidBlock):
             check_oids(message.first, message.count)
-        del self._in_flight[message.id]
+        self._forget(call)
         replica = self._replica
         if isinstance(message, peer.Loaded):
-            at = call.message.at
-            call.answer = [replica.loaded(at, fields) for fields in message.records]
+            replica.loaded_piece(call.message, message)
+            call.answer = message.records
         elif isinstance(message, peer.Committed):
             # A repeat is answered without the list of what was merged.
             merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
@@ -215,6 +243,8 @@ class Calls:
             call.answer = Tid(message.tid)
         else:
             call.error = from_failed(message)
+            if replica.ahead.asked == message.id:
+                replica.ahead.broken()
         self._turn.wake(call.waiter)
 
     def _fault(self, message: peer.Fault) -> None:
@@ -227,4 +257,5 @@ class Calls:
             )
             self._turn.wake(call.waiter)
         self._in_flight.clear()
+        self._commits.clear()
         raise ConnectionAbortedError(str(error))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -32,7 +32,8 @@ from hubbub.kernel import (
     UnknownObjectError,
     is_ephemeral,
 )
-from hubbub.mount.base import InvalidationLog, MountStats
+from hubbub.mount.base import NOTHING, InvalidationLog, MountStats
+from hubbub.mount.cache import RecordCache
 from hubbub.space.containers import merge_records
 from hubbub.store.base import Store
 from hubbub.store.ledger import Ledger
@@ -68,6 +69,8 @@ class LocalMount:
         self._failed_tid = 0
         self._recovered_tid = 0
         self._stats = MountStats()
+        # The ledger has a cache of its own.
+        self.cache = RecordCache(0)
         self._is_closed = False
         self._queue = CommitQueue(store, self._settled)
 
@@ -97,10 +100,12 @@ class LocalMount:
         self._check_open()
         return self._ledger.new_oid()
 
-    def changed_since(self, tid: int) -> tuple[Tid, frozenset[int] | None]:
+    def changed_since(
+        self, tid: int, known: Mapping[int, int] = NOTHING
+    ) -> tuple[Tid, frozenset[int] | None]:
         self._check_open()
         with self._news:
-            return self._log.newest, self._log.since(tid)
+            return self._log.newest, self._log.since(tid, known)
 
     def wait(self, after_tid: int, timeout_s: float | None = None) -> Tid:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

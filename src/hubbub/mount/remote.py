@@ -4,7 +4,9 @@ Theory of operation
 ===================
 
 There is no thread and no loop here. Whoever waits reads for all (`hubbub.mount.turn`); messages are taken in under one
-lock, in the order of the wire (`hubbub.mount.replica`).
+lock, in the order of the wire (`hubbub.mount.replica`). What was used lately is read without that lock
+(`RecordCache.recent`), and most of what a walk along references needs comes before it is asked for
+(`hubbub.mount.ahead`).
 
     CONNECTED --link breaks--> BROKEN --one who waits dials--> CONNECTED     what was in flight is sent again
         |                        '--nobody answers--> BROKEN                 (back-off with jitter)
@@ -24,7 +26,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,7 +45,7 @@ from hubbub.kernel import (
     UnknownObjectError,
     is_ephemeral,
 )
-from hubbub.mount.base import MountStats
+from hubbub.mount.base import NOTHING, MountStats
 from hubbub.mount.calls import Call, Calls
 from hubbub.mount.dialling import Dialler
 from hubbub.mount.link import Address, Bell, Link
@@ -93,6 +95,7 @@ class RemoteMount:
         self._turn = Turn(self._lock, self._lap, self._bell.ring)
         self._dialler = Dialler(self.address, self._bell, token, read_only=read_only)
         self._replica = Replica(cache_bytes)
+        self.cache = self._replica.cache
         self._link: Link | None = None
         self._dead: list[Link] = []
         self._attempts = secrets.token_bytes(12)
@@ -136,32 +139,49 @@ class RemoteMount:
         return self.sync()
 
     def load(self, oid: int, at: int) -> Record:
+        replica = self._replica
+        more: Call | None = None
         with self._lock:
             self._check()
             self._stats.loads += 1
-            record = self._replica.cache.get(oid, at)
+            link = self._link
+            record = replica.cache.get(oid, at)
+            if record is None and replica.ahead.asked and link is not None:
+                self._take_in(link)
+                record = replica.cache.get(oid, at)
             if record is not None:
                 self._stats.cache_hits += 1
-                return record
-        if is_ephemeral(oid):
-            raise UnknownObjectError(oid, at)
-        found: list[Record] = self._ask(peer.Load(0, oid, at))
+                if oid == replica.ahead.mark and replica.ahead.reached() and link is not None:
+                    more = self._calls.ask_ahead(at, link.max_bytes)
+            elif is_ephemeral(oid):
+                raise UnknownObjectError(oid, at)
+            else:
+                forget, replica.cache.has_dropped = replica.cache.has_dropped, False
+                message = peer.Load(0, oid, at, replica.ahead.missed(), forget)
+        if more is not None and link is not None:
+            self._send(link, more.data)
+        if record is not None:
+            return record
+        found = self._ask(message)
         if not found:
             raise UnknownObjectError(oid, at)
-        return found[0]
+        loaded: Record = found[0]
+        return loaded
 
     def new_oid(self) -> int:
+        oids = self._replica.oids
         while True:
-            with self._lock:
-                self._check()
-                if self._replica.oids:
-                    return self._replica.oids.popleft()
-            self._ask(peer.Oids(0, _OID_BLOCK))
+            try:
+                return oids.popleft()  # no two threads get the same
+            except IndexError:
+                self._ask(peer.Oids(0, _OID_BLOCK))
 
-    def changed_since(self, tid: int) -> tuple[Tid, frozenset[int] | None]:
+    def changed_since(
+        self, tid: int, known: Mapping[int, int] = NOTHING
+    ) -> tuple[Tid, frozenset[int] | None]:
         with self._lock:
             self._check()
-            return self._replica.newest, self._replica.log.since(tid)
+            return self._replica.newest, self._replica.log.since(tid, known)
 
     def wait(self, after_tid: int, timeout_s: float | None = None) -> Tid:
         limit = None if timeout_s is None else time.monotonic() + timeout_s
@@ -215,7 +235,7 @@ class RemoteMount:
             0,
             key,
             changeset.base,
-            [write.fields() for write in writes],
+            peer.written(writes),
             changeset.current,
             {},
             changeset.label,
@@ -251,22 +271,37 @@ class RemoteMount:
             self._check()
             link = self._link
             call = self._calls.add(message, writes, None if link is None else link.max_bytes)
+            leads = link is not None and self._turn.take(call.waiter)
         try:
             if link is not None:
                 self._send(link, call.data)
+                if leads and self._lead_once(link, call):
+                    return call.answer
             self._turn.wait(
                 call.waiter,
                 lambda: call.is_over or self._is_over,
                 lambda: self._patience(started),
             )
         finally:
-            with self._lock:
-                self._calls.leave(call)
+            if call.answer is None:
+                with self._lock:
+                    self._turn.leave(call.waiter)
+                    self._calls.leave(call)
         if call.error is not None:
             raise call.error
         if call.answer is None:
             self._give_up(call)
         return call.answer
+
+    def _lead_once(self, link: Link, call: Call) -> bool:
+        """Have the turn until something comes. Most often that is the answer, and the turn is given back: then True."""
+        link.poll(link.heartbeat_s)
+        with self._lock:
+            self._take_in(link)
+            if call.answer is None:
+                return False
+            self._turn.leave(call.waiter)
+        return True
 
     def _patience(self, started: float) -> float | None:
         if self._link is not None:
@@ -336,6 +371,7 @@ class RemoteMount:
         except HubbubError as error:
             with self._lock:
                 self._fatal = error
+                self._forget()
                 self._turn.wake_all()
             return
         if made is not None:
@@ -356,6 +392,11 @@ class RemoteMount:
         for call in again:
             if not call.is_over:
                 self._send(link, call.data)
+
+    def _forget(self) -> None:
+        """Keep nothing at hand, so that whoever wants something hears that this is over."""
+        self.cache.clear()
+        self._replica.oids.clear()
 
     def _lose(self, link: Link, why: Exception) -> None:
         """Note that ``link`` is broken. With the lock held."""
@@ -392,6 +433,7 @@ class RemoteMount:
             if self._is_closed:
                 return
             self._is_closed = True
+            self._forget()
             if self._link is not None:
                 self._lose(self._link, ClosedError("closed"))
             self._turn.wake_all()

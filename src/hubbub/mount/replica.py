@@ -22,7 +22,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from hubbub.kernel import Record, RecordFields, Tid
+from hubbub.kernel import Record, Tid
+from hubbub.mount.ahead import Ahead
 from hubbub.mount.base import InvalidationLog
 from hubbub.mount.cache import RecordCache
 from hubbub.wire import peer
@@ -39,6 +40,7 @@ class Replica:
         self.cache = RecordCache(cache_bytes)
         self.log = InvalidationLog(0)
         self.epoch = ""
+        self.ahead = Ahead()
         self.oids: deque[int] = deque()
 
     @property
@@ -59,12 +61,14 @@ class Replica:
         else:
             self.invalidated(message.tid, message.changed, ())
 
-    def invalidated(self, tid: int, oids: Sequence[int], in_flight: Iterable[int]) -> None:
+    def invalidated(self, tid: int, oids: Sequence[int], in_flight: Sequence[int]) -> None:
         """Take in that ``oids`` changed up to ``tid``; ``in_flight`` are written by commits not answered yet."""
         newest = self.newest
-        perhaps = set(in_flight).difference(oids)
-        self.cache.close(oids, newest + 1)
-        self.cache.close(perhaps, newest + 1)
+        perhaps = set(in_flight).difference(oids) if in_flight else ()
+        if oids:
+            self.cache.close(oids, newest + 1)
+        if perhaps:
+            self.cache.close(perhaps, newest + 1)
         self.log.add(tid, oids, perhaps)
 
     def dropped(self, tid: int) -> None:
@@ -72,20 +76,41 @@ class Replica:
         self.cache.clear()
         self.log.reset(tid)
 
-    def loaded(self, at: int, fields: RecordFields) -> Record:
-        """Take in a record that is the right one at the snapshot ``at``; return the one to use."""
-        record = Record(*fields)
-        is_right_now = self.log.is_unchanged(record.oid, at)
-        self.cache.add(record, None if is_right_now else at + 1)
-        return self.cache.get(record.oid, at) or record
+    def loaded(self, at: int, records: Sequence[Record]) -> None:
+        """Take in records, one of each object, that are the right ones at the snapshot ``at``."""
+        if at == self.newest and len(records) > 1:
+            self.cache.add_many(records)
+            return
+        for record in records:
+            is_right_now = self.log.is_unchanged(record.oid, at)
+            self.cache.add(record, None if is_right_now else at + 1)
+
+    def loaded_piece(self, asked: peer.Load | peer.More, answer: peer.Loaded) -> None:
+        """Take in the answer to ``asked``, guesses and all."""
+        self.loaded(asked.at, answer.records)
+        if type(asked) is peer.More:
+            self.ahead.asked = 0
+            guesses = answer.records
+        else:
+            if not asked.room:
+                return
+            guesses = answer.records[1:]
+        mark = self.ahead.arrived(guesses, goes_on=answer.goes_on)
+        if mark is not None:
+            self.cache.make_old(mark)
 
     def committed(self, tid: int, writes: Iterable[Record], merged: Iterable[int]) -> None:
         """Take in that this peer's ``writes`` are stored as ``tid``, except ``merged``, whose state is another."""
         others = frozenset(merged)
-        for write in writes:
-            if write.oid in others:
-                self.cache.close((write.oid,), tid)
-                continue
-            record = Record(write.oid, tid, write.class_name, write.refs, write.payload)
-            is_newest = self.log.is_unchanged(write.oid, tid - 1, certain_only=True)
+        if others:
+            self.cache.close(others, tid)
+        mine = [write for write in writes if write.oid not in others] if others else list(writes)
+        for write in mine:
+            write.tid = tid  # from here on it is what is stored
+        if tid == self.newest and len(mine) > 1:
+            # Nobody came later, in this group of commits or another.
+            self.cache.add_many(mine)
+            return
+        for record in mine:
+            is_newest = self.log.is_unchanged(record.oid, tid - 1, certain_only=True)
             self.cache.add(record, None if is_newest else tid + 1)

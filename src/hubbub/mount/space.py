@@ -15,7 +15,7 @@ from hubbub.mount import watching
 from hubbub.mount.base import Mount, MountStats
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection, Workspace, peer_label
-from hubbub.space.context import Transaction, running
+from hubbub.space.context import Transaction, enter, leave, running
 
 if TYPE_CHECKING:
     from hubbub.mount.aio import News
@@ -87,8 +87,7 @@ class Space:
         attempt = 1
         while True:
             try:
-                with self._transaction(started, seed) as root:
-                    return fn(root, *args)
+                return self._attempt(started, seed, fn, args)
             except TransientError as error:
                 if attempt >= attempts:
                     lasted_s = time.time() - started
@@ -99,6 +98,23 @@ class Space:
             attempt += 1
             time.sleep(random.uniform(0, pause_s))
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
+    def _attempt(self, now: float, seed: int, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """As `_transaction`, without what a context manager costs."""
+        workspace = self._take()
+        objects = workspace.objects
+        transaction = Transaction(objects, now, label=self._label, seed=seed)
+        token = enter(transaction)
+        try:
+            value = fn(objects.root, *args)
+            workspace.commit(transaction, transaction.label)
+            return value
+        except BaseException:
+            objects.abort()
+            raise
+        finally:
+            leave(token)
+            self._give_back(workspace)
 
     @contextmanager
     def _transaction(self, now: float, seed: int | None) -> Iterator[Any]:

@@ -7,7 +7,7 @@ Threads wait for different things: an answer, news, a new connection. One of the
 others are parked. A leader whose own wait is over gives the turn to a parked one and leaves, so the thread that waits
 for an answer is mostly the one that reads it (half of a load's time would be the hand-over).
 
-    await_ --turn is free--> lead -- own wait over --> leave, wake one that is parked
+    wait --turn is free--> lead -- own wait over --> leave, wake one that is parked
        \--turn is taken----> park -- woken: look again
 
 Whoever leaves, leader or not, sees to it that a free turn finds a taker; so one is never lost on somebody who happened
@@ -68,6 +68,26 @@ class Turn:
         """Whether somebody leads."""
         return self._leader is not None
 
+    def take(self, waiter: Waiter) -> bool:
+        """Take the turn if it is free. With the lock held. Then call `wait` or `leave`."""
+        if self._leader is not None:
+            return False
+        self._leader = waiter
+        self._leading_thread = threading.get_ident()
+        return True
+
+    def leave(self, waiter: Waiter) -> None:
+        """Give up waiting, and the turn to one that is parked. With the lock held."""
+        parked = self._parked
+        if parked:
+            parked.pop(waiter, None)
+        if self._leader is waiter:
+            self._leader = None
+        if self._leader is None:
+            for other in parked:
+                other.wake()
+                break
+
     def wait(
         self, waiter: Waiter, is_over: Callable[[], bool], deadline: Callable[[], float | None]
     ) -> bool:
@@ -93,10 +113,7 @@ class Turn:
                     remaining = None if limit is None else limit - time.monotonic()
                     if remaining is not None and remaining <= 0:
                         return False
-                    if self._leader is None:
-                        self._leader = waiter
-                        self._leading_thread = threading.get_ident()
-                    is_leader = self._leader is waiter
+                    is_leader = self._leader is waiter or self.take(waiter)
                     if not is_leader:
                         self._parked[waiter] = None
                 if is_leader:
@@ -105,13 +122,7 @@ class Turn:
                     waiter.park(remaining)
         finally:
             with lock:
-                self._parked.pop(waiter, None)
-                if self._leader is waiter:
-                    self._leader = None
-                if self._leader is None:
-                    for parked in self._parked:
-                        parked.wake()
-                        break
+                self.leave(waiter)
 
     def wake(self, waiter: Waiter) -> None:
         """Let ``waiter`` look again. With the lock held."""

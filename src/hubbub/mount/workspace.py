@@ -30,15 +30,20 @@ def peer_label() -> Label:
 class _Snapshot:
     """The records of a mount at one tid (a `hubbub.space.connection.Source`)."""
 
-    __slots__ = ("_mount", "new_oid", "tid")
+    __slots__ = ("_cache", "_load", "new_oid", "tid")
 
     def __init__(self, mount: Mount, tid: int) -> None:
-        self._mount = mount
+        self._cache = mount.cache
+        self._load = mount.load
         self.tid = tid
         self.new_oid = mount.new_oid
 
     def load(self, oid: int) -> Record:
-        return self._mount.load(oid, self.tid)
+        tid = self.tid
+        record = self._cache.recent.get(oid)
+        if record is not None and record.tid <= tid:
+            return record
+        return self._load(oid, tid)
 
 
 class Workspace:
@@ -63,6 +68,7 @@ class Workspace:
     ) -> None:
         self.mount = mount
         self._snapshot = _Snapshot(mount, mount.begin() if at is None else at)
+        self._written: dict[int, int] = {}
         self.objects = Connection(
             self._snapshot, read_only=read_only, keep_volatile=keep_volatile, by_hand=by_hand
         )
@@ -75,13 +81,15 @@ class Workspace:
     def move(self) -> Tid:
         """Go to the newest snapshot: what changed since becomes ghosts. Between transactions only."""
         self.objects.mend()
-        self.mount.begin()
-        newest, changed = self.mount.changed_since(self._snapshot.tid)
-        if changed is None:
-            self.objects.invalidate_all()
-        elif changed:
-            self.objects.invalidate(changed)
-        self._snapshot.tid = newest
+        newest = self.mount.begin()
+        if newest != self._snapshot.tid:
+            newest, changed = self.mount.changed_since(self._snapshot.tid, self._written)
+            self._written = {}
+            if changed is None:
+                self.objects.invalidate_all()
+            elif changed:
+                self.objects.invalidate(changed)
+            self._snapshot.tid = newest
         return newest
 
     def commit(self, transaction: Transaction | None, label: Label) -> Tid:
@@ -110,6 +118,8 @@ class Workspace:
         changeset = Changeset(self.tid, prepared.records, prepared.current, label=label)
         tid, merged = self.mount.commit(changeset)
         self.objects.committed(tid, merged)
+        # What was merged is a ghost now, and wakes as what is stored.
+        self._written = {record.oid: tid for record in prepared.records}
         return tid
 
 

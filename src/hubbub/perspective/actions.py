@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hubbub.kernel import Label
+from hubbub.kernel import HubbubError, Label
 from hubbub.perspective import avatar as avatars
 from hubbub.perspective.declarations import Declaration
 from hubbub.perspective.encoding import encode
@@ -44,16 +44,40 @@ class ActionHost:
         """Run ``fn`` as a query of this user."""
         return await self._desk.host.read(self._bound(fn, args), session=self._seat.face)
 
-    async def call_mind(
+    def call_mind(
         self,
         session_id: str,
         method: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        timeout_s: float,
-    ) -> Any:
-        """Call a mind and wait."""
-        return await self._desk.call_mind(session_id, method, args, kwargs, timeout_s)
+        timeout_s: float | None,
+    ) -> asyncio.Future[Any]:
+        """Call a mind; returns what its answer comes in."""
+        return self._desk.call_mind(session_id, method, args, kwargs, timeout_s)
+
+    async def call_minds(
+        self,
+        session_ids: tuple[str, ...],
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout_s: float | None,
+    ) -> list[Any]:
+        """Call several minds and wait for all; what went wrong stands in the place of an answer."""
+        calls = self._desk.call_minds(session_ids, method, args, kwargs, timeout_s)
+        answers: list[Any] = []
+        try:
+            for call in calls:
+                try:
+                    answers.append(call if isinstance(call, HubbubError) else await call)
+                except (HubbubError, TimeoutError) as error:
+                    answers.append(error)
+        except asyncio.CancelledError:
+            for call in calls:
+                if not isinstance(call, HubbubError):
+                    call.cancel()
+            raise
+        return answers
 
     def _bound(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[Connection], Any]:
         owner = getattr(fn, "__self__", None)

@@ -108,6 +108,16 @@ class Minds:
 
         return send
 
+    async def call_all(
+        self, method: str, *args: Any, timeout_s: float = 30.0, **kwargs: Any
+    ) -> list[Any]:
+        """In an action: call ``method`` of all at the same time; return the answers in the order of the minds.
+
+        Where a mind does not answer, what `RemoteMind.call` would raise stands in the place of its answer.
+        """
+        _refuse_in_transaction()
+        return await _action_host().call_minds(self._session_ids, method, args, kwargs, timeout_s)  # type: ignore[no-any-return]
+
     def __iter__(self) -> Iterator[RemoteMind]:
         return iter([RemoteMind(session_id) for session_id in self._session_ids])
 
@@ -129,10 +139,7 @@ class RemoteMind:
             BrokenError: If the session ended first.
             TimeoutError: After ``timeout_s`` seconds.
         """
-        if context.current() is not None:
-            raise NoTransactionError(
-                "a command can't wait for a mind; send with self.minds.method(...), or use an action"
-            )
+        _refuse_in_transaction()
         return await _action_host().call_mind(self.session_id, method, args, kwargs, timeout_s)
 
 
@@ -171,6 +178,8 @@ class Timer(Ephemeral, name="hubbub.Timer"):
 
 class LiveSession:
     """A session as `Avatar.connected` and `Avatar.disconnected` get it."""
+
+    __slots__ = ("has_mind", "id", "identity")
 
     def __init__(self, session_id: str, identity: Any, mind: bool) -> None:
         self.id = session_id
@@ -212,6 +221,13 @@ def _action_host() -> Any:
     if host is None:
         raise NoTransactionError("this works only in an action, on the host")
     return host
+
+
+def _refuse_in_transaction() -> None:
+    if context.current() is not None:
+        raise NoTransactionError(
+            "a command can't wait for a mind; send with self.minds.method(...), or use an action"
+        )
 
 
 def refuse_coroutines(cls: type, names: tuple[str, ...]) -> None:

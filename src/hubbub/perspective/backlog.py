@@ -3,9 +3,13 @@
 Theory of operation
 ===================
 
-    offer -->  waiting (a struct, no number)  --take-->  sent (bytes, numbered)  --ack-->  gone
-                                                          |
-                       rewind, after a reconnect:  sent again, same numbers, same bytes
+    offer -->  waiting (no number yet)  --take-->  sent (numbered)  --ack-->  gone
+                                                    |
+                 rewind, after a reconnect:  sent again, same numbers, same bytes
+
+What is held is `hubbub.wire.deliveries.Encoded`: bytes without a number, shared by all sessions that get the same item
+or answer, so that a delivery costs a session one place in a list. Numbers follow each other, and what was sent is kept
+in order: so they need not be kept themselves.
 
 What waits for room elsewhere, and is bounded there, costs nothing here until it is sent: an answer (one per watch, its
 bytes are shared by all who watch), a call's result, the end of a watch. Such a delivery is offered with ``kept=True``.
@@ -25,20 +29,24 @@ Each stream has a bound of its own besides, and a policy for when it is full:
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from enum import Enum, auto
-from typing import NamedTuple
-
-import msgspec
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from hubbub.kernel import LocalProtocolError, RemoteProtocolError
 from hubbub.perspective.declarations import WhenFull
+from hubbub.perspective.offers import (
+    NOTHING_DROPPED,
+    TOO_SLOW,
+    Acknowledged,
+    Dropped,
+    Offered,
+    StreamBounds,
+)
+from hubbub.wire.deliveries import Encoded, encoded, numbered
 from hubbub.wire.session import (
     Answer,
     Delivery,
     End,
-    Failure,
     Gap,
     Item,
     Lagged,
@@ -48,68 +56,7 @@ from hubbub.wire.session import (
     encode,
 )
 
-OVERHEAD_BYTES = 64
-"""What a delivery counts beside its values."""
-
-TOO_SLOW = Failure("limit", "too_slow", "this stream was not read fast enough")
-"""Why a stream with the policy ``disconnect`` ends."""
-
 _NO_BOUND = 1 << 62
-
-
-class Offered(Enum):
-    """What became of an offer."""
-
-    KEPT = auto()  # it will be delivered, or a gap will stand in its place
-    LAGGED = auto()  # everything was dropped: offer again what is kept elsewhere
-    ENDED = auto()  # its stream was too slow and has ended
-    IGNORED = auto()  # its stream is not open
-
-
-class Acknowledged(NamedTuple):
-    """What the client has taken in: calls whose results, and watches whose ends, it now has."""
-
-    calls: list[int]
-    ended: list[int]
-
-
-class Dropped(NamedTuple):
-    """What a lag or a new epoch has dropped.
-
-    Attributes:
-        results: Calls whose results were on their way by the present carrier; not known to have arrived.
-        mind_calls: Calls of the mind that want a reply; some may have arrived.
-        minds: Whether any call of the mind was dropped.
-    """
-
-    results: list[int]
-    mind_calls: list[int]
-    minds: bool
-
-
-class _Entry:
-    __slots__ = ("cost", "counted", "data", "delivery", "n", "serial")
-
-    def __init__(self, serial: int, delivery: Delivery, cost: int, counted: bool) -> None:
-        self.serial = serial
-        self.delivery = delivery
-        self.cost = cost
-        self.counted = counted
-        self.n = 0
-        self.data = b""
-
-
-class _Stream:
-    __slots__ = ("gap", "items", "items_limit", "size", "size_limit", "waiting", "when_full")
-
-    def __init__(self, items: int, size: int, when_full: WhenFull) -> None:
-        self.items_limit = items
-        self.size_limit = size
-        self.when_full: WhenFull = when_full
-        self.items = 0  # sent or waiting
-        self.size = 0
-        self.waiting: dict[int, None] = {}  # serials, in order
-        self.gap = 0  # serial of a waiting gap, or 0
 
 
 class Backlog:
@@ -123,6 +70,31 @@ class Backlog:
         new_epoch: Makes the later ones.
     """
 
+    __slots__ = (
+        "_again",
+        "_answers",
+        "_bytes",
+        "_bytes_limit",
+        "_items",
+        "_items_limit",
+        "_lagged",
+        "_minds",
+        "_new_epoch",
+        "_results",
+        "_sent",
+        "_sent_bytes",
+        "_serial",
+        "_streams",
+        "_touched",
+        "_waiting",
+        "_waiting_bytes",
+        "acknowledged",
+        "dropped",
+        "epoch",
+        "form",
+        "newest",
+    )
+
     def __init__(
         self,
         form: str,
@@ -135,23 +107,24 @@ class Backlog:
         self.epoch = epoch
         self.acknowledged = 0
         self.newest = 0
-        self.dropped = Dropped([], [], minds=False)
+        self.dropped = NOTHING_DROPPED
         self._items_limit = items
         self._bytes_limit = limit_bytes
         self._new_epoch = new_epoch
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, StreamBounds] = {}
         self._serial = 0
         self._empty()
 
     def _empty(self) -> None:
-        # An OrderedDict: taken from the front, and out of the middle, without a search.
-        self._waiting: OrderedDict[int, _Entry] = OrderedDict()
-        self._sent: deque[_Entry] = deque()
-        self._again: deque[_Entry] = deque()
-        self._answers: dict[int, _Entry] = {}
-        self._results: set[int] = set()
-        self._minds = _Stream(_NO_BOUND, _NO_BOUND, "lag")
-        self._items = self._bytes = self._sent_bytes = 0
+        self._waiting: dict[int, Encoded] = {}  # by serial, in order
+        self._sent: list[Encoded] = []  # the last of them has the number `newest`
+        self._again = 0  # the number from which on what was sent is to be sent again; 0: nothing is
+        self._answers: dict[int, int] = {}  # watch id -> serial
+        self._results: dict[int, None] = {}
+        self._minds: StreamBounds | None = None
+        self._touched: dict[StreamBounds, None] = {}  # streams of which something waits
+        # What counts; what was sent; what waits, whether it counts or not.
+        self._items = self._bytes = self._sent_bytes = self._waiting_bytes = 0
         self._lagged = False
 
     # --- what the owner asks ---
@@ -159,14 +132,16 @@ class Backlog:
     @property
     def cursor(self) -> str:
         """What the next delivery to be taken comes after."""
-        return cursor_text(self.epoch, self._again[0].n - 1 if self._again else self.newest)
+        return cursor_text(self.epoch, self._again - 1 if self._again else self.newest)
 
     @property
     def pending(self) -> bool:
         """Whether `take` would return something."""
         if self._lagged or self._again:
             return True
-        return bool(self._waiting) and self._has_room(next(iter(self._waiting.values())))
+        for entry in self._waiting.values():
+            return self._has_room(entry.cost)
+        return False
 
     @property
     def held(self) -> tuple[int, int]:
@@ -193,76 +168,121 @@ class Backlog:
         """
         if stream_id in self._streams or stream_id < 1:
             raise LocalProtocolError(f"stream {stream_id} can't be opened")
-        self._streams[stream_id] = _Stream(items, limit_bytes, when_full)
+        self._streams[stream_id] = StreamBounds(items, limit_bytes, when_full, self.newest)
 
     def offer(self, delivery: Delivery, *, kept: bool = False) -> Offered:
-        """Queue ``delivery``, or find that there is no room for it. Never waits.
+        """`put` ``delivery``, of which nobody else has the bytes. ``kept``: see `Encoded.counts`."""
+        free = kept or isinstance(delivery, Answer | Gap)
+        return self.put(encoded(delivery, self.form, kept=free))
 
-        Args:
-            delivery: Its number is not looked at; it gets one when it is taken.
-            kept: Its owner keeps it, bounded, until it is acknowledged, and can offer it again.
-        """
-        if isinstance(delivery, Answer):
-            waiting = self._answers.get(delivery.id)
-            if waiting is not None:
-                waiting.delivery = delivery
-                waiting.cost = _cost(delivery)
-                return Offered.KEPT
-            self._answers[delivery.id] = self._append(delivery, counted=False)
+    def put(self, entry: Encoded) -> Offered:
+        """Queue a delivery, or find that there is no room for it. Never waits."""
+        kind = entry.kind
+        if kind is Result:
+            if entry.counts and not self._fits(1, entry.cost):
+                self._lag(entry)
+                return Offered.LAGGED
+            self._append(entry)
+            self._results[entry.id] = None
             return Offered.KEPT
-        if isinstance(delivery, Item):
-            return self._offer_item(delivery)
-        if isinstance(delivery, Gap):
-            return self._offer_gap(delivery)
-        if isinstance(delivery, End):
-            self._streams.pop(delivery.id, None)
-        if not kept and not self._fits(_cost(delivery)):
-            self._lag(delivery)
+        if kind is Answer:
+            serial = self._answers.get(entry.id)
+            if serial is None:
+                self._answers[entry.id] = self._append(entry)
+            else:
+                self._waiting_bytes += entry.cost - self._waiting[serial].cost
+                self._waiting[serial] = entry
+            return Offered.KEPT
+        if kind is Item:
+            return self._put_item(entry)
+        if kind is Gap:
+            return self._put_gap(entry)
+        if kind is End:
+            self._close(entry.id)
+        if entry.counts and not self._fits(1, entry.cost):
+            self._lag(entry)
             return Offered.LAGGED
-        entry = self._append(delivery, counted=not kept)
-        if isinstance(delivery, Result):
-            self._results.add(delivery.id)
-        elif isinstance(delivery, MindCall):
-            self._minds.waiting[entry.serial] = None
+        serial = self._append(entry)
+        if kind is MindCall:
+            minds = self._of_minds()
+            minds.waiting.append(serial)
+            self._touched[minds] = None
         return Offered.KEPT
+
+    def put_items(self, stream_id: int, entries: Sequence[Encoded], size: int) -> bool:
+        """Queue items of one stream, which together count ``size`` bytes, if there is room for all of them.
+
+        Returns:
+            False if there is not, and then nothing has changed: `put` them one by one, which is the same but slower.
+        """
+        stream = self._streams.get(stream_id)
+        count = len(entries)
+        if stream is None or not stream.has_room(count, size) or not self._fits(count, size):
+            return False
+        stream.items += count
+        stream.size += size
+        self._items += count
+        self._bytes += size
+        self._waiting_bytes += size
+        self._touched[stream] = None
+        serial = self._serial + 1
+        if count == 1:
+            self._waiting[serial] = entries[0]
+            stream.waiting.append(serial)
+        else:
+            serials = range(serial, serial + count)
+            self._waiting.update(zip(serials, entries, strict=True))
+            stream.waiting += serials
+        self._serial += count
+        return True
 
     def forget(self, stream_id: int) -> None:
         """Drop what waits of a watch or stream that its user has left. What was sent stays until acknowledged."""
         self.drop_answer(stream_id)
-        stream = self._streams.pop(stream_id, None)
+        stream = self._close(stream_id)
         if stream is not None:
             self._drop_waiting(stream)
-            self._remove(stream.gap)
+            if stream.gap:
+                self._remove(stream.gap)
 
     def drop_answer(self, watch_id: int) -> None:
         """Drop the answer of this watch that waits, if one does: its user may not see it any more."""
-        entry = self._answers.get(watch_id)
-        if entry is not None:
-            self._remove(entry.serial)
+        serial = self._answers.pop(watch_id, 0)
+        if serial:
+            self._remove(serial)
 
     # --- the transport's side ---
 
     def take(self, limit_bytes: int) -> list[bytes]:
         """Return encoded messages to be sent now, at most ``limit_bytes`` unless the first alone is larger."""
-        taken: list[bytes] = []
-        size = 0
-        if self._lagged:
-            self._lagged = False
-            taken.append(encode(Lagged(cursor_text(self.epoch, 0)), self.form))
-        while self._again:
-            entry = self._again[0]
-            if taken and size + entry.cost > limit_bytes:
-                return taken
-            self._again.popleft()
-            taken.append(entry.data)
-            size += entry.cost
-        while self._waiting:
-            entry = next(iter(self._waiting.values()))
-            if not self._has_room(entry) or (taken and size + entry.cost > limit_bytes):
-                break
-            self._number(entry)
-            taken.append(entry.data)
-            size += entry.cost
+        if self._lagged or self._again:
+            return self._take_again(limit_bytes)
+        waiting = self._waiting
+        if not waiting:
+            return []
+        sent, size = self._sent, self._waiting_bytes
+        count = len(sent) + len(waiting)
+        total = self._sent_bytes + size
+        if (
+            size > limit_bytes
+            or (count - 1) * 2 >= self._items_limit
+            or total * 2 > self._bytes_limit
+        ):
+            return self._take_some(limit_bytes)
+        # All of it, as in the rule.
+        entries = list(waiting.values())
+        taken = numbered(entries, self.newest + 1, self.form)
+        self.newest += len(entries)
+        sent += entries
+        waiting.clear()
+        self._items, self._bytes = count, total
+        self._sent_bytes, self._waiting_bytes = total, 0
+        if self._answers:
+            self._answers.clear()
+        for stream in self._touched:
+            stream.waiting.clear()
+            stream.gap = 0
+        self._touched.clear()
         return taken
 
     def ack(self, seq: int) -> Acknowledged:
@@ -276,26 +296,38 @@ class Backlog:
                 f"delivery {seq} was acknowledged, {self.newest} is the newest"
             )
         done = Acknowledged([], [])
-        while self._sent and self._sent[0].n <= seq:
-            entry = self._sent.popleft()
-            self._discount(entry)
-            self._sent_bytes -= entry.cost
-            delivery = entry.delivery
-            if isinstance(delivery, Result):
-                self._results.discard(delivery.id)
-                done.calls.append(delivery.id)
-            elif isinstance(delivery, End):
-                done.ended.append(delivery.id)
-        while self._again and self._again[0].n <= seq:
-            self._again.popleft()
-        self.acknowledged = max(self.acknowledged, seq)
+        before = self.newest - len(self._sent)
+        if seq <= before:
+            return done
+        gone = self._sent[: seq - before]
+        del self._sent[: seq - before]
+        size = 0
+        for n, entry in enumerate(gone, before + 1):
+            size += entry.cost
+            kind = entry.kind
+            if kind is Item:
+                stream = self._streams.get(entry.id)
+                if stream is not None and n > stream.since:
+                    stream.items -= 1
+                    stream.size -= entry.cost
+            elif kind is Result:
+                self._results.pop(entry.id, None)
+                done.calls.append(entry.id)
+            elif kind is End:
+                done.ended.append(entry.id)
+        self._items -= len(gone)
+        self._bytes -= size
+        self._sent_bytes -= size
+        if self._again and self._again <= seq:
+            self._again = seq + 1 if seq < self.newest else 0
+        self.acknowledged = seq
         return done
 
     def rewind(self, seq: int) -> bool:
         """Send everything after number ``seq`` again. Returns False, and changes nothing, if not all of it is here."""
         if not self.acknowledged <= seq <= self.newest:
             return False
-        self._again = deque(entry for entry in self._sent if entry.n > seq)
+        self._again = seq + 1 if seq < self.newest else 0
         return True
 
     def reset(self) -> Dropped:
@@ -305,179 +337,193 @@ class Backlog:
         self._lagged = False
         return self.dropped
 
-    # --- inside ---
+    # --- inside: taking ---
 
-    def _fits(self, cost: int) -> bool:
-        return self._items < self._items_limit and self._bytes + cost <= self._bytes_limit
+    def _take_again(self, limit_bytes: int) -> list[bytes]:
+        taken: list[bytes] = []
+        size = 0
+        if self._lagged:
+            self._lagged = False
+            taken.append(encode(Lagged(cursor_text(self.epoch, 0)), self.form))
+        if self._again:
+            first = self._again
+            entries = self._sent[first - 1 - self.newest :]
+            count = 0
+            for entry in entries:
+                if (taken or count) and size + entry.cost > limit_bytes:
+                    break
+                count += 1
+                size += entry.cost
+            taken += numbered(entries[:count], first, self.form)
+            self._again = first + count if count < len(entries) else 0
+            if self._again:
+                return taken
+        return taken + self._take_some(limit_bytes - size, is_first=not taken)
 
-    def _has_room(self, entry: _Entry) -> bool:
-        if not self._sent:
+    def _take_some(self, limit_bytes: int, *, is_first: bool = True) -> list[bytes]:
+        """Take as many as there is room for, one by one."""
+        entries: list[Encoded] = []
+        size = 0
+        for entry in self._waiting.values():
+            if not self._has_room(entry.cost, entries, size):
+                break
+            if (entries or not is_first) and size + entry.cost > limit_bytes:
+                break
+            entries.append(entry)
+            size += entry.cost
+        serials = list(islice(self._waiting, len(entries)))
+        for serial, entry in zip(serials, entries, strict=True):
+            self._note_sent(serial, entry)
+        # A dict is slow at its front where much was taken from there.
+        self._waiting = dict(islice(self._waiting.items(), len(entries), None))
+        taken = numbered(entries, self.newest + 1, self.form)
+        self.newest += len(entries)
+        self._sent += entries
+        self._sent_bytes += size
+        self._waiting_bytes -= size
+        return taken
+
+    def _note_sent(self, serial: int, entry: Encoded) -> None:
+        if not entry.counts:
+            self._items += 1
+            self._bytes += entry.cost
+        kind = entry.kind
+        if kind is Answer:
+            del self._answers[entry.id]
+        elif kind is Item or kind is Gap or kind is MindCall:
+            stream = self._stream_of(entry)
+            if stream is not None:
+                if stream.gap == serial:
+                    stream.gap = 0
+                elif stream.waiting and stream.waiting[0] == serial:
+                    del stream.waiting[0]
+                if not stream.waiting and not stream.gap:
+                    self._touched.pop(stream, None)
+
+    def _has_room(self, cost: int, entries: Sequence[Encoded] = (), size: int = 0) -> bool:
+        """Tell whether so much more may be sent behind what was sent and ``entries``."""
+        count = len(self._sent) + len(entries)
+        if not count:
             return True
         return (
-            len(self._sent) * 2 < self._items_limit
-            and (self._sent_bytes + entry.cost) * 2 <= self._bytes_limit
+            count * 2 < self._items_limit
+            and (self._sent_bytes + size + cost) * 2 <= self._bytes_limit
         )
 
-    def _append(self, delivery: Delivery, *, counted: bool) -> _Entry:
-        self._serial += 1
-        entry = _Entry(self._serial, delivery, _cost(delivery), counted)
-        self._waiting[entry.serial] = entry
-        if counted:
+    # --- inside: offers ---
+
+    def _fits(self, count: int, size: int) -> bool:
+        return self._items + count <= self._items_limit and self._bytes + size <= self._bytes_limit
+
+    def _append(self, entry: Encoded) -> int:
+        serial = self._serial = self._serial + 1
+        self._waiting[serial] = entry
+        self._waiting_bytes += entry.cost
+        if entry.counts:
             self._items += 1
             self._bytes += entry.cost
-        return entry
+        return serial
 
-    def _number(self, entry: _Entry) -> None:
-        """Move the first waiting entry to the sent ones."""
-        del self._waiting[entry.serial]
-        delivery = entry.delivery
-        self.newest += 1
-        delivery.n = entry.n = self.newest
-        entry.data = encode(delivery, self.form)
-        if not entry.counted:
-            entry.counted = True
-            self._items += 1
-            self._bytes += entry.cost
-        if isinstance(delivery, Answer):
-            del self._answers[delivery.id]
-        elif isinstance(delivery, (Item, Gap, MindCall)):
-            stream = self._stream_of(delivery)
-            if stream is not None:
-                stream.waiting.pop(entry.serial, None)
-                if stream.gap == entry.serial:
-                    stream.gap = 0
-        # The values are in the bytes now; holding on to both would double what a slow client costs.
-        if isinstance(delivery, (Item, Answer, MindCall)):
-            entry.delivery = _hollow(delivery)
-        self._sent.append(entry)
-        self._sent_bytes += entry.cost
-
-    def _offer_item(self, item: Item) -> Offered:
-        stream = self._streams.get(item.id)
+    def _put_item(self, entry: Encoded) -> Offered:
+        stream_id, cost = entry.id, entry.cost
+        stream = self._streams.get(stream_id)
         if stream is None:
             return Offered.IGNORED
-        cost = _cost(item)
-        if _is_full(stream, cost):
+        if not stream.has_room(1, cost):
             if stream.when_full == "disconnect":
-                self.forget(item.id)
-                self._append(End(0, item.id, TOO_SLOW), counted=False)
+                self.forget(stream_id)
+                self._append(encoded(End(0, stream_id, TOO_SLOW), self.form, kept=True))
                 return Offered.ENDED
-            self._lose_waiting(item.id, stream)
-            if stream.when_full == "lag" and _is_full(stream, cost):
+            self._lose_waiting(stream_id, stream)
+            if stream.when_full == "lag" and not stream.has_room(1, cost):
                 return Offered.KEPT
-        if not self._fits(cost):
-            self._lag(item)
+        if not self._fits(1, cost):
+            self._lag(entry)
             return Offered.LAGGED
-        entry = self._append(item, counted=True)
-        stream.waiting[entry.serial] = None
+        stream.waiting.append(self._append(entry))
+        self._touched[stream] = None
         stream.items += 1
         stream.size += cost
         return Offered.KEPT
 
-    def _offer_gap(self, gap: Gap) -> Offered:
+    def _put_gap(self, gap: Encoded) -> Offered:
         stream = self._stream_of(gap)
         if stream is None:  # it has ended, and what was dropped then is missing all the same
-            self._append(gap, counted=False)
-        elif stream.gap <= next(
-            reversed(stream.waiting), 0
-        ):  # else the last that waits is a gap already
-            stream.gap = self._append(gap, counted=False).serial
+            self._append(gap)
+        elif stream.gap <= (stream.waiting[-1] if stream.waiting else 0):
+            # Else the last that waits is a gap already.
+            stream.gap = self._append(gap)
+            self._touched[stream] = None
         return Offered.KEPT
 
-    def _lose_waiting(self, stream_id: int, stream: _Stream) -> None:
+    def _lose_waiting(self, stream_id: int, stream: StreamBounds) -> None:
         """Put one gap in the place of what waits of a stream."""
-        first = next(iter(stream.waiting), 0)
-        if not stream.gap and first:
-            entry = self._waiting[first]
-            del stream.waiting[first]
-            self._discount(entry)
-            entry.delivery = Gap(0, stream_id, "lag")
-            entry.cost = OVERHEAD_BYTES
-            entry.counted = False
-            stream.gap = first
-        elif not stream.gap:
-            stream.gap = self._append(Gap(0, stream_id, "lag"), counted=False).serial
+        if not stream.gap:
+            gap = encoded(Gap(0, stream_id, "lag"), self.form, kept=True)
+            if stream.waiting:
+                serial = stream.waiting.pop(0)
+                self._discount(self._waiting[serial], stream)
+                self._waiting[serial] = gap
+                self._waiting_bytes += gap.cost
+                stream.gap = serial
+            else:
+                stream.gap = self._append(gap)
+                self._touched[stream] = None
         self._drop_waiting(stream)
 
-    def _drop_waiting(self, stream: _Stream) -> None:
+    def _drop_waiting(self, stream: StreamBounds) -> None:
         for serial in stream.waiting:
-            self._discount(self._waiting.pop(serial))
+            self._discount(self._waiting.pop(serial), stream)
         stream.waiting.clear()
 
+    def _discount(self, item: Encoded, stream: StreamBounds) -> None:
+        """An item of ``stream`` does not wait any more."""
+        cost = item.cost
+        self._waiting_bytes -= cost
+        self._items -= 1
+        self._bytes -= cost
+        stream.items -= 1
+        stream.size -= cost
+
     def _remove(self, serial: int) -> None:
-        entry = self._waiting.pop(serial, None)
-        if entry is not None:
-            self._discount(entry)
-            if isinstance(entry.delivery, Answer):
-                del self._answers[entry.delivery.id]
+        """Drop an answer or a gap that waits."""
+        self._waiting_bytes -= self._waiting.pop(serial).cost
 
-    def _discount(self, entry: _Entry) -> None:
-        if entry.counted:
-            self._items -= 1
-            self._bytes -= entry.cost
-        if isinstance(entry.delivery, Item):
-            stream = self._streams.get(entry.delivery.id)
-            if stream is not None:
-                stream.items -= 1
-                stream.size -= entry.cost
+    def _close(self, stream_id: int) -> StreamBounds | None:
+        """Let no more items of a stream in; what waits of it stays."""
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            self._touched.pop(stream, None)
+        return stream
 
-    def _stream_of(self, delivery: Item | Gap | MindCall) -> _Stream | None:
-        if isinstance(delivery, MindCall) or delivery.id == 0:
-            return self._minds
-        return self._streams.get(delivery.id)
+    def _stream_of(self, entry: Encoded) -> StreamBounds | None:
+        if entry.kind is MindCall or entry.id == 0:
+            return self._of_minds()
+        return self._streams.get(entry.id)
 
-    def _lag(self, refused: Delivery | None) -> None:
-        arriving = {entry.n for entry in self._again}
-        lost = [entry.delivery for entry in (*self._sent, *self._waiting.values())]
+    def _of_minds(self) -> StreamBounds:
+        minds = self._minds
+        if minds is None:
+            minds = self._minds = StreamBounds(_NO_BOUND, _NO_BOUND, "lag", 0)
+        return minds
+
+    def _lag(self, refused: Encoded | None) -> None:
+        # What is to be sent again has not been taken by the present carrier.
+        on_their_way = self._sent[: self._again - 1 - self.newest] if self._again else self._sent
+        lost = [*self._sent, *self._waiting.values()]
         if refused is not None:
             lost.append(refused)
-        minds = [delivery.id for delivery in lost if isinstance(delivery, MindCall)]
-        gap = any(isinstance(delivery, Gap) and delivery.id == 0 for delivery in lost)
+        minds = [entry.id for entry in lost if entry.kind is MindCall]
+        gap = any(entry.kind is Gap and entry.id == 0 for entry in lost)
         self.dropped = Dropped(
-            [
-                entry.delivery.id
-                for entry in self._sent
-                if isinstance(entry.delivery, Result) and entry.n not in arriving
-            ],
+            [entry.id for entry in on_their_way if entry.kind is Result],
             [mind_id for mind_id in minds if mind_id],
             bool(minds) or gap,
         )
         self._empty()
         for stream in self._streams.values():
-            stream.items = stream.size = stream.gap = 0
+            stream.items = stream.size = stream.gap = stream.since = 0
             stream.waiting.clear()
         self.epoch = self._new_epoch()
         self.newest = self.acknowledged = 0
         self._lagged = True
-
-
-def _is_full(stream: _Stream, cost: int) -> bool:
-    return stream.items >= stream.items_limit or stream.size + cost > stream.size_limit
-
-
-def _cost(delivery: Delivery) -> int:
-    """Return about how many bytes ``delivery`` takes, encoded."""
-    size = OVERHEAD_BYTES
-    if isinstance(delivery, MindCall):
-        return size + len(delivery.method) + _length(delivery.args) + _length(delivery.kwargs)
-    if isinstance(delivery, Answer):
-        return size + _length(delivery.value) + _length(delivery.patch)
-    if isinstance(delivery, (Result, Item)):
-        size += _length(delivery.value)
-    return size
-
-
-def _length(value: msgspec.Raw | msgspec.UnsetType) -> int:
-    return 0 if value is msgspec.UNSET else len(memoryview(value))
-
-
-_EMPTY = msgspec.Raw(b"")
-
-
-def _hollow(delivery: Item | Answer | MindCall) -> Delivery:
-    """Return ``delivery`` without its values: what has to be known about it once it is encoded."""
-    if isinstance(delivery, Item):
-        return Item(delivery.n, delivery.id, _EMPTY)
-    if isinstance(delivery, Answer):
-        return Answer(delivery.n, delivery.id, "")
-    return MindCall(delivery.n, delivery.id, "", _EMPTY, _EMPTY)

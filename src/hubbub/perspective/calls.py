@@ -21,7 +21,6 @@ the client shows, by an acknowledgement or cursor of the new epoch, that it has 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from heapq import heappop, heappush
@@ -63,16 +62,28 @@ class CallTable:
         limits: ``max_calls`` and ``backlog_bytes`` bound what is kept.
     """
 
+    __slots__ = (
+        "_bytes",
+        "_calls",
+        "_limits",
+        "_open",
+        "_presumed",
+        "_refused",
+        "_seen",
+        "_unclaimed",
+        "pruned_to",
+    )
+
     def __init__(self, limits: Limits) -> None:
         self.pruned_to = 0
         self._limits = limits
         self._calls: dict[int, StoredResult | None] = {}  # None: running
-        self._refused: set[int] = set()
+        self._refused: dict[int, None] = {}
         self._open: list[int] = []  # heap of ids that may be in one of the two
         self._seen = 0
         self._bytes = 0
-        self._unclaimed: deque[int] = deque()  # done, and not repeated in this epoch; ascending
-        self._presumed: set[int] = set()
+        self._unclaimed: list[int] = []  # done, and not repeated in this epoch; descending
+        self._presumed: dict[int, None] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -99,21 +110,24 @@ class CallTable:
         Raises:
             RemoteProtocolError: Calls without end; code ``flood``. Nothing has changed.
         """
-        is_known = call_id in self._calls
+        calls = self._calls
+        is_known = call_id in calls
         is_new = call_id > self._seen and not is_known
         if is_new and len(self._refused) >= FLOOD * self._limits.max_calls:
             raise RemoteProtocolError("calls without end, and none acknowledged", code="flood")
-        gone = self._claim(call_id)
-        self._seen = max(self._seen, call_id)
+        gone = self._claim(call_id) if self._unclaimed else []
+        if call_id > self._seen:
+            self._seen = call_id
         if is_known:
-            self._presumed.discard(call_id)
-            return (Verdict.WAIT if self._calls[call_id] is None else Verdict.REPEAT), gone
+            self._presumed.pop(call_id, None)
+            return (Verdict.WAIT if calls[call_id] is None else Verdict.REPEAT), gone
         if is_new:
             heappush(self._open, call_id)
-            if self._is_full():
-                self._refused.add(call_id)
+            limits = self._limits
+            if len(calls) >= limits.max_calls or self._bytes > limits.backlog_bytes:
+                self._refused[call_id] = None
                 return Verdict.TOO_MANY, gone
-            self._calls[call_id] = None
+            calls[call_id] = None
             return Verdict.RUN, gone
         return (Verdict.TOO_MANY if call_id in self._refused else Verdict.EXPIRED), gone
 
@@ -133,33 +147,42 @@ class CallTable:
         Raises:
             LocalProtocolError: If no such call is running. Nothing has changed.
         """
-        if not self.is_running(call_id):
+        if self._calls.get(call_id, result) is not None:
             raise LocalProtocolError(f"there is no running call {call_id}")
         self._calls[call_id] = result
-        self._bytes += len(result.value or b"")
+        if result.value is not None:
+            self._bytes += len(result.value)
 
     def settle(self, call_ids: Iterable[int]) -> list[int]:
         """Let go of calls whose results the client has; return those that were still kept."""
-        call_ids = list(call_ids)
-        gone = [call_id for call_id in call_ids if self._calls.get(call_id) is not None]
-        for call_id in gone:
-            self._bytes -= len(self.stored(call_id).value or b"")
-            del self._calls[call_id]
-            self._seen = max(self._seen, call_id)
-        self._refused.difference_update(call_ids)
-        while self._open and not (self._open[0] in self._calls or self._open[0] in self._refused):
-            heappop(self._open)
+        calls, refused, open_ids = self._calls, self._refused, self._open
+        gone: list[int] = []
+        for call_id in call_ids:
+            stored = calls.get(call_id)
+            if stored is not None:
+                gone.append(call_id)
+                del calls[call_id]
+                if stored.value is not None:
+                    self._bytes -= len(stored.value)
+                if call_id > self._seen:
+                    self._seen = call_id
+            if refused:
+                refused.pop(call_id, None)
+        while open_ids and open_ids[0] not in calls and open_ids[0] not in refused:
+            heappop(open_ids)
         # Not past what was seen: after a restart lower ids may still be on their way to be repeated.
-        lowest = self._open[0] - 1 if self._open else self._seen
+        lowest = open_ids[0] - 1 if open_ids else self._seen
         self.pruned_to = max(self.pruned_to, min(lowest, self._seen))
         return gone
 
     def presume(self, call_ids: Iterable[int]) -> None:
         """Note that these results were sent ahead of a `Lagged`."""
-        self._presumed.update(call_ids)
+        self._presumed.update(dict.fromkeys(call_ids))
 
     def take_presumed(self) -> list[int]:
         """The client has read the `Lagged`: return, once, the calls whose results it must have read before."""
+        if not self._presumed:
+            return []
         presumed = sorted(self._presumed)
         self._presumed.clear()
         return presumed
@@ -168,17 +191,13 @@ class CallTable:
         """A new epoch: the client will repeat what it has no answer for."""
         self._presumed.clear()
         done = (call_id for call_id, stored in self._calls.items() if stored is not None)
-        self._unclaimed = deque(sorted(done))
+        self._unclaimed = sorted(done, reverse=True)
 
     def _claim(self, call_id: int) -> list[int]:
         """Take in that the client, repeating its calls in order, is at ``call_id`` now."""
         settled: list[int] = []
-        while self._unclaimed and self._unclaimed[0] < call_id:
-            settled.append(self._unclaimed.popleft())
-        if self._unclaimed and self._unclaimed[0] == call_id:
-            self._unclaimed.popleft()
+        while self._unclaimed and self._unclaimed[-1] < call_id:
+            settled.append(self._unclaimed.pop())
+        if self._unclaimed and self._unclaimed[-1] == call_id:
+            self._unclaimed.pop()
         return self.settle(settled)
-
-    def _is_full(self) -> bool:
-        limits = self._limits
-        return len(self._calls) >= limits.max_calls or self._bytes > limits.backlog_bytes

@@ -14,17 +14,14 @@ from typing import Any
 import persistent
 
 from hubbub.flow import Backplane
-from hubbub.kernel import (
-    BrokenError,
-    Label,
-    NotAllowedError,
-)
+from hubbub.kernel import HubbubError, Label, NotAllowedError
 from hubbub.perspective.actions import run_action
 from hubbub.perspective.declarations import Declaration
 from hubbub.perspective.encoding import encode
-from hubbub.perspective.failures import error_of, failure_of
+from hubbub.perspective.failures import failure_of
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.live_query import Update
+from hubbub.perspective.mind_calls import MindCalls
 from hubbub.perspective.seat import Seat
 from hubbub.perspective.stored_sessions import CALL, session_row
 from hubbub.perspective.streams import close_stream, open_stream, source_of
@@ -63,6 +60,7 @@ class Desk:
     ) -> None:
         self.host = host
         self.backplane = backplane
+        self.minds = MindCalls()
         self._seats = seats
         self._on_bye = on_bye
 
@@ -247,13 +245,8 @@ class Desk:
     def reply(self, session: Any, mind_id: int, value: Any, failure: wire.Failure | None) -> None:
         """The mind has answered, or will not."""
         seat = self._seats.get(session.id)
-        future = seat.mind_calls.pop(mind_id, None) if seat is not None else None
-        if future is None or future.done():
-            return
-        if failure is not None:
-            future.set_exception(error_of(failure))
-        else:
-            future.set_result(value)
+        if seat is not None:
+            self.minds.answered(seat, mind_id, value, failure)
 
     def pruned(self, session: Any, call_ids: list[int], pruned_to: int) -> None:
         """The client has these results: their rows are deleted with the next durable commit of anybody."""
@@ -295,31 +288,31 @@ class Desk:
                         update.value.get(form),
                         update.patch.get(form),
                         update.base_tid,
+                        update.shared,
                     )
 
-    async def call_mind(
+    def call_mind(
         self,
         session_id: str,
         method: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        timeout_s: float,
-    ) -> Any:
-        """Call a user's mind and wait for the answer (see `RemoteMind.call`)."""
-        seat = self._seats.get(session_id)
-        if seat is None:
-            raise BrokenError("the session has ended")
-        call_id = seat.next_mind_call
-        seat.next_mind_call += 1
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        seat.mind_calls[call_id] = future
-        form = seat.session.form
-        try:
-            seat.session.mind_call(call_id, method, encode(list(args), form), encode(kwargs, form))
-            raw = await asyncio.wait_for(future, timeout_s)
-        finally:
-            seat.mind_calls.pop(call_id, None)
-        return wire.plain_value(raw, form)
+        timeout_s: float | None,
+    ) -> asyncio.Future[Any]:
+        """Call a user's mind; returns what its answer comes in (see `RemoteMind.call`)."""
+        return self.minds.call(self._seats.get(session_id), method, args, kwargs, timeout_s)
+
+    def call_minds(
+        self,
+        session_ids: tuple[str, ...],
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout_s: float | None,
+    ) -> list[asyncio.Future[Any] | HubbubError]:
+        """Call several users' minds; returns what their answers come in, or why there will be none."""
+        seats = [self._seats.get(session_id) for session_id in session_ids]
+        return self.minds.call_all(seats, method, args, kwargs, timeout_s)
 
 
 def _caller_may(declaration: Declaration, seat: Seat) -> None:

@@ -28,6 +28,7 @@ from hubbub.space.connection import Connection
 from hubbub.space.containers import changes_as_patch, container_value, is_container
 from hubbub.space.live import LiveSpace
 from hubbub.wire import patch as patches
+from hubbub.wire.deliveries import Encoded
 from hubbub.wire.session import Failure
 
 log = logging.getLogger("hubbub.live")
@@ -46,9 +47,10 @@ class Update:
         value: form -> whole answer; empty where only a patch is at hand (LV3).
         patch: form -> patch.
         failure: Why the watch has ended, or None.
+        shared: What sessions have made of it, for the next ones.
     """
 
-    __slots__ = ("base_tid", "failure", "patch", "tid", "value", "watchers")
+    __slots__ = ("base_tid", "failure", "patch", "shared", "tid", "value", "watchers")
 
     def __init__(self, watchers: tuple[Watcher, ...], tid: str) -> None:
         self.watchers = watchers
@@ -57,6 +59,7 @@ class Update:
         self.value: dict[str, bytes] = {}
         self.patch: dict[str, bytes] = {}
         self.failure: Failure | None = None
+        self.shared: dict[Any, Encoded] = {}
 
 
 class LiveQuery:
@@ -104,7 +107,7 @@ class LiveQueries:
         self,
         live: LiveSpace,
         deliver: Callable[[list[Update]], None],
-        begin_body: Callable[[str], None] = lambda _: None,
+        begin_body: Callable[[str], object] = lambda _: None,
         end_body: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:

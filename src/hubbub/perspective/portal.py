@@ -25,7 +25,6 @@ from typing import Any
 from hubbub.flow import Backplane
 from hubbub.kernel import (
     AccessError,
-    BrokenError,
     ClosedError,
     Commit,
     DiskFullError,
@@ -202,7 +201,7 @@ class Portal:
             raise
         seat.session.attach(carrier, "")
         seat.entered = True
-        seat.ready.set()
+        seat.set_ready()
         return seat.session, self._welcome(seat.session, resumed=False)
 
     def _left_at_the_door(self, seat: Seat, entering: asyncio.Task[None]) -> None:
@@ -308,11 +307,11 @@ class Portal:
                 await asyncio.shield(waking)
             except asyncio.CancelledError:
                 # This connection is lost. The session is in its grace time, for the next one.
-                waking.add_done_callback(lambda _: seat.ready.set())
+                waking.add_done_callback(lambda _: seat.set_ready())
                 raise
-        elif not seat.ready.is_set():
+        elif not seat.is_ready:
             # Another connection of the same client has come first, and its avatar is being made.
-            await seat.ready.wait()
+            await seat.wait_ready()
             return await self._resume(hello, form, carrier)
         elif not is_secret(hello.secret, hash_secret(seat.session.secret)):
             raise _session_lost()
@@ -323,7 +322,7 @@ class Portal:
                 )
             resumed = self.attach(seat.session, carrier, hello.cursor)
         finally:
-            seat.ready.set()
+            seat.set_ready()
         seat.entered = True
         return seat.session, self._welcome(seat.session, resumed=True, same_epoch=resumed)
 
@@ -366,7 +365,7 @@ class Portal:
                 self._forget_stored(seat.id, dormant.calls)
             else:
                 self._sleep(seat.id, dormant.stored, dormant.calls)
-            seat.ready.set()
+            seat.set_ready()
             raise
 
     def _new_seat(
@@ -435,9 +434,7 @@ class Portal:
         watch_ids = seat.session.open_watches()
         timers = list(seat.timers)
         seat.drop_all()
-        for future in seat.mind_calls.values():
-            if not future.done():
-                future.set_exception(BrokenError("the session has ended"))
+        self.desk.minds.lose(seat)
         seat.session.close(wire.Closing(reason="ended" if reason == "bye" else reason))
         for watch_id in watch_ids:
             self.desk.unwatch(seat.session, watch_id)

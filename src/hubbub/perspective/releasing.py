@@ -7,8 +7,10 @@ when that is durable, so a slow host gets fewer calls, never a queue of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from msgspec import Raw
 
 from hubbub.flow import Backplane
 from hubbub.kernel import Commit, HubbubError, Label
@@ -19,6 +21,8 @@ from hubbub.perspective.notices import EndSessionNotice, MindNotice, PublishNoti
 from hubbub.perspective.seat import Seat
 from hubbub.space.connection import Connection
 from hubbub.space.presence import PresenceNotice
+from hubbub.wire import session as wire
+from hubbub.wire.deliveries import Encoded, encoded
 
 log = logging.getLogger("hubbub.portal")
 
@@ -50,7 +54,10 @@ class Releases:
 
     def release(self, commit: Commit) -> None:
         """Send the notices of a commit that is durable."""
-        for notice in commit.notices:
+        notices = commit.notices
+        if len(notices) > 1:
+            notices = _together(notices)
+        for notice in notices:
             try:
                 self._release(notice)
             except Exception:
@@ -59,6 +66,8 @@ class Releases:
     def _release(self, notice: Any) -> None:
         if isinstance(notice, PublishNotice):
             self._backplane.publish(notice.topic, notice.item)
+        elif isinstance(notice, _Published):
+            self._backplane.publish_all(notice.topic, notice.items)
         elif isinstance(notice, MindNotice):
             self._send_minds(notice)
         elif isinstance(notice, TimerNotice):
@@ -66,7 +75,7 @@ class Releases:
         elif isinstance(notice, PresenceNotice):
             seat = self._seats.get(notice.session)
             if seat is not None:
-                seat.presences.add(notice.oid)
+                seat.presences[notice.oid] = None
             else:
                 self._forget_presence(notice)
         elif isinstance(notice, EndSessionNotice):
@@ -83,23 +92,16 @@ class Releases:
         )
 
     def _send_minds(self, notice: MindNotice) -> None:
-        encoded: dict[str, tuple[bytes, bytes] | None] = {}
+        calls: dict[str, Encoded] = {}
         for session_id in notice.session_ids:
             seat = self._seats.get(session_id)
             if seat is None:
                 continue
             form = seat.session.form
-            if form not in encoded:
-                try:
-                    encoded[form] = (encode(list(notice.args), form), encode(notice.kwargs, form))
-                except HubbubError:
-                    log.exception("minds.%s: its arguments can't be sent", notice.method)
-                    encoded[form] = None
-            data = encoded[form]
-            if data is None:
-                seat.session.gap(0, "unsendable")  # never a silent hole (PE5)
-            else:
-                seat.session.mind_call(0, notice.method, *data)
+            call = calls.get(form)
+            if call is None:
+                call = calls[form] = _mind_call(notice, form)
+            seat.session.mind_notice(call)
 
     def _set_timer(self, notice: TimerNotice) -> None:
         seat = self._seats.get(notice.session_id)
@@ -132,3 +134,39 @@ class Releases:
 
         label = Label(seat.identity.id, seat.avatar_class.__qualname__, "timer")
         self._host.run(body, done, label, session=seat.face)
+
+
+class _Published:
+    """Notices of items that were published on one topic, one right after the other."""
+
+    __slots__ = ("items", "topic")
+
+    def __init__(self, topic: str, items: list[Any]) -> None:
+        self.topic = topic
+        self.items = items
+
+
+def _together(notices: Iterable[Any]) -> list[Any]:
+    """Return ``notices`` with those joined that publish on the same topic, one right after the other."""
+    joined: list[Any] = []
+    last: _Published | None = None
+    for notice in notices:
+        if not isinstance(notice, PublishNotice):
+            joined.append(notice)
+            last = None
+        elif last is not None and last.topic == notice.topic:
+            last.items.append(notice.item)
+        else:
+            last = _Published(notice.topic, [notice.item])
+            joined.append(last)
+    return joined
+
+
+def _mind_call(notice: MindNotice, form: str) -> Encoded:
+    """Return the call of the mind; or a gap, never a silent hole (PE5), if its arguments can't be sent."""
+    try:
+        args, kwargs = encode(list(notice.args), form), encode(notice.kwargs, form)
+    except HubbubError:
+        log.exception("minds.%s: its arguments can't be sent", notice.method)
+        return encoded(wire.Gap(0, 0, "unsendable"), form, kept=True)
+    return encoded(wire.MindCall(0, 0, notice.method, Raw(args), Raw(kwargs)), form)

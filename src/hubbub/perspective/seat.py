@@ -27,15 +27,43 @@ class Seat:
         streams: stream id -> what to close.
         actions: call id -> task.
         timers: timer oid -> handle.
-        presences: oids of the presences in which it has entries.
-        mind_calls: id -> future of a call to its mind.
+        presences: oids, as keys, of the presences in which it has entries.
+        mind_calls: id -> what the answer of its mind comes in, and until when.
         transient: A plain HTTP call's; leaves nothing behind.
-        ready: Set when its avatar has been made, or will not be.
+        is_ready: Whether its avatar has been made, or will not be.
         entered: Whether a client has had it since its avatar was made.
         address: Where its login came from.
         lookups: Watches that are being opened.
         stored: What is stored of the session; None for a transient one.
     """
+
+    __slots__ = (
+        "_call_prefix",
+        "_handle_of",
+        "_next_handle",
+        "_oid_of",
+        "_ready",
+        "actions",
+        "address",
+        "avatar_class",
+        "avatar_oid",
+        "checker",
+        "ended",
+        "entered",
+        "face",
+        "identity",
+        "is_ready",
+        "lookups",
+        "mind_calls",
+        "next_mind_call",
+        "presences",
+        "session",
+        "stored",
+        "streams",
+        "timers",
+        "transient",
+        "watching",
+    )
 
     def __init__(
         self, session: Session, identity: Identity, mind: bool, *, transient: bool = False
@@ -47,7 +75,8 @@ class Seat:
         self._call_prefix = call_prefix(session.id)
         self.stored: StoredSession | None = None
         self.checker = ""
-        self.ready = asyncio.Event()
+        self.is_ready = False
+        self._ready: asyncio.Event | None = None  # made only if somebody waits: it is large
         self.address = ""
         self.lookups = 0
         self.entered = False
@@ -57,8 +86,8 @@ class Seat:
         self.streams: dict[int, Any] = {}
         self.actions: dict[int, asyncio.Task[None]] = {}
         self.timers: dict[int, Alarm | None] = {}
-        self.presences: set[int] = set()
-        self.mind_calls: dict[int, asyncio.Future[Any]] = {}
+        self.presences: dict[int, None] = {}  # empty it takes a third of a set's room
+        self.mind_calls: dict[int, tuple[asyncio.Future[Any], int]] = {}
         self.next_mind_call = 1
         self.ended = False
         # Written in the serial thread, read there too:
@@ -75,6 +104,19 @@ class Seat:
     def call_key(self, call_id: int) -> bytes:
         """Return the key of the row that stores the result of call ``call_id``."""
         return self._call_prefix + call_id.to_bytes(8, "big")
+
+    def set_ready(self) -> None:
+        """Say that its avatar has been made, or will not be. Idempotent."""
+        self.is_ready = True
+        if self._ready is not None:
+            self._ready.set()
+
+    async def wait_ready(self) -> None:
+        """Wait for `set_ready`."""
+        if not self.is_ready:
+            if self._ready is None:
+                self._ready = asyncio.Event()
+            await self._ready.wait()
 
     def avatar(self, connection: Connection) -> Any:
         """Return the avatar in ``connection``. Serial thread."""

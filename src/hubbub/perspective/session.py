@@ -9,8 +9,8 @@ Theory of operation
     ATTACHED --detach--> DETACHED   the grace time runs (`due`)
     any      --close---> ENDED      final; bye, the end of the grace time, replaced by another session
 
-A carrier is told once with ``wake()`` that there is something to take; it calls `take` until nothing comes, and only
-then is it woken again. Only the attached carrier may take.
+A carrier is told once with ``wake()`` that there is something to take; it calls `take` until there is no more, which
+`has_more` tells, and only then is it woken again. Only the attached carrier may take.
 
 What becomes of calls is in `hubbub.perspective.calls`.
 """
@@ -20,16 +20,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import UNSET, Raw
 
 from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
-from hubbub.perspective.backlog import TOO_SLOW, Backlog, Offered
+from hubbub.perspective.backlog import Backlog
 from hubbub.perspective.calls import FLOOD, CallTable, StoredResult, Verdict
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.identity import Identity
+from hubbub.perspective.offers import TOO_SLOW, Offered
 from hubbub.wire import session as wire
+from hubbub.wire.deliveries import Encoded, Run, encoded
 from hubbub.wire.session import Answer, Closing, Delivery, End, Failure, Fault, Gap, Result
 
 MAX_ID = (1 << 53) - 1
@@ -105,6 +107,30 @@ class Session:
     says whether the client accepts calls from the host. ``now`` is in seconds, on the clock of `heard` and `due`.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_asked",
+        "_asked_to",
+        "_backlog",
+        "_begun",
+        "_calls",
+        "_carrier",
+        "_desk",
+        "_detached_at",
+        "_gap_reason",
+        "_pong",
+        "_watched",
+        "_woken",
+        "form",
+        "id",
+        "identity",
+        "last_heard",
+        "limits",
+        "mind",
+        "secret",
+        "state",
+    )
+
     def __init__(
         self,
         id: str,  # noqa: A002 - the wire's word
@@ -138,7 +164,7 @@ class Session:
 
         self._calls = CallTable(limits)
         self._watched: dict[int, _Watched] = {}
-        self._asked: set[int] = set()  # calls of the mind without an answer
+        self._asked: dict[int, None] = {}  # calls of the mind without an answer
         self._asked_to = 0
 
     # --- the carrier's side ---
@@ -213,11 +239,17 @@ class Session:
 
     def take(self, limit_bytes: int) -> list[bytes]:
         """Return encoded messages to send now; at most ``limit_bytes`` unless the first alone is larger."""
-        taken = [] if self._pong is None else [self._pong]
-        self._pong = None
-        taken += self._backlog.take(limit_bytes)
-        self._woken = bool(taken)
+        taken = self._backlog.take(limit_bytes)
+        if self._pong is not None:
+            taken.insert(0, self._pong)
+            self._pong = None
+        self._woken = bool(taken) and self._backlog.pending
         return taken
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `take` has left something: the carrier is not woken for it."""
+        return self._woken
 
     def heard(self, now: float) -> None:
         """Note a sign of life from the client."""
@@ -262,7 +294,8 @@ class Session:
                 # An acknowledgement of an epoch that is over has crossed a `Lagged` on its way.
                 if epoch == self._backlog.epoch:
                     self._acknowledge(seq)
-                    self._wake()
+                    if not self._woken:
+                        self._wake()
             case wire.Watch():
                 self._receive_watch(message)
             case wire.Unwatch():
@@ -278,7 +311,7 @@ class Session:
             case wire.Reply():
                 _check_id(message.id)
                 if message.id in self._asked:  # else nobody waits for it any more
-                    self._asked.discard(message.id)
+                    del self._asked[message.id]
                     self._desk.reply(self, message.id, message.value, message.error)
             case wire.Ping():
                 self._pong = wire.encode(wire.Pong(message.n), self.form)
@@ -316,24 +349,37 @@ class Session:
         value: bytes | None,
         patch: bytes | None = None,
         base_tid: str = "",
+        shared: dict[Any, Encoded] | None = None,
     ) -> None:
         """Hand in the newest answer of a watch, as of ``tid_text``; does nothing if that has ended.
 
         ``value`` is the whole answer, its bytes shared by all who watch; None if only a patch is at hand. ``patch``
-        makes it of the answer as of ``base_tid``; used only if that is what this client gets right before.
+        makes it of the answer as of ``base_tid``; used only if that is what this client gets right before. ``shared``
+        is one dict for all sessions that get this answer: it is encoded once.
         """
-        if not self.is_open(watch_id):
+        watched = self._watched.get(watch_id)
+        if watched is None or watched.end is not None or self.state is SessionState.ENDED:
             return
-        watched = self._watched[watch_id]
         fits = watched.given == base_tid != "" and not self._backlog.has_answer(watch_id)
-        if patch is not None and fits:
-            self._offer(Answer(0, watch_id, tid_text, patch=Raw(patch)), kept=True)
-        elif value is not None:
-            self._offer(Answer(0, watch_id, tid_text, value=Raw(value)), kept=True)
-            watched.asked = False
-        else:
+        is_patch = patch is not None and fits
+        if not is_patch and value is None:
             self._ask_whole(watch_id, watched)
             return
+        key = (watch_id, self.form, is_patch)
+        entry = None if shared is None else shared.get(key)
+        if entry is None:
+            if is_patch:
+                assert patch is not None
+                answer = Answer(0, watch_id, tid_text, patch=Raw(patch))
+            else:
+                assert value is not None
+                answer = Answer(0, watch_id, tid_text, value=Raw(value))
+            entry = encoded(answer, self.form, kept=True)
+            if shared is not None:
+                shared[key] = entry
+        if not is_patch:
+            watched.asked = False
+        self._put(entry)
         watched.given = watched.tid = tid_text
         watched.value = value
 
@@ -347,16 +393,27 @@ class Session:
 
     def item(self, stream_id: int, value: bytes) -> bool:
         """Hand in the next item of a stream. Returns False when the stream has ended: stop its source."""
-        if not self.is_open(stream_id):
+        return self.items(stream_id, Run([encoded(wire.Item(0, stream_id, Raw(value)), self.form)]))
+
+    def items(self, stream_id: int, run: Run) -> bool:
+        """Hand in the next items of a stream, with gaps where one is missing; see `item`."""
+        watched = self._watched.get(stream_id)
+        if watched is None or watched.end is not None or self.state is SessionState.ENDED:
             return False
-        if self._offer(wire.Item(0, stream_id, Raw(value))) is Offered.ENDED:
-            self._watched[stream_id].end = End(0, stream_id, TOO_SLOW)
-        return self.is_open(stream_id)
+        if run.is_whole and self._backlog.put_items(stream_id, run.entries, run.cost):
+            if not self._woken:
+                self._wake()
+            return True
+        for entry in run.entries:
+            if self._put(entry) is Offered.ENDED:
+                watched.end = End(0, stream_id, TOO_SLOW)
+                return False
+        return True
 
     def gap(self, stream_id: int, reason: str) -> None:
         """Say that a stream (0: the mind) misses something here."""
         if self.is_open(stream_id) or (not stream_id and self.state is not SessionState.ENDED):
-            self._offer(Gap(0, stream_id, reason))
+            self._offer(Gap(0, stream_id, reason), kept=True)
 
     def end(self, watch_id: int, failure: Failure | None = None) -> None:
         """End a watch or stream. With a failure, an answer that waits is not sent any more (PE9)."""
@@ -374,7 +431,7 @@ class Session:
             LocalProtocolError: If ``mind_id`` does not grow. Nothing has changed.
         """
         if self.state is SessionState.ENDED:
-            self._asked.add(mind_id)
+            self._asked[mind_id] = None
             self._lose_minds([mind_id], "session_ended")
             return
         if mind_id:
@@ -385,9 +442,14 @@ class Session:
                     f"{len(self._asked)} calls of this user's mind wait for an answer",
                     code="too_many_mind_calls",
                 )
-            self._asked.add(mind_id)
+            self._asked[mind_id] = None
             self._asked_to = mind_id
         self._offer(wire.MindCall(0, mind_id, method, Raw(args), Raw(kwargs)))
+
+    def mind_notice(self, entry: Encoded) -> None:
+        """Call the client's mind without waiting for a reply, with what is encoded for many at once."""
+        if self.state is not SessionState.ENDED:
+            self._put(entry)
 
     # --- calls ---
 
@@ -395,7 +457,8 @@ class Session:
         call_id = message.id
         _check_id(call_id)
         verdict, gone = self._calls.arrive(call_id)
-        self._tell_pruned(gone)
+        if gone:
+            self._tell_pruned(gone)
         if verdict is Verdict.RUN:
             self._desk.call(self, message)
         elif verdict is Verdict.REPEAT:
@@ -450,10 +513,14 @@ class Session:
     # --- what is common ---
 
     def _offer(self, delivery: Delivery, *, kept: bool = False) -> Offered:
-        offered = self._backlog.offer(delivery, kept=kept)
+        return self._put(encoded(delivery, self.form, kept=kept))
+
+    def _put(self, entry: Encoded) -> Offered:
+        offered = self._backlog.put(entry)
         if offered is Offered.LAGGED:
             self._offer_anew()
-        self._wake()
+        if not self._woken:
+            self._wake()
         return offered
 
     def _offer_anew(self) -> None:
@@ -491,7 +558,7 @@ class Session:
     def _lose_minds(self, mind_ids: list[int], code: str) -> None:
         for mind_id in mind_ids:
             if mind_id and mind_id in self._asked:
-                self._asked.discard(mind_id)
+                del self._asked[mind_id]
                 message = "the call may or may not have reached the user"
                 self._desk.reply(self, mind_id, Raw(b""), Failure("closed", code, message))
 

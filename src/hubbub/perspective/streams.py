@@ -12,7 +12,9 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from hubbub.flow import Backplane, Published
+from msgspec import Raw
+
+from hubbub.flow import Backplane, Published, Subscription
 from hubbub.kernel import HubbubError
 from hubbub.perspective.actions import stand_in_of
 from hubbub.perspective.declarations import Declaration
@@ -20,6 +22,8 @@ from hubbub.perspective.encoding import encode
 from hubbub.perspective.failures import failure_of
 from hubbub.perspective.seat import Seat
 from hubbub.perspective.sending import Subscribe
+from hubbub.wire import session as wire
+from hubbub.wire.deliveries import Run, encoded
 
 log = logging.getLogger("hubbub.streams")
 
@@ -49,20 +53,9 @@ def open_stream(
     options = declaration.options
     session.open_stream(stream_id, options.items, options.limit_bytes, options.when_full)
     if isinstance(source, Subscribe):
-
-        def sink(published: Published) -> None:
-            data = published.encoded.get(session.form)
-            if data is None:
-                try:
-                    data = published.encoded[session.form] = encode(published.item, session.form)
-                except HubbubError:
-                    session.gap(stream_id, "unsendable")  # never a silent hole (PE5)
-                    log.exception("an item published on %r can't be sent", published.topic)
-                    return
-            if not session.item(stream_id, data):
-                close_stream(seat, stream_id)
-
-        seat.streams[stream_id] = backplane.subscribe(source.topic, sink)
+        stream = _TopicStream(seat, stream_id)
+        stream.subscription = backplane.subscribe(source.topic, stream.sink)
+        seat.streams[stream_id] = stream
         return
     task = asyncio.get_running_loop().create_task(_pump(seat, stream_id, source))
     seat.streams[stream_id] = _TaskStream(task)
@@ -92,6 +85,54 @@ async def _pump(seat: Seat, stream_id: int, source: AsyncIterator[Any]) -> None:
             await close()
     seat.streams.pop(stream_id, None)
     session.end(stream_id, failure)
+
+
+class _TopicStream:
+    """Passes on what is published on a topic."""
+
+    __slots__ = ("_seat", "_session", "_stream_id", "subscription")
+
+    subscription: Subscription
+
+    def __init__(self, seat: Seat, stream_id: int) -> None:
+        self._seat = seat
+        self._session = seat.session
+        self._stream_id = stream_id
+
+    def sink(self, published: Published) -> None:
+        session, stream_id = self._session, self._stream_id
+        key = (session.form, stream_id)
+        run = published.encoded.get(key)
+        if run is None:
+            run = published.encoded[key] = _run_of(published, session.form, stream_id)
+        if not session.items(stream_id, run):
+            close_stream(self._seat, stream_id)
+
+    def close(self) -> None:
+        self.subscription.close()
+
+
+def _run_of(published: Published, form: str, stream_id: int) -> Run:
+    """Return what was published as deliveries: each value is encoded once for each form, for all streams."""
+    values = published.encoded.get(form)
+    if values is None:
+        values = published.encoded[form] = [_value_of(published, i, form) for i in published.items]
+    return Run(
+        [
+            encoded(wire.Gap(0, stream_id, "unsendable"), form, kept=True)
+            if value is None  # never a silent hole (PE5)
+            else encoded(wire.Item(0, stream_id, Raw(value)), form)
+            for value in values
+        ]
+    )
+
+
+def _value_of(published: Published, item: Any, form: str) -> bytes | None:
+    try:
+        return encode(item, form)
+    except HubbubError:
+        log.exception("an item published on %r can't be sent", published.topic)
+        return None
 
 
 class _TaskStream:

@@ -39,8 +39,13 @@ class FrameReader:
             RemoteProtocolError: If a frame says that it is larger than the limit; code ``too_large``. The reader
                 can't go on.
         """
-        buffer = self._buffer
-        buffer += data
+        # Most often all that comes is whole frames: then they are cut out of ``data`` itself.
+        rest = self._buffer
+        if rest:
+            rest += data
+            buffer: bytes | bytearray = rest
+        else:
+            buffer = data
         frames: list[bytes] = []
         start, end = 0, len(buffer)
         while end - start >= 4:
@@ -51,12 +56,15 @@ class FrameReader:
                     "or this is not a Hubbub client",
                     code="too_large",
                 )
-            if end - start - 4 < length:
+            stop = start + 4 + length
+            if stop > end:
                 break
-            frames.append(bytes(buffer[start + 4 : start + 4 + length]))
-            start += 4 + length
-        if start:
-            del buffer[:start]
+            frames.append(bytes(buffer[start + 4 : stop]))
+            start = stop
+        if buffer is rest:
+            del rest[:start]
+        elif start < end:
+            rest += data[start:]
         return frames
 
     @property

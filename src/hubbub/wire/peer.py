@@ -6,13 +6,15 @@ The host's messages leave on one ordered stream: when a peer has read `Committed
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from hubbub.kernel import Label, RecordFields, RemoteProtocolError
+from hubbub.kernel import Label, Record, RecordFields, RemoteProtocolError
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class _Message(msgspec.Struct, array_like=True, gc=False):
@@ -34,11 +36,16 @@ class Mount(_Message, tag=1):
 
 
 class Load(_Message, tag=2):
-    """The record of ``oid`` at tid ``at``, and what is likely to be wanted next."""
+    """The record of ``oid`` at tid ``at``, and what is likely to be wanted next: about ``room`` bytes of it.
+
+    ``forget`` says that the peer has dropped records: what it was sent may be sent again.
+    """
 
     id: int
     oid: int
     at: int
+    room: int = 0
+    forget: bool = False
 
 
 class Commit(_Message, tag=3):
@@ -47,7 +54,7 @@ class Commit(_Message, tag=3):
     id: int
     key: bytes
     base: int
-    writes: list[RecordFields]
+    writes: list[Record]
     current: list[tuple[int, int]]
     changes: dict[int, Any]
     label: Label
@@ -78,6 +85,14 @@ class Follow(_Message, tag=6):
     go_on: bool
 
 
+class More(_Message, tag=7):
+    """Go on where the last `Loaded` ended: about ``room`` bytes of what is likely to be wanted next, at tid ``at``."""
+
+    id: int
+    at: int
+    room: int
+
+
 # --- host to peer ---------------------------------------------------------------------------------------------------
 
 
@@ -94,10 +109,14 @@ class Mounted(_Message, tag=20):
 
 
 class Loaded(_Message, tag=21):
-    """Answer to `Load`: the record asked for first, then neighbours; empty if there is no such object."""
+    """Answer to `Load`: the record asked for first, empty if there is no such object; and to `More`. Then neighbours.
+
+    ``goes_on`` says that there are more of them.
+    """
 
     id: int
-    records: list[RecordFields]
+    records: list[Record]
+    goes_on: bool = False
 
 
 class Committed(_Message, tag=22):
@@ -176,7 +195,7 @@ class Told(_Message, tag=30):
     ms: float
 
 
-ToHost = Mount | Load | Commit | Oids | Ping | Follow
+ToHost = Mount | Load | Commit | Oids | Ping | Follow | More
 ToPeer = (
     Mounted
     | Loaded
@@ -194,6 +213,14 @@ ToPeer = (
 _encoder = msgspec.msgpack.Encoder()
 _to_host: msgspec.msgpack.Decoder[ToHost] = msgspec.msgpack.Decoder(ToHost)
 _to_peer: msgspec.msgpack.Decoder[ToPeer] = msgspec.msgpack.Decoder(ToPeer)
+
+
+_fields = attrgetter("oid", "tid", "class_name", "refs", "payload")
+
+
+def written(records: Iterable[Record]) -> list[Any]:
+    """Return ``records`` as a message has them: without their memos."""
+    return list(map(_fields, records))
 
 
 def encode(message: ToHost | ToPeer) -> bytes:

@@ -27,6 +27,7 @@ from hubbub import (
     view,
 )
 from hubbub.gateway import Listener, WebServer, create_app
+from hubbub.gateway.direct_websocket import EXTENSION
 from hubbub.store import Store
 
 
@@ -94,6 +95,23 @@ class GatewayRealm(Realm):
         return GatewayMember(who.name, root.setdefault("room", GatewayRoom()))
 
 
+OTHER_SERVER = "another-server"
+"""A WebSocket with this query is carried as under a server that is not ours."""
+
+
+class AnyServer:
+    """The web face, under our own server or, for those who ask for it, as under another one."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.direct_polls = app.direct_polls
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket" and scope["query_string"] == OTHER_SERVER.encode():
+            del scope["extensions"][EXTENSION]
+        await self.app(scope, receive, send)
+
+
 class Served:
     """A running hub and where it is found."""
 
@@ -129,7 +147,7 @@ async def served(
         pages=pages,
     )
     await hub.start(store, data=data)
-    web = WebServer(create_app(hub), limits)
+    web = WebServer(AnyServer(create_app(hub)), limits)
     tcp = Listener(hub.portal, host=hub.host)
     try:
         await web.start("127.0.0.1:0", authenticated=False)

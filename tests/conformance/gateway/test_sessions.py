@@ -170,7 +170,7 @@ async def test_a_session_that_logs_out_is_gone(hub: Served, kind: str) -> None:
     await user.login("ann")
     await user.call("whoami")
     await user.send({"t": "bye"})
-    if kind in ("ws", "sse", "tcp"):
+    if kind in ("ws", "asgi", "sse", "tcp"):
         assert (await user.expect("closing"))["reason"] == "ended"
     await user.until_ended()
     await user.cut()

@@ -14,11 +14,12 @@ import websockets
 
 from hubbub.wire import patch
 from hubbub.wire.frames import PREFACE_USER, FrameReader, frame
-from tests.conformance.gateway.application import Served
+from tests.conformance.gateway.application import OTHER_SERVER, Served
 
 Message = dict[str, Any]
 
-KINDS = ("ws", "sse", "poll", "tcp")
+KINDS = ("ws", "asgi", "sse", "poll", "tcp")
+"""Ways to a session; ``asgi`` is a WebSocket as it is carried under another server than ours."""
 
 
 class Link:
@@ -66,8 +67,10 @@ class Link:
 
 
 class WebSocketLink(Link):
+    query = ""
+
     async def open(self, hello: Message) -> Message:
-        url = self.served.url.replace("http", "ws") + "_hub/ws"
+        url = self.served.url.replace("http", "ws") + "_hub/ws" + self.query
         self.socket = await websockets.connect(url, compression=None, max_size=None)
         with contextlib.suppress(websockets.ConnectionClosed):
             await self.socket.send(
@@ -86,6 +89,10 @@ class WebSocketLink(Link):
         self.socket.transport.abort()
         await self.stop()
         await self.socket.wait_closed()
+
+
+class AsgiLink(WebSocketLink):
+    query = "?" + OTHER_SERVER
 
 
 class TcpLink(Link):
@@ -166,6 +173,7 @@ class PollLink(HttpLink):
 
 LINKS: dict[str, type[Link]] = {
     "ws": WebSocketLink,
+    "asgi": AsgiLink,
     "sse": EventsLink,
     "poll": PollLink,
     "tcp": TcpLink,

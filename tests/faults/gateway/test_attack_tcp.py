@@ -15,6 +15,7 @@ from hubbub import Limits
 from hubbub.gateway import tcp
 from hubbub.gateway.user_connection import close_gently
 from hubbub.kernel import RemoteProtocolError
+from hubbub.perspective.session import Session
 from hubbub.wire import peer
 from hubbub.wire import session as wire
 from hubbub.wire.frames import PREFACE_USER, FrameReader, frame
@@ -105,21 +106,22 @@ async def test_those_over_the_limit_do_not_pile_up(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.rule("PE8")
-async def test_a_burst_of_small_messages_leaves_turns_to_others() -> None:
+async def test_a_burst_of_small_messages_leaves_turns_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with served() as hub:
         reader, writer = await open_tcp(hub)
         writer.write(PREFACE_USER + frame(msgspec.msgpack.encode({"t": "hello"})))
         await reader.read(2000)
-        (session,) = hub.hub.portal.sessions
-        receive = session.receive
+        receive = Session.receive
         turns = 0
         seen: list[int] = []
 
-        def counted(message: wire.ToHost) -> None:
+        def counted(session: Session, message: wire.ToHost) -> None:
             seen.append(turns)
-            receive(message)
+            receive(session, message)
 
-        session.receive = counted  # type: ignore[method-assign]
+        monkeypatch.setattr(Session, "receive", counted)
 
         async def others() -> None:
             nonlocal turns

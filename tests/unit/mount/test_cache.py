@@ -62,3 +62,41 @@ def test_its_bytes_are_bounded_and_what_is_used_stays() -> None:
     cache.clear()
     assert cache.byte_count == 0
     assert tid_of(cache, 0, 1) is None
+
+
+def test_many_are_added_as_one_by_one() -> None:
+    cache = RecordCache(1 << 20)
+    cache.add_many([record(oid, 10) for oid in range(5)])
+    assert [tid_of(cache, oid, 10) for oid in range(6)] == [10, 10, 10, 10, 10, None]
+    cache.close([2], 15)
+    cache.add_many([record(oid, 12) for oid in (1, 2)] + [record(7, 12)])
+    assert [tid_of(cache, oid, 99) for oid in (0, 1, 2, 7)] == [10, 12, 12, 12]
+    assert [tid_of(cache, oid, 11) for oid in (1, 2, 7)] == [10, 10, None]
+    size = cache.byte_count
+    cache.add_many([record(7, 12)])
+    assert cache.byte_count == size
+
+
+def test_recent_holds_what_was_used_lately_and_is_right_now() -> None:
+    cache = RecordCache(1 << 20)
+    cache.add_many([record(oid, 10) for oid in range(3)])
+    assert set(cache.recent) == {0, 1, 2}
+    cache.make_old(1)
+    cache.make_old(9)
+    cache.close([2], 20)
+    assert set(cache.recent) == {0}
+    assert (tid_of(cache, 2, 19), tid_of(cache, 2, 20)) == (10, None)
+    assert tid_of(cache, 1, 10) == 10
+    assert set(cache.recent) == {0, 1}
+    cache.make_old(1)
+    cache.close([1], 30)
+    assert (tid_of(cache, 1, 29), tid_of(cache, 1, 30)) == (10, None)
+
+
+def test_it_says_when_bytes_ran_out() -> None:
+    cache = RecordCache(10_000)
+    cache.add(record(1, 1, 4000), None)
+    cache.add(record(2, 1, 4000), None)
+    assert not cache.has_dropped
+    cache.add_many([record(oid, 1, 1000) for oid in range(10, 20)])
+    assert cache.has_dropped

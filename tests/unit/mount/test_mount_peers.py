@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from hubbub.gateway.peers import PeerConnection, PeerOptions
-from hubbub.kernel import Label, RecordFields
+from hubbub.kernel import Label, Record
 from hubbub.perspective.host import Host
 from hubbub.store import MemoryStore
 from hubbub.wire import peer
@@ -68,7 +68,7 @@ async def host() -> AsyncIterator[Host]:
 def commit(
     call_id: int, *writes: tuple[int, int], key: bytes = b"", payload: bytes = b"x", base: int = 0
 ) -> peer.Commit:
-    fields: list[RecordFields] = [(oid, tid, "test:Thing", (), payload) for oid, tid in writes]
+    fields: list[Any] = [(oid, tid, "test:Thing", (), payload) for oid, tid in writes]
     return peer.Commit(
         call_id, key or b"mount-000000" + b"%08d" % call_id, base, fields, [], {}, Label()
     )
@@ -115,31 +115,42 @@ async def test_own_writes_that_others_wrote_over_in_the_same_group_are_told(host
     assert to_two == peer.Invalidate(tids[1], [12])
 
 
+def oids_of(message: Any) -> tuple[list[int], bool]:
+    assert isinstance(message, peer.Loaded)
+    return [record.oid for record in message.records], message.goes_on
+
+
 async def test_a_load_brings_neighbours_once(host: Host) -> None:
     fake = FakePeer(host)
     fake.mount()
     many = list(range(100, 200))
-    writes = [(oid, 0, "test:Thing", (), b"n" * 10) for oid in many]
-    owner = (50, 0, "test:Owner", tuple(many), b"o")
-    fake.say(peer.Commit(1, b"k" * 13, 0, [owner, *writes], [], {}, Label()))
+    writes = [Record(oid, 0, "test:Thing", (), b"n" * 10) for oid in many]
+    owner = Record(50, 0, "test:Owner", tuple(many), b"o")
+    written = peer.written([owner, *writes])
+    fake.say(peer.Commit(1, b"k" * 13, 0, written, [], {}, Label()))
     await fake.until(peer.Committed)
     tid = host.ledger.settled_tid
-    fake.say(peer.Load(2, 50, tid), peer.Load(3, 50, tid), peer.Load(4, 100, tid))
+    room = 32 * (10 + 64)
+    fake.say(peer.Load(2, 50, tid, room), peer.Load(3, 50, tid, room), peer.Load(4, 100, tid))
     first, second, third = fake.messages
-    assert isinstance(first, peer.Loaded)
-    assert isinstance(second, peer.Loaded)
-    assert isinstance(third, peer.Loaded)
-    assert [fields[0] for fields in first.records] == [50, *many[:32]]
-    assert [fields[0] for fields in second.records] == [50, *many[32:64]]
-    assert [fields[0] for fields in third.records] == [100]
+    assert oids_of(first) == ([50, *many[:32]], True)
+    assert oids_of(second) == ([50, *many[32:64]], True)
+    assert oids_of(third) == ([100], False)
+    # It goes on where the last piece ended.
+    fake.messages.clear()
+    fake.say(peer.More(5, tid, 10 * (10 + 64)))
+    (more,) = fake.messages
+    assert oids_of(more) == (many[64:74], True)
     # What stands behind an object where it is referred to is likely, too.
     fake.messages.clear()
-    fake.say(peer.Load(5, 163, tid), peer.Load(6, 170, tid))
+    fake.say(peer.Load(5, 163, tid, room), peer.Load(6, 180, tid, 2 * room))
     behind, further = fake.messages
-    assert isinstance(behind, peer.Loaded)
-    assert isinstance(further, peer.Loaded)
-    assert [fields[0] for fields in behind.records] == [163, *many[64:96]]
-    assert [fields[0] for fields in further.records] == [170, *many[96:]]
+    assert oids_of(behind) == ([163, *many[74:96]], False)
+    assert oids_of(further) == ([180, *many[96:]], False)
+    fake.messages.clear()
+    # Who has forgotten what it was sent gets it once more.
+    fake.say(peer.Load(7, 50, tid, 2 * (10 + 64), forget=True))
+    assert oids_of(fake.messages[0]) == ([50, *many[:2]], True)
     fake.messages.clear()
     fake.say(peer.Load(5, 50, tid - 1), peer.Load(6, 4, tid))
     assert fake.messages == [peer.Loaded(5, []), peer.Loaded(6, [])]
@@ -218,7 +229,14 @@ async def test_a_repeat_is_answered_with_the_first_outcome(host: Host) -> None:
     # The connection that was replaced says it once more, after all was acknowledged: it must not run.
     two.say(
         peer.Commit(
-            10, b"m" * 12 + b"2", 0, [(12, 0, "t", (), b"")], [], {}, Label(), [b"m" * 12 + b"1"]
+            10,
+            b"m" * 12 + b"2",
+            0,
+            [Record(12, 0, "t", (), b"")],
+            [],
+            {},
+            Label(),
+            [b"m" * 12 + b"1"],
         )
     )
     await two.until(peer.Committed)

@@ -17,8 +17,8 @@ def replica(tid: int = 10) -> Replica:
     return made
 
 
-def fields(oid: int, tid: int) -> tuple[int, int, str, tuple[int, ...], bytes]:
-    return (oid, tid, "test:Thing", (), b"")
+def record(oid: int, tid: int) -> Record:
+    return Record(oid, tid, "test:Thing", (), b"")
 
 
 def tid_at(made: Replica, oid: int, at: int) -> int | None:
@@ -30,9 +30,9 @@ def tid_at(made: Replica, oid: int, at: int) -> int | None:
 def test_an_answer_that_crossed_an_invalidation_is_not_taken_for_new() -> None:
     made = replica()
     made.invalidated(20, [1], ())
-    made.loaded(10, fields(1, 5))
+    made.loaded(10, [record(1, 5)])
     assert [tid_at(made, 1, at) for at in (10, 11, 20)] == [5, None, None]
-    made.loaded(20, fields(1, 18))
+    made.loaded(20, [record(1, 18)])
     made.invalidated(30, [2], ())
     assert tid_at(made, 1, 30) == 18
 
@@ -40,7 +40,7 @@ def test_an_answer_that_crossed_an_invalidation_is_not_taken_for_new() -> None:
 @pytest.mark.rule("SP1")
 def test_own_writes_are_not_served_old_between_invalidation_and_answer() -> None:
     made = replica()
-    made.loaded(10, fields(1, 5))
+    made.loaded(10, [record(1, 5)])
     made.invalidated(21, [2], in_flight=[1])
     assert tid_at(made, 1, 21) is None
     assert made.log.since(10) == frozenset({1, 2})
@@ -67,15 +67,15 @@ def test_merged_writes_are_not_kept() -> None:
 
 def test_a_commit_that_fails_costs_a_look() -> None:
     made = replica()
-    made.loaded(10, fields(1, 5))
+    made.loaded(10, [record(1, 5)])
     made.invalidated(20, [], in_flight=[1])
-    made.loaded(20, fields(1, 5))
+    made.loaded(20, [record(1, 5)])
     assert [tid_at(made, 1, at) for at in (10, 20, 25)] == [5, 5, 5]
 
 
 def test_another_host_means_another_past() -> None:
     made = replica()
-    made.loaded(10, fields(1, 5))
+    made.loaded(10, [record(1, 5)])
     made.mounted(mounted(15, "a", [2]))
     assert tid_at(made, 1, 15) == 5
     assert made.log.since(10) == frozenset({2})
@@ -84,7 +84,7 @@ def test_another_host_means_another_past() -> None:
     assert tid_at(made, 1, 15) is None
     assert made.log.since(10) is None
     assert list(made.oids) == [100, 101]
-    made.loaded(15, fields(1, 5))
+    made.loaded(15, [record(1, 5)])
     made.mounted(mounted(12, "b", []))
     assert made.newest == 12
     assert tid_at(made, 1, 12) is None
@@ -93,5 +93,58 @@ def test_another_host_means_another_past() -> None:
 def test_an_answer_from_before_a_drop_is_right_only_where_it_was_asked() -> None:
     made = replica()
     made.dropped(20)
-    made.loaded(10, fields(1, 5))
+    made.loaded(10, [record(1, 5)])
     assert [tid_at(made, 1, at) for at in (10, 11, 20)] == [5, None, None]
+
+
+def piece(oids: range, goes_on: bool = True) -> peer.Loaded:
+    return peer.Loaded(1, [record(oid, 5) for oid in oids], goes_on)
+
+
+def test_a_piece_is_marked_and_more_is_asked_for_once() -> None:
+    made = replica()
+    asked = peer.Load(1, 0, 10, made.ahead.missed())
+    made.loaded_piece(asked, piece(range(9)))
+    mark = made.ahead.mark
+    assert mark is not None
+    assert set(made.cache.recent) == set(range(9)) - {mark}
+    room = made.ahead.room
+    assert made.ahead.reached()
+    assert made.ahead.room > room
+    made.ahead.asked = 7
+    assert made.ahead.missed() == 0  # it is on its way
+    made.loaded_piece(peer.More(7, 10, room), piece(range(10, 20), goes_on=False))
+    assert made.ahead.asked == 0
+    assert not made.ahead.reached()
+
+
+def test_guesses_that_nobody_uses_become_fewer() -> None:
+    made = replica()
+    rooms = []
+    for number in range(20):
+        rooms.append(made.ahead.missed())
+        first = 10 * number
+        made.loaded_piece(peer.Load(1, first, 10, rooms[-1]), piece(range(first, first + 9)))
+    assert rooms == sorted(rooms, reverse=True)
+    assert 0 < rooms[-1] < rooms[0] // 10
+
+
+def test_an_answer_without_room_leaves_the_mark() -> None:
+    made = replica()
+    made.loaded_piece(peer.Load(1, 0, 10, 1000), piece(range(9)))
+    mark = made.ahead.mark
+    made.loaded_piece(peer.Load(2, 50, 10, 0), piece(range(50, 51), goes_on=False))
+    assert made.ahead.mark == mark
+    made.ahead.asked = 9
+    made.ahead.broken()
+    assert not made.ahead.reached()
+    assert made.ahead.missed() > 0
+
+
+def test_own_writes_are_kept_without_a_copy_where_nobody_came_later() -> None:
+    made = replica()
+    made.invalidated(20, [], in_flight=[1, 2, 3])
+    writes = [record(oid, 0) for oid in (1, 2, 3)]
+    made.committed(20, writes, [2])
+    assert [tid_at(made, oid, 20) for oid in (1, 2, 3)] == [20, None, 20]
+    assert made.log.since(10, {1: 20, 2: 10}) == frozenset({2, 3})

@@ -8,7 +8,8 @@ import pytest
 from msgspec import UNSET, Raw
 
 from hubbub.kernel import LocalProtocolError, RemoteProtocolError
-from hubbub.perspective.backlog import Backlog, Offered
+from hubbub.perspective.backlog import Backlog
+from hubbub.perspective.offers import Offered
 from hubbub.wire.session import (
     Answer,
     End,

@@ -6,8 +6,9 @@ Theory of operation
     CONNECTING --Welcome--> OPEN --connection lost--> RECONNECTING --Welcome--> OPEN
          any --close, logged out, replaced, grace time over, session lost--> CLOSED   final
 
-One task connects, reads and reconnects; messages that pile up during one turn of the loop leave in one write; no task
-or timer is made for a message. While the connection is away calls wait, and go out when it is back (PE6).
+One task connects and reconnects. What comes is taken where it arrives; messages that pile up during one turn of the
+loop leave in one write; no task or timer is made for a message. While the connection is away calls wait, and go out
+when it is back (PE6).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -95,6 +96,7 @@ class ClientConnection:
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = None
         self._flush_due = False
+        self._taking = False  # what is sent meanwhile leaves together at its end
         self._ack_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -230,19 +232,28 @@ class ClientConnection:
         self._flush()
         self._tick()
         opened = False
-        try:
-            while True:
-                messages = await transport.receive()
-                if not messages:
-                    return None, opened
-                now = self._loop.time()
+        parting: told.Parting | None = None
+
+        def take(messages: Sequence[wire.ToClient]) -> bool:
+            nonlocal opened, parting
+            now = self._loop.time()
+            self._taking = True
+            try:
                 for message in messages:
                     for event in self.protocol.receive(message, now):
                         if isinstance(event, told.Parting):
-                            return event, opened
+                            parting = event
+                            return False
                         opened = opened or isinstance(event, told.Opened)
                         self._take(event)
-                self._flush_soon()
+            finally:
+                self._taking = False
+            self._flush_taken()
+            return True
+
+        try:
+            await transport.carry(take)
+            return parting, opened
         except RemoteProtocolError as error:
             return told.Parting(error.code, 0.0, error, is_final=True), opened
         finally:
@@ -262,6 +273,8 @@ class ClientConnection:
                     future.set_result(event.value)
                 else:
                     future.set_exception(event.error)
+            case told.MindCalled():
+                self._mind.take(event)
             case told.Answered():
                 event.subscription.tag.answered(event.patch)
             case told.Streamed():
@@ -273,8 +286,6 @@ class ClientConnection:
                     event.subscription.tag.missed(event.reason)
             case told.Ended():
                 event.subscription.tag.ended(event.error)
-            case told.MindCalled():
-                self._mind.take(event)
             case told.Opened():
                 self._become(ClientState.OPEN)
                 if not self._opened.done():
@@ -352,19 +363,34 @@ class ClientConnection:
         self._flush()
 
     def _flush_soon(self) -> None:
-        if not self._flush_due:
+        if not self._flush_due and not self._taking:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush_due_now)
+
+    def _flush_due_now(self) -> None:
+        self._flush_due = False
+        self._flush()
+
+    def _flush_taken(self) -> None:
+        """Answer what was taken in; an acknowledgement alone leaves with the calls that its results lead to."""
+        if self.protocol.has_messages:
+            self._flush()
+        elif self.protocol.is_ack_due:
+            self._flush_soon()
+        else:
+            self._ack_later()
 
     def _flush(self) -> None:
-        self._flush_due = False
         transport = self._transport
         if transport is None:
             return
         messages = self.protocol.take(self._loop.time())
         if messages:
             transport.send(messages)
-        if self.protocol.unacknowledged and self._ack_timer is None:
+        self._ack_later()
+
+    def _ack_later(self) -> None:
+        if self._ack_timer is None and self.protocol.unacknowledged:
             self._ack_timer = self._loop.call_later(ACK_S, self._ack)
 
     def _ack(self) -> None:

@@ -32,6 +32,8 @@ log = logging.getLogger("hubbub.client")
 WAITING = 1000
 """Calls that wait for an async method to end."""
 
+_encode = msgspec.msgpack.Encoder().encode
+
 Reply = Callable[[MindCalled, bytes, "Failure | None"], None]
 Invoke = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -64,6 +66,7 @@ class MindRunner:
         self._reply = reply
         self._missed = missed
         self._invoke = invoke
+        self._callable: set[str] = set()
         self._waiting: deque[MindCalled] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._running: Awaitable[Any] | None = None
@@ -118,18 +121,25 @@ class MindRunner:
 
     def _begin(self, called: MindCalled) -> Awaitable[Any] | None:
         """Run a plain method, or return what has to be awaited."""
-        if not _may_be_called(type(self._mind), called.method):
-            message = f"the user's mind has no method {called.method!r}"
-            self._reply(called, b"", Failure("internal", "no_such_method", message))
-            log.warning("the host called %s, but %s", called.method, message)
-            return None
-        run = partial(getattr(self._mind, called.method), *called.args, **called.kwargs)
+        method = called.method
+        if method not in self._callable:
+            if not _may_be_called(type(self._mind), method):
+                message = f"the user's mind has no method {method!r}"
+                self._reply(called, b"", Failure("internal", "no_such_method", message))
+                log.warning("the host called %s, but %s", method, message)
+                return None
+            self._callable.add(method)
         try:
-            value = run() if self._invoke is None else self._invoke(run)
+            if self._invoke is None:
+                value = getattr(self._mind, method)(*called.args, **called.kwargs)
+            else:
+                value = self._invoke(
+                    partial(getattr(self._mind, method), *called.args, **called.kwargs)
+                )
         except Exception as error:  # noqa: BLE001 - the user's code; logged
             self._failed(called, error)
             return None
-        if inspect.isawaitable(value):
+        if value is not None and inspect.isawaitable(value):
             return value
         self._answer(called, value)
         return None
@@ -138,7 +148,7 @@ class MindRunner:
         if not called.id:
             return
         try:
-            data = msgspec.msgpack.encode(value)
+            data = _encode(value)
         except Exception as error:  # noqa: BLE001 - whatever the user's objects do when they are read
             self._failed(called, error)
             return

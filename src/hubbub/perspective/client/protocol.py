@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -68,6 +68,10 @@ GREETING_S = 30.0
 
 KEPT_REPLIES = 100
 """Replies of the mind that are kept in case their connection was lost under them."""
+
+# Those that come most often first.
+_DELIVERIES: Final = (wire.Result, wire.MindCall, wire.Item, wire.Answer, wire.Gap, wire.End)
+_NO_KWARGS = msgspec.msgpack.encode({})
 
 _FINAL = frozenset({"ended", "replaced", "grace", "bye"})
 """Reasons of `Closing` after which there is no session to come back to."""
@@ -149,6 +153,16 @@ class ClientProtocol:
         """How many calls have no result yet."""
         return len(self._calls) + len(self._unsent)
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether `take` would return something, but for an acknowledgement that is due."""
+        return bool(self._out) or (bool(self._unsent) and self.state is ProtocolState.OPEN)
+
+    @property
+    def is_ack_due(self) -> bool:
+        """Whether so much was taken in that `take` would acknowledge it."""
+        return self._seen - self._acknowledged >= self._ack_every
+
     def connected(self, now: float = 0.0) -> None:
         """A connection is up: say who we are, or which session we come back to.
 
@@ -185,7 +199,7 @@ class ClientProtocol:
                 self._next_call += 1
                 self._calls[call.message.id] = call
                 self._out.append(call.message)
-            if self.unacknowledged >= self._ack_every:
+            if self.is_ack_due:
                 self.acknowledge()
         taken, self._out = self._out, []
         if taken:
@@ -313,6 +327,18 @@ class ClientProtocol:
             RemoteProtocolError: If it is not allowed here: end the connection and `close`.
         """
         self._heard_at = now
+        if self.state is not ProtocolState.OPEN or not isinstance(message, _DELIVERIES):
+            return self._told(message)
+        number = message.n
+        if number != self._seen + 1:
+            if number <= self._seen:
+                return []
+            raise RemoteProtocolError(f"delivery {number} came after {self._seen}", code="hole")
+        self._seen = number
+        return self._delivered(message)
+
+    def _told(self, message: wire.ToClient) -> list[Event]:
+        """Act on what is no delivery, or comes at the wrong time."""
         if self.state is ProtocolState.GREETING and isinstance(message, wire.Welcome):
             return self._open(message)
         if isinstance(message, wire.Fault):
@@ -322,18 +348,12 @@ class ClientProtocol:
                 f"the host ended the session ({message.reason})", code=message.reason
             )
             return [Parting(message.reason, message.retry_s, error, message.reason in _FINAL)]
-        if self.state is not ProtocolState.OPEN or isinstance(message, wire.Welcome):
-            raise RemoteProtocolError(f"{type(message).__name__} while {self.state.name}")
-        if isinstance(message, wire.Pong):
-            return []
-        if isinstance(message, wire.Lagged):
-            return self._lagged(message)
-        if message.n <= self._seen:
-            return []
-        if message.n != self._seen + 1:
-            raise RemoteProtocolError(f"delivery {message.n} came after {self._seen}", code="hole")
-        self._seen = message.n
-        return self._delivered(message)
+        if self.state is ProtocolState.OPEN:
+            if isinstance(message, wire.Pong):
+                return []
+            if isinstance(message, wire.Lagged):
+                return self._lagged(message)
+        raise RemoteProtocolError(f"{type(message).__name__} while {self.state.name}")
 
     def _open(self, welcome: wire.Welcome) -> list[Event]:
         was, self.welcome = self.welcome, welcome
@@ -410,7 +430,9 @@ class ClientProtocol:
 
     def _mind_called(self, message: wire.MindCall) -> Event:
         try:
-            args, kwargs = self._decode(bytes(message.args)), self._decode(bytes(message.kwargs))
+            args = self._decode(bytes(message.args))
+            named = bytes(message.kwargs)
+            kwargs = {} if named == _NO_KWARGS else self._decode(named)
         except HubbubError as error:
             called = MindCalled(message.id, message.method, [], {}, self._epoch)
             self.reply(called, b"", wire.Failure("internal", "unreadable", str(error)))

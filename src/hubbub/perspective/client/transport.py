@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from hubbub.kernel import BrokenError, ConfigurationError, RemoteProtocolError
@@ -17,8 +17,11 @@ DEFAULT_PORT = 1975
 MAX_ANSWER_BYTES = 256 << 20
 """The largest message that the client takes from a host: what it watches is its own choice."""
 
-_READ_BYTES = 256 << 10
 _FORM = "msgpack"
+
+
+Take = Callable[[Sequence[wire.ToClient]], bool]
+"""Takes what has come in, at least one message; returns whether it wants more."""
 
 
 class Transport(Protocol):
@@ -28,11 +31,12 @@ class Transport(Protocol):
         """Send ``messages`` in order, without waiting. What can't be sent any more is dropped."""
         ...
 
-    async def receive(self) -> Sequence[wire.ToClient]:
-        """Return what has come in since the last time, at least one message; nothing if the connection has ended.
+    async def carry(self, take: Take) -> None:
+        """Give what comes in to ``take``, until that wants no more or the connection ends.
 
         Raises:
             RemoteProtocolError: If what came is not a host's.
+            Exception: What ``take`` raises.
         """
         ...
 
@@ -61,43 +65,87 @@ class Connector(Protocol):
         ...
 
 
-class StreamTransport:
-    """A connection over a byte stream (a `Transport`)."""
+class StreamTransport(asyncio.Protocol):
+    """A connection over a byte stream (a `Transport`).
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    What comes in is taken where it arrives, without a task that would have to be woken.
+    """
+
+    _transport: asyncio.Transport
+
+    def __init__(self) -> None:
         self._frames = FrameReader(MAX_ANSWER_BYTES)
         self._heard = False
-        writer.write(PREFACE_USER)
+        self._early: list[bytes] = []
+        self._take: Take | None = None
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # --- the stream's side ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(PREFACE_USER)
+
+    def data_received(self, data: bytes) -> None:
+        take = self._take
+        if take is None:
+            if not self._end.done():
+                self._early.append(data)
+            return
+        try:
+            if not self._heard:
+                self._check_first(data)
+            frames = self._frames.feed(data)
+            if frames and not take([wire.decode_to_client(payload, _FORM) for payload in frames]):
+                self._stop(None)
+        except Exception as error:  # noqa: BLE001 - raised by `carry`
+            self._stop(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop(None)
+
+    # --- the client's side ---
 
     def send(self, messages: Sequence[wire.ToHost]) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(
+        if not self._transport.is_closing():
+            self._transport.write(
                 b"".join([frame(wire.encode(message, _FORM)) for message in messages])
             )
 
-    async def receive(self) -> Sequence[wire.ToClient]:
-        while True:
-            try:
-                data = await self._reader.read(_READ_BYTES)
-            except OSError:
-                data = b""
-            if not data:
-                return ()
-            if not self._heard and data.startswith(b"HTTP/"):
-                raise RemoteProtocolError(
-                    "a web server answers there: users connect to the host's own port "
-                    "(hubbub serve --listen, 1975 if nothing is said), not to its page",
-                    code="not_hubbub",
-                )
-            self._heard = True
-            frames = self._frames.feed(data)
-            if frames:
-                return [wire.decode_to_client(payload, _FORM) for payload in frames]
+    async def carry(self, take: Take) -> None:
+        self._take = take
+        early, self._early = self._early, []
+        for data in early:
+            if not self._end.done():
+                self.data_received(data)
+        try:
+            await self._end
+        finally:
+            self._take = None
 
     def close(self) -> None:
-        self._writer.close()
+        self._transport.close()
+
+    # --- within ---
+
+    def _check_first(self, data: bytes) -> None:
+        if data.startswith(b"HTTP/"):
+            raise RemoteProtocolError(
+                "a web server answers there: users connect to the host's own port "
+                "(hubbub serve --listen, 1975 if nothing is said), not to its page",
+                code="not_hubbub",
+            )
+        self._heard = True
+
+    def _stop(self, error: Exception | None) -> None:
+        self._take = None
+        if self._end.done():
+            return
+        if error is None:
+            self._end.set_result(None)
+        else:
+            self._end.set_exception(error)
 
 
 class StreamConnector:
@@ -132,11 +180,14 @@ class StreamConnector:
 
     async def connect(self) -> StreamTransport:
         try:
+            loop = asyncio.get_running_loop()
             if self._path:
-                return StreamTransport(*await asyncio.open_unix_connection(self._path))
-            return StreamTransport(
-                *await asyncio.open_connection(self._host, self._port, ssl=self._tls)
-            )
+                _, made = await loop.create_unix_connection(StreamTransport, self._path)
+            else:
+                _, made = await loop.create_connection(
+                    StreamTransport, self._host, self._port, ssl=self._tls
+                )
+            return made
         except OSError as error:
             raise BrokenError(
                 f"nobody answers at {self.where}: {_reason(error)}; {self._check}"

@@ -1,0 +1,1 @@
+"""What Hubbub is measured against, doing the same work. Each module needs its own packages (the extra `bench`)."""
