@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
@@ -104,11 +103,13 @@ class Crowd(Avatar, Persistent):
     @action(timeout_s=60)
     async def ring(self, seconds: float) -> list[float]:
         """Call all minds and wait for all answers, again and again: how many answers, in how many seconds."""
-        minds = list(self.minds)
         began, count = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:
-            await asyncio.gather(*(mind.call("notify", PAYLOAD) for mind in minds))
-            count += len(minds)
+            answers = await self.minds.call_all("notify", PAYLOAD)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            count += len(answers)
         return [float(count), time.perf_counter() - began]
 
 

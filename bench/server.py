@@ -74,6 +74,8 @@ def serving(application: str, data: Path, *, timeout_s: float = 30.0) -> Iterato
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
         try:
             wait_for_port(listen, process, timeout_s)
+            if application:
+                wait_for_port(web, process, timeout_s)
             yield Server(
                 process,
                 web=f"http://127.0.0.1:{web}/" if application else "",

@@ -44,8 +44,7 @@ def _answering(url: str, ready: socket.socket) -> None:
                 for message in line.messages()
                 if message["t"] == "mind"
             )
-            line.socket.sendall(replies)
-            line.acknowledge()
+            line.socket.sendall(replies + line.ack() if line.is_ack_due else replies)
         now = time.perf_counter()
         if now - swept > ACK_S:
             swept = now

@@ -83,9 +83,14 @@ class Line:
         self.in_flight += count
         with_id = call.with_id
         frames = [with_id(number) for number in range(first, first + count)]
-        if self._unacked >= ACK_EVERY:
+        if self.is_ack_due:
             frames.append(self.ack())
         return b"".join(frames)
+
+    @property
+    def is_ack_due(self) -> bool:
+        """Whether so much has come that it is to be acknowledged."""
+        return self._unacked >= ACK_EVERY
 
     def ack(self) -> bytes:
         """Return the frame that acknowledges all that has come."""
@@ -94,7 +99,7 @@ class Line:
 
     def acknowledge(self, *, late: bool = False) -> None:
         """Send an acknowledgement if one is due; ``late``: if there is anything to acknowledge."""
-        if self._unacked >= ACK_EVERY or (late and self._unacked):
+        if self.is_ack_due or (late and self._unacked):
             self.socket.sendall(self.ack())
 
     def watch(self, watch_id: int, name: str, *args: object, target: Sequence[Any] = ()) -> None:

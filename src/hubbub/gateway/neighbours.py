@@ -109,9 +109,17 @@ class Neighbours:
             if len(self._parents) > _PARENTS:
                 del self._parents[next(iter(self._parents))]
 
+    def has(self, oids: Iterable[int]) -> set[int]:
+        """Return which of ``oids`` the peer has, as far as it is known."""
+        return self._sent.intersection(oids)
+
     def forget(self, oids: Iterable[int]) -> None:
         """Note that the peer's copies are old."""
         self._sent.difference_update(oids)
+
+    def remember(self, oids: Iterable[int]) -> None:
+        """Note that the peer has these as they are now."""
+        self._sent.update(oids)
 
     def forget_all(self) -> None:
         """Note that all its copies may be old, or gone."""

@@ -28,7 +28,7 @@ import hmac
 import logging
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -38,6 +38,7 @@ import msgspec
 from hubbub.gateway.carriers import HELLO_S
 from hubbub.gateway.following import Following
 from hubbub.gateway.neighbours import Neighbours
+from hubbub.gateway.pushed import Pushed
 from hubbub.kernel import (
     COMPANION_BIT,
     Changeset,
@@ -45,6 +46,7 @@ from hubbub.kernel import (
     HubbubError,
     LimitError,
     ReadOnlyError,
+    Record,
     RemoteProtocolError,
     UnknownObjectError,
 )
@@ -64,6 +66,9 @@ _MAX_OID_BLOCK = 10_000
 _GREETING_BYTES = 64 << 10
 _OID_LEAP = 1 << 40
 _MAX_CLASS_NAME = 1000
+_PUSH_BELOW_BYTES = 64 << 10
+_MERGED_BYTES = 64 << 10
+_REMEMBERED_WRITES = 64
 
 _oid_of = attrgetter("oid")
 _tid_of = attrgetter("tid")
@@ -133,8 +138,9 @@ class Peers:
 
     def _settled(self, commits: Sequence[Commit]) -> None:
         told = self.log.newest
-        last: dict[int, int] = {}
-        own: dict[PeerConnection, dict[int, int]] = {}
+        last: dict[int, Record] = {}
+        written: list[dict[int, Record]] = []
+        own: dict[PeerConnection, dict[int, Record]] = {}
         answers: dict[PeerConnection, int] = {}
         newest = 0
         for commit in commits:
@@ -142,25 +148,26 @@ class Peers:
                 continue
             newest = commit.tid
             writer = self._writer_of(commit)
-            written = {record.oid: newest for record in commit.records}
-            last.update(written)
+            records = dict(zip(map(_oid_of, commit.records), commit.records, strict=True))
+            written.append(records)
+            last.update(records)
             if writer is not None:
-                own.setdefault(writer, {}).update(written)
+                own.setdefault(writer, {}).update(records)
                 answers[writer] = answers.get(writer, 0) + 1
         if not newest:
             return
         self.log.add(newest, last)
-        oids = list(last)
-        message = frame(peer.encode(peer.Invalidate(newest, oids)))
+        message = frame(peer.encode(peer.Invalidate(newest, list(last))))
         for connection in list(self.connections):
             mine = own.get(connection)
             if mine is None:
                 # At once, so that it is under way before any answer to this group is.
-                connection.tell(message, oids, now=True)
+                connection.tell(newest, last, written, message)
+                connection.flush()
             else:
-                others = [oid for oid, tid in last.items() if mine.get(oid) != tid]
+                others = {oid: record for oid, record in last.items() if mine.get(oid) is not record}
                 connection.expect(answers[connection])
-                connection.tell(frame(peer.encode(peer.Invalidate(newest, others))), others)
+                connection.tell(newest, others, written)
 
     def _writer_of(self, commit: Commit) -> PeerConnection | None:
         for kind, key, value in commit.rows:
@@ -203,6 +210,7 @@ class PeerConnection:
         self._flush_handle: asyncio.Handle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._neighbours = Neighbours(host.ledger)
+        self._pushed = Pushed()
         self._commits = 0
         self._read_only = self._options.read_only
         self._following: Following | None = None
@@ -276,27 +284,54 @@ class PeerConnection:
 
     # --- for `Peers` --------------------------------------------------------------------------------------------------
 
-    def tell(self, message: bytes, oids: Iterable[int], *, now: bool = False) -> None:
-        """Send an invalidation of ``oids``, or note that the peer is behind (PE5).
+    def tell(
+        self,
+        tid: int,
+        changed: Mapping[int, Record],
+        commits: Sequence[Mapping[int, Record]],
+        message: bytes = b"",
+    ) -> None:
+        """Say that objects changed up to ``tid``, or note that the peer is behind (PE5).
 
         Args:
-            message: The frame.
-            oids: What it says.
-            now: Do not wait for an answer that could go with it.
+            tid: The newest.
+            changed: The newest records of the objects.
+            commits: What each of the commits has written.
+            message: The frame that says it without records, if there is one already.
         """
         if self._is_behind:
             self._catch_up()
             return
         waiting = self._buffered_bytes() + self._out_bytes
+        pushed: list[Record] = []
+        # Who does not keep up with what is sent gets no more than has to be.
+        if self._pushed.wanted and waiting < _PUSH_BELOW_BYTES:
+            pushed = self._pushed.chosen(changed, commits)
+        if pushed or not message:
+            told = peer.Invalidate(tid, list(changed), peer.written(pushed))
+            message = frame(peer.encode(told))
         if waiting + len(message) > self._options.buffer_limit_bytes:
             self._is_behind = True
-            self._neighbours.forget_all()
+            self._forget_all()
             self._catch_up()
             return
-        self._neighbours.forget(oids)
+        had = self._neighbours.has(changed)
+        if pushed:
+            fresh = set(map(_oid_of, pushed))
+            self._neighbours.remember(fresh)
+            had -= fresh
+        if had:
+            self._neighbours.forget(had)
+            self._pushed.told(had)
         self._put(message)
-        if now:
-            self._flush()
+
+    def flush(self) -> None:
+        """Send what is to be sent now."""
+        self._flush()
+
+    def _forget_all(self) -> None:
+        self._neighbours.forget_all()
+        self._pushed.clear()
 
     def expect(self, answers: int) -> None:
         """So many answers to commits of this group are about to come: the last sends all that is told to this peer."""
@@ -438,7 +473,8 @@ class PeerConnection:
             self._answer(to_failed(message.id, error))
             return
         if message.forget:
-            self._neighbours.forget_all()
+            self._forget_all()
+        self._pushed.asked(message.oid)
         neighbours = self._neighbours.of(record, at, message.room)
         goes_on = message.room > 0 and self._neighbours.goes_on
         self._answer(peer.Loaded(message.id, peer.written([record, *neighbours]), goes_on))
@@ -520,7 +556,7 @@ class PeerConnection:
         error = outcome.error
         if error is None:
             tid, merged = outcome.value
-            self._answer(peer.Committed(call_id, tid, merged))
+            self._answer(peer.Committed(call_id, tid, merged, self._merged(outcome)))
         else:
             if not isinstance(error, HubbubError):
                 log.error("a peer's commit failed", exc_info=error)
@@ -530,3 +566,21 @@ class PeerConnection:
             if not self._untold:
                 self._flush()
         self._close_if_done()
+
+    def _merged(self, outcome: Outcome) -> list[Any]:
+        """Return what is stored instead of what the peer sent, if that is small; note what it has now."""
+        if outcome.commit is None:
+            return []  # a repeat
+        records = outcome.commit.records
+        merged = outcome.value[1]
+        sent: list[Record] = []
+        if merged:
+            names = set(merged)
+            sent = [record for record in records if record.oid in names]
+            if sum(len(record.payload) for record in sent) > _MERGED_BYTES:
+                sent = []
+            names.difference_update(map(_oid_of, sent))
+            records = [record for record in records if record.oid not in names]
+        if len(records) <= _REMEMBERED_WRITES:
+            self._neighbours.remember(map(_oid_of, records))
+        return peer.written(sent)

@@ -6,9 +6,11 @@ Theory of operation
     WAITING --begin--> CARRYING --closing, fault--> CLOSING
        '--------------------'--lost: CLOSING; the session's grace time runs
 
-Deliveries are taken only while the transport's buffer is below its high-water mark, in one write for each turn of the
-loop: a slow reader holds that much here, and the rest stays in the session's bounded backlog (PE5). All carriers that
-were woken in one turn write in one callback.
+Deliveries are taken only while the transport's buffer is below its high-water mark: a slow reader holds that much
+here, and the rest stays in the session's bounded backlog (PE5). All carriers that were woken in one turn of the loop
+write in one callback, each what has come for it by then in one write. Where that is the better bargain
+(`SocketCarrier.at_once`) the first delivery of a turn does not wait for the others: what goes to many users reaches the
+first of them while it is still being handed to the last.
 """
 
 from __future__ import annotations
@@ -42,10 +44,12 @@ class Turn:
 
     _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Turn]] = WeakKeyDictionary()
 
-    __slots__ = ("_due",)
+    __slots__ = ("_due", "_is_begun", "_number")
 
     def __init__(self) -> None:
         self._due: list[SocketCarrier] = []
+        self._is_begun = False
+        self._number = 1
 
     @classmethod
     def of_running_loop(cls) -> Turn:
@@ -56,23 +60,31 @@ class Turn:
             turn = cls._of[loop] = Turn()
         return turn
 
+    def begin(self) -> int:
+        """Return the number of the present turn."""
+        if not self._is_begun:
+            self._is_begun = True
+            asyncio.get_running_loop().call_soon(self._write)
+        return self._number
+
     def add(self, carrier: SocketCarrier) -> None:
         """Let ``carrier`` write with the others."""
-        if not self._due:
-            asyncio.get_running_loop().call_soon(self._write)
+        self.begin()
         self._due.append(carrier)
 
     def _write(self) -> None:
+        self._is_begun = False
+        self._number += 1
         due, self._due = self._due, []
         for carrier in due:
-            try:
-                carrier.flush()
-            except Exception:
-                log.exception("writing to a user failed")
+            carrier.flush()
 
 
 class SocketCarrier:
     """Carry a session over a socket. Belongs to the loop.
+
+    Attributes:
+        at_once: Whether the first delivery in a turn of the loop is written without waiting for more.
 
     Args:
         transport: The socket.
@@ -87,10 +99,12 @@ class SocketCarrier:
         "_transport",
         "_turn",
         "_waiting",
+        "_wrote_in",
         "state",
     )
 
     form: ClassVar[str]
+    at_once: ClassVar[bool] = False
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -100,6 +114,7 @@ class SocketCarrier:
         self._waiting: deque[bytes] | None = None  # what came and could not be acted on yet
         self._paused = False
         self._due = False
+        self._wrote_in = 0  # the turn in which something was written at once
         self._resting = False
         self.state = State.WAITING
 
@@ -161,10 +176,16 @@ class SocketCarrier:
     # --- the session's side -----------------------------------------------------------------------
 
     def wake(self) -> None:
-        """There is something to take: it goes out with everything else of this turn of the loop."""
-        if not self._due and not self._paused:
-            self._due = True
-            self._turn.add(self)
+        """There is something to take: it goes out at once, or with everything else of this turn of the loop."""
+        if self._due or self._paused:
+            return
+        if self.at_once and self.state is State.CARRYING:
+            turn = self._turn.begin()
+            if turn != self._wrote_in:
+                self._wrote_in = turn
+                self.flush()
+                return
+        self._write_with_others()
 
     def close(self, message: wire.Closing | wire.Fault) -> None:
         """Send ``message`` behind what was written, and close."""
@@ -177,18 +198,25 @@ class SocketCarrier:
     # --- within -----------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what the session has."""
+        """Write what the session has. Does not raise: whoever offers a delivery is not to blame for its carrier."""
         self._due = False
         session = self._session
         if session is None or self._paused or self.state is not State.CARRYING:
             return
-        messages = session.take(TAKE_BYTES)
-        if messages:
-            self._transport.write(self.pack(messages))
-            if self._heartbeat is not None:
-                self._heartbeat.sent()
-            if session.has_more:
-                self.wake()
+        try:
+            messages = session.take(TAKE_BYTES)
+            if messages:
+                self._transport.write(self.pack(messages))
+                if self._heartbeat is not None:
+                    self._heartbeat.sent()
+                if session.has_more and not self._paused:
+                    self._write_with_others()
+        except Exception:
+            log.exception("writing to %s failed", self.where())
+
+    def _write_with_others(self) -> None:
+        self._due = True
+        self._turn.add(self)
 
     def fail(self, error: BaseException) -> None:
         """The connection can't go on: tell the client, and let the session wait for another one."""

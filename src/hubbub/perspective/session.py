@@ -61,7 +61,7 @@ class Carrier(Protocol):
     """What moves a session's messages: a WebSocket, an event stream, a poll, a TCP connection."""
 
     def wake(self) -> None:
-        """There is something to take. Called from within the session's other methods: only note it."""
+        """There is something to take: now, or as soon as it suits."""
 
     def close(self, message: Closing | Fault) -> None:
         """Send ``message`` and close. It may not take from the session any more."""

@@ -14,7 +14,7 @@ import msgspec
 
 from hubbub.kernel import Label, Record, RecordFields, RemoteProtocolError
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 class _Message(msgspec.Struct, array_like=True, gc=False):
@@ -120,11 +120,13 @@ class Loaded(_Message, tag=21):
 
 
 class Committed(_Message, tag=22):
-    """Answer to `Commit`: durable as ``tid``. ``merged`` lists oids whose stored state is not the one sent."""
+    """Answer to `Commit`: durable as ``tid``. ``merged`` lists oids whose stored state is not the one sent; ``records``
+    are the small ones of these states."""
 
     id: int
     tid: int
     merged: list[int]
+    records: list[Record] = []
 
 
 class Failed(_Message, tag=23):
@@ -158,10 +160,14 @@ class Pong(_Message, tag=25):
 
 
 class Invalidate(_Message, tag=26):
-    """Commits up to ``tid`` are durable; these objects changed in them. Your copies are old."""
+    """Commits up to ``tid`` are durable; these objects changed in them. Your copies are old.
+
+    ``records`` are the states of some of them as of ``tid``: of those that the peer is likely to ask for.
+    """
 
     tid: int
     oids: list[int]
+    records: list[Record] = []
 
 
 class DropCache(_Message, tag=27):

@@ -65,7 +65,7 @@ async def test_fragments_arrays_and_pings_may_come_in_between(socket: ClientConn
 
 
 @pytest.mark.parametrize(
-    ("what", "code"), [(b"binary", "garbled"), ("x" * 2001, "too_large"), ("{", "garbled")]
+    "what, code", [(b"binary", "garbled"), ("x" * 2001, "too_large"), ("{", "garbled")]
 )
 async def test_what_is_wrong_is_told_and_the_connection_closed(
     socket: ClientConnection, what: str | bytes, code: str
