@@ -8,7 +8,7 @@ import pytest
 from persistent import Persistent
 
 from hubbub.flow import Backplane, Published
-from hubbub.kernel import Commit, Label
+from hubbub.kernel import Commit, Label, Tid
 from hubbub.perspective.notices import MindNotice, PublishNotice
 from hubbub.perspective.releasing import Releases
 
@@ -40,7 +40,7 @@ def release(*notices: Any) -> list[Any]:
     seats: Any = {"s": Seat(session)}
     nothing: Any = None
     releases = Releases(nothing, backplane, seats, nothing, nothing)
-    commit = Commit(1, Label(), (), notices=list(notices))
+    commit = Commit(Tid(1), Label(), (), notices=list(notices))
     releases.release(commit)
     return session.seen
 
