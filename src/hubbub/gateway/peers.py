@@ -165,7 +165,9 @@ class Peers:
                 connection.tell(newest, last, written, message)
                 connection.flush()
             else:
-                others = {oid: record for oid, record in last.items() if mine.get(oid) is not record}
+                others = {
+                    oid: record for oid, record in last.items() if mine.get(oid) is not record
+                }
                 connection.expect(answers[connection])
                 connection.tell(newest, others, written)
 

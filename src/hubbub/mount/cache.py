@@ -140,7 +140,7 @@ class RecordCache:
             if oid in self._old.newest:
                 self._make_young(oid)
             newest = self.recent.get(oid)
-            if newest is not None:
+            if newest is not None and newest.tid < until:
                 self._close(newest, until)
 
     def clear(self) -> None:

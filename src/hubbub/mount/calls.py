@@ -201,7 +201,7 @@ class Calls:
 
     def _invalidate(self, message: peer.Invalidate) -> None:
         in_flight = [write.oid for writes in self._commits.values() for write in writes]
-        self._replica.invalidated(message.tid, message.oids, in_flight)
+        self._replica.invalidated(message.tid, message.oids, in_flight, message.records)
         self._stats.invalidations += len(message.oids)
         self.news()
 
@@ -234,7 +234,7 @@ class Calls:
         elif isinstance(message, peer.Committed):
             # A repeat is answered without the list of what was merged.
             merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
-            replica.committed(message.tid, call.writes, merged)
+            replica.committed(message.tid, call.writes, merged, message.records)
             call.answer = (Tid(message.tid), merged)
         elif isinstance(message, peer.OidBlock):
             replica.oids.extend(range(message.first, message.first + message.count))

@@ -13,6 +13,9 @@ One thing is not told: what this peer wrote itself. `Invalidate` leaves it out, 
 later. In between, another thread may begin at the new tid; so the objects of every commit in flight count as *perhaps*
 changed by each `Invalidate`, and `Committed` then says what they really are.
 
+Some records come along with the news that they changed. Such a one is right from its tid on, so older snapshots go on
+with the version that is closed at that moment.
+
     Invalidate(11, others' oids) --> own oids: versions closed, newest tid 11 --> Committed(10): own records, valid
                                                                                   from 10 until someone else's change
 """
@@ -22,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from hubbub.kernel import Record, Tid
+from hubbub.kernel import Record, RemoteProtocolError, Tid
 from hubbub.mount.ahead import Ahead
 from hubbub.mount.base import InvalidationLog
 from hubbub.mount.cache import RecordCache
@@ -61,15 +64,40 @@ class Replica:
         else:
             self.invalidated(message.tid, message.changed, ())
 
-    def invalidated(self, tid: int, oids: Sequence[int], in_flight: Sequence[int]) -> None:
-        """Take in that ``oids`` changed up to ``tid``; ``in_flight`` are written by commits not answered yet."""
+    def invalidated(
+        self,
+        tid: int,
+        oids: Sequence[int],
+        in_flight: Sequence[int],
+        records: Sequence[Record] = (),
+    ) -> None:
+        """Take in that ``oids`` changed up to ``tid``, some of them to ``records``.
+
+        Args:
+            tid: The newest tid from now on.
+            oids: What others wrote.
+            in_flight: What is written by commits not answered yet.
+            records: The states as of ``tid`` of some of ``oids``.
+
+        Raises:
+            RemoteProtocolError: If a record is not of one of these commits; nothing has changed.
+        """
         newest = self.newest
+        if records:
+            changed = set(oids)
+            for record in records:
+                if not newest < record.tid <= tid or record.oid not in changed:
+                    raise RemoteProtocolError(
+                        "the host sent a record that it does not tell of", code="garbled"
+                    )
         perhaps = set(in_flight).difference(oids) if in_flight else ()
         if oids:
             self.cache.close(oids, newest + 1)
         if perhaps:
             self.cache.close(perhaps, newest + 1)
         self.log.add(tid, oids, perhaps)
+        for record in records:
+            self.cache.add(record, None)
 
     def dropped(self, tid: int) -> None:
         """Forget every record: nobody knows what changed up to ``tid``."""
@@ -99,14 +127,33 @@ class Replica:
         if mark is not None:
             self.cache.make_old(mark)
 
-    def committed(self, tid: int, writes: Iterable[Record], merged: Iterable[int]) -> None:
-        """Take in that this peer's ``writes`` are stored as ``tid``, except ``merged``, whose state is another."""
+    def committed(
+        self,
+        tid: int,
+        writes: Iterable[Record],
+        merged: Iterable[int],
+        records: Sequence[Record] = (),
+    ) -> None:
+        """Take in that this peer's ``writes`` are stored as ``tid``, except ``merged``, whose state is another.
+
+        Args:
+            tid: Of the commit.
+            writes: What was sent.
+            merged: The oids of those whose stored state is not the one sent.
+            records: The stored states of some of ``merged``.
+
+        Raises:
+            RemoteProtocolError: If a record is none of these; nothing has changed.
+        """
         others = frozenset(merged)
+        if any(record.tid != tid or record.oid not in others for record in records):
+            raise RemoteProtocolError("the host sent a record that was not merged", code="garbled")
         if others:
             self.cache.close(others, tid)
         mine = [write for write in writes if write.oid not in others] if others else list(writes)
         for write in mine:
             write.tid = tid  # from here on it is what is stored
+        mine += records
         if tid == self.newest and len(mine) > 1:
             # Nobody came later, in this group of commits or another.
             self.cache.add_many(mine)

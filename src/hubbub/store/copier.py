@@ -65,15 +65,14 @@ class Copier:
         assert recent is not None
         try:
             self._tables.put([recent])
+            self._on_put()
+            self._tables.keep_log_short()
         except HubbubError as error:
             # It stays in the group log, and the next write tells: it tries again, or is refused.
             _log.warning("durable commits wait in the log of %s: %s", self._tables.path, error)
         except BaseException as error:  # noqa: BLE001 - logged; a thread's exceptions end here
             _log.exception("putting durable commits into %s failed", self._tables.path)
             self._tables.set_doubt(error)
-        else:
-            self._on_put()
-            self._tables.keep_log_short()
 
     def close(self) -> None:
         """Wait for what is under way, then end the thread. Idempotent."""

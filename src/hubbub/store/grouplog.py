@@ -87,11 +87,15 @@ class GroupLog:
         path: The file. What stands there is written over: replay it first (`read_log`).
         mark: The space's 16 secret bytes.
         segment_bytes: Size of each of the two segments.
+        like: The file whose permissions and owner it gets; None for the usual ones.
     """
 
-    def __init__(self, path: Path, mark: bytes, segment_bytes: int) -> None:
+    def __init__(
+        self, path: Path, mark: bytes, segment_bytes: int, like: Path | None = None
+    ) -> None:
         self.path = path
         self._mark = mark
+        self._like = like
         self._segment_bytes = max(segment_bytes // BLOCK, 4) * BLOCK
         self._buffer = mmap.mmap(-1, self._segment_bytes)
         self._view = memoryview(self._buffer)
@@ -160,8 +164,12 @@ class GroupLog:
 
     def _make(self) -> None:
         try:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            # Closed to others until it is known who may read it: it holds what they may not see in the main file.
+            mode = 0o666 if self._like is None else 0o600
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
             try:
+                if self._like is not None:
+                    _give_access(file, self._like)
                 _grow(file, 2 * self._segment_bytes)
                 os.fsync(file)
             finally:
@@ -198,13 +206,28 @@ def write_through(file: int, data: memoryview, offset: int) -> int:
 
 def _open_for_writing(path: Path) -> int:
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC
+    file = -1
     try:
         # Past the page cache: nobody reads it, and the processor has less to do.
-        return os.open(path, flags | getattr(os, "O_DIRECT", 0))
+        file = os.open(path, flags | getattr(os, "O_DIRECT", 0))
+        # A disk with larger sectors refuses no more than the first write.
+        with mmap.mmap(-1, BLOCK) as zeros:
+            os.pwrite(file, zeros, 0)
     except OSError as error:
+        if file >= 0:
+            os.close(file)
         if error.errno != errno.EINVAL:
             raise
         return os.open(path, flags)
+    return file
+
+
+def _give_access(file: int, like: Path) -> None:
+    """Let those read and write ``file`` who may do so with ``like``, as SQLite does for its own log."""
+    found = like.stat()
+    if os.geteuid() == 0:
+        os.fchown(file, found.st_uid, found.st_gid)
+    os.fchmod(file, found.st_mode & 0o666)
 
 
 def _grow(file: int, size: int) -> None:
@@ -230,27 +253,26 @@ def read_log(path: Path, mark: bytes, number: int) -> list[Entry]:
         StoreError: If the log belongs to another space.
     """
     try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) < BLOCK:
-                return []
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                entries = [e for e in _entries(path, data, mark) if e.number > number]
+        # Not mapped: a block that the disk can't read would end the process.
+        data = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StoreError(f"the log {path} can't be read: {error.strerror}") from error
+    entries = [entry for entry in _entries(path, data, mark) if entry.number > number]
     entries.sort(key=lambda entry: entry.number)
     for expected, entry in enumerate(entries, number + 1):
         if entry.number != expected:
             raise CorruptRecordError(
                 f"{path} is damaged: group {expected} of the log is missing ahead of group {entry.number} at byte "
                 f"{entry.offset}, and {len(entries) - (expected - number - 1)} whole group(s) of commits stand behind "
-                f"it. Nothing was changed. Copy the space's files away, look at the disk, and restore a backup"
+                f"it. Nothing was changed. If the space is an older copy that you have put there on purpose, move the "
+                f"log away. Else copy the space's files away, look at the disk, and restore a backup"
             )
     return entries
 
 
-def _entries(path: Path, data: mmap.mmap, mark: bytes) -> Iterator[Entry]:
+def _entries(path: Path, data: bytes, mark: bytes) -> Iterator[Entry]:
     offset = 0
     while offset + _HEAD.size <= len(data):
         length = 1

@@ -199,7 +199,10 @@ class SQLiteStore:
             self._recents = (Recent(), left_over)
         self._side_file.check(space_id, self._last_tid)
         self._log = GroupLog(
-            self._beside("-log"), mark, max(self._log_limit_bytes // 4, _LEAST_SEGMENT_BYTES)
+            self._beside("-log"),
+            mark,
+            max(self._log_limit_bytes // 4, _LEAST_SEGMENT_BYTES),
+            self.path,
         )
         self._reader = Reader(self.path, self._vfs, meta.get("packed") or 0)
 

@@ -306,3 +306,29 @@ async def test_commits_that_wait_are_bounded(host: Host) -> None:
     assert isinstance(failed, peer.Failed)
     assert (failed.id, failed.kind) == (3, "limit")
     await fake.until(peer.Committed)
+
+
+@pytest.mark.rule("ST2")
+async def test_what_is_asked_for_again_comes_along_with_its_next_change(host: Host) -> None:
+    one, two = FakePeer(host), FakePeer(host)
+    one.mount()
+    two.mount()
+
+    async def write(call_id: int, tid: int) -> tuple[int, Any]:
+        one.say(commit(call_id, (11, tid), payload=b"%d" % call_id))
+        answer = (await one.until(peer.Committed))[-1]
+        assert isinstance(answer, peer.Committed)
+        (told,) = await two.until(peer.Invalidate)
+        return answer.tid, told
+
+    tid, told = await write(1, 0)
+    for call_id in (2, 3):
+        two.say(peer.Load(1, 11, tid))
+        await two.until(peer.Loaded)
+        assert told.records == []
+        tid, told = await write(call_id, tid)
+    assert [(r.oid, r.tid, r.payload) for r in told.records] == [(11, tid, b"3")]
+    # Who does not read what it is sent gets no more than the news.
+    two.buffered = 1 << 20
+    _, told = await write(4, tid)
+    assert (told.oids, told.records) == ([11], [])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hubbub.kernel import Record
+from hubbub.kernel import Record, RemoteProtocolError
 from hubbub.mount.replica import Replica
 from hubbub.wire import peer
 
@@ -148,3 +148,51 @@ def test_own_writes_are_kept_without_a_copy_where_nobody_came_later() -> None:
     made.committed(20, writes, [2])
     assert [tid_at(made, oid, 20) for oid in (1, 2, 3)] == [20, None, 20]
     assert made.log.since(10, {1: 20, 2: 10}) == frozenset({2, 3})
+
+
+@pytest.mark.rule("SP1")
+def test_a_record_that_came_along_is_not_seen_by_older_snapshots() -> None:
+    made = replica()
+    made.loaded(10, [record(1, 5)])
+    made.invalidated(20, [1, 2], (), [record(1, 15)])
+    assert [tid_at(made, 1, at) for at in (10, 20, 25)] == [5, 15, 15]
+    assert tid_at(made, 2, 20) is None
+    assert made.log.since(10) == frozenset({1, 2})
+    made.invalidated(30, [1], ())
+    assert [tid_at(made, 1, at) for at in (10, 20, 30)] == [5, 15, None]
+
+
+@pytest.mark.rule("SP1")
+def test_a_record_that_came_along_stays_right_behind_an_older_own_write() -> None:
+    for merged in ([], [1]):
+        made = replica()
+        made.invalidated(21, [1], [1], [record(1, 21)])
+        own = [record(1, 20)] if merged else []
+        made.committed(20, [record(1, 5)], merged, own)
+        assert [tid_at(made, 1, at) for at in (20, 21, 30)] == [20, 21, 21]
+
+
+def test_a_merged_write_that_comes_with_the_answer_is_kept() -> None:
+    made = replica()
+    made.invalidated(20, [], in_flight=[1])
+    made.committed(20, [Record(1, 5, "test:Thing", (), b"mine")], [1], [record(1, 20)])
+    found = made.cache.get(1, 20)
+    assert found is not None
+    assert found.payload == b""
+
+
+@pytest.mark.parametrize("oid, tid", [(1, 21), (1, 10), (2, 15)])
+def test_records_that_nobody_told_of_are_refused(oid: int, tid: int) -> None:
+    made = replica()
+    with pytest.raises(RemoteProtocolError):
+        made.invalidated(20, [1], (), [record(oid, tid)])
+    with pytest.raises(RemoteProtocolError):
+        made.committed(20, [record(1, 5)], [1], [record(oid, tid)])
+    assert made.newest == 10
+
+
+def test_a_reconnection_keeps_only_what_did_not_change() -> None:
+    made = replica()
+    made.invalidated(20, [1, 2], (), [record(1, 20), record(2, 20)])
+    made.mounted(mounted(30, "a", [1]))
+    assert [tid_at(made, oid, 30) for oid in (1, 2)] == [None, 20]

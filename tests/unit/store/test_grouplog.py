@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -209,3 +212,50 @@ def test_where_little_room_is_left_the_log_does_not_take_it(
     append(log, 1)
     assert log.path.stat().st_size == BLOCK
     log.close(remove=False)
+
+
+def test_a_disk_that_refuses_direct_writes_only_when_they_come_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = getattr(os, "O_DIRECT", 0)
+    if not direct:
+        pytest.skip("there is no O_DIRECT here")
+    real = os.pwrite
+
+    def refuse(file: int, data: bytes | memoryview, offset: int) -> int:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & direct:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    log = GroupLog(tmp_path / "log", MARK, SEGMENT)
+    append(log, 1)
+    log.close(remove=False)
+    assert numbers(log.path) == [1]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_who_may_read_the_space_may_read_the_log_and_nobody_else(tmp_path: Path, mode: int) -> None:
+    space, path = tmp_path / "chat.hub", tmp_path / "chat.hub-log"
+    space.touch()
+    space.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(space, 1234, 1234)
+    path.touch(0o666)  # an older one
+    log = GroupLog(path, MARK, SEGMENT, space)
+    append(log, 1)
+    log.close(remove=False)
+    found, expected = path.stat(), space.stat()
+    assert stat.S_IMODE(found.st_mode) == mode
+    assert (found.st_uid, found.st_gid) == (expected.st_uid, expected.st_gid)
+
+
+def test_a_log_that_the_disk_can_not_read_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(StoreError, match="can't be read: Input/output error"):
+        read_log(path, MARK, 0)
