@@ -68,6 +68,8 @@ _OID_LEAP = 1 << 40
 _MAX_CLASS_NAME = 1000
 _PUSH_BELOW_BYTES = 64 << 10
 _MERGED_BYTES = 64 << 10
+_HOLD_S = 0.005
+"""So long a peer that waits for an answer may not be told of others' commits."""
 _REMEMBERED_WRITES = 64
 
 _oid_of = attrgetter("oid")
@@ -161,9 +163,8 @@ class Peers:
         for connection in list(self.connections):
             mine = own.get(connection)
             if mine is None:
-                # At once, so that it is under way before any answer to this group is.
                 connection.tell(newest, last, written, message)
-                connection.flush()
+                connection.flush_told()
             else:
                 others = {
                     oid: record for oid, record in last.items() if mine.get(oid) is not record
@@ -210,6 +211,7 @@ class PeerConnection:
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._flush_handle: asyncio.Handle | None = None
+        self._held: asyncio.TimerHandle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._neighbours = Neighbours(host.ledger)
         self._pushed = Pushed()
@@ -265,7 +267,7 @@ class PeerConnection:
         self._peers.connections.pop(self, None)
         for key in [key for key, owner in self._peers.writers.items() if owner is self]:
             del self._peers.writers[key]
-        for handle in (self._flush_handle, self._drain_timer):
+        for handle in (self._flush_handle, self._held, self._drain_timer):
             if handle is not None:
                 handle.cancel()
 
@@ -327,9 +329,18 @@ class PeerConnection:
             self._pushed.told(had)
         self._put(message)
 
-    def flush(self) -> None:
-        """Send what is to be sent now."""
-        self._flush()
+    def flush_told(self) -> None:
+        """Send what the peer was told: at once, so that it is under way before any answer to the same group is.
+
+        A peer that waits for an answer to a commit gets it with that, or after `_HOLD_S`: else all would wake all.
+        """
+        if not self._commits:
+            self._flush()
+        elif self._held is None and self._out:
+            if self._flush_handle is not None:
+                self._flush_handle.cancel()
+                self._flush_handle = None
+            self._held = self._loop.call_later(_HOLD_S, self._flush)
 
     def _forget_all(self) -> None:
         self._neighbours.forget_all()
@@ -377,9 +388,10 @@ class PeerConnection:
             self._flush_handle = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
-            self._flush_handle = None
+        for handle in (self._flush_handle, self._held):
+            if handle is not None:
+                handle.cancel()
+        self._flush_handle = self._held = None
         if not self._out or self._is_over:
             return
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
