@@ -37,11 +37,12 @@ def cold(seconds: float, count: int = COLD) -> dict[str, float]:
                 spent += time.perf_counter() - began
                 loaded += count
                 requests += space.stats.requests - before
-    if requests < 0.95 * loaded:
+    # Some records come along with the news that they changed; only what was asked for counts.
+    if requests < 0.8 * loaded:
         raise MissingError(
             f"these loads are not dependent: {requests} requests for {loaded} of them"
         )
-    return {"load-cold-1": loaded / spent}
+    return {"load-cold-1": min(requests, loaded) / spent}
 
 
 def make_index(root: Any, following: list[int]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from hubbub.gateway import peers
 from hubbub.gateway.peers import PeerConnection, PeerOptions
 from hubbub.kernel import Label, Record
 from hubbub.perspective.host import Host
@@ -332,3 +334,24 @@ async def test_what_is_asked_for_again_comes_along_with_its_next_change(host: Ho
     two.buffered = 1 << 20
     _, told = await write(4, tid)
     assert (told.oids, told.records) == ([11], [])
+
+
+async def test_who_waits_for_a_commit_hears_of_others_with_its_answer_or_a_moment_later(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_HOLD_S", 0.3)
+    one, two, three = FakePeer(host), FakePeer(host), FakePeer(host)
+    for fake in (one, two, three):
+        fake.mount()
+    held_up = threading.Event()
+    one.say(commit(1, (11, 0), key=b"mount-000001" + b"1" * 8))
+    host.serial.submit(lambda: held_up.wait(10) and None)
+    two.say(commit(1, (12, 0), key=b"mount-000002" + b"1" * 8))
+    await one.until(peer.Committed)
+    assert [type(message) for message in three.messages] == [peer.Invalidate]
+    assert two.messages == []
+    (told,) = await two.until(peer.Invalidate)
+    assert isinstance(told, peer.Invalidate)
+    assert told.oids == [11]
+    held_up.set()
+    await two.until(peer.Committed)
