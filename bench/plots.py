@@ -80,7 +80,7 @@ def draw_ratios(ratios: Sequence[Line], file: Path) -> None:
     axes.barh(places, lengths, color=colors, height=0.6, log=True)
     axes.set_yticks(places, names)
     axes.axvline(1.0, color=_TEXT, linewidth=1)
-    axes.set_xlabel("reached / goal (logarithmic; at the line or beyond it the goal is met)")
+    axes.set_xlabel("reached / goal, logarithmic")
     _save(figure, file)
 
 

@@ -345,7 +345,11 @@ async def test_who_waits_for_a_commit_hears_of_others_with_its_answer_or_a_momen
         fake.mount()
     held_up = threading.Event()
     one.say(commit(1, (11, 0), key=b"mount-000001" + b"1" * 8))
-    host.serial.submit(lambda: held_up.wait(10) and None)
+
+    def hold_up() -> None:
+        held_up.wait(10)
+
+    host.serial.submit(hold_up)
     two.say(commit(1, (12, 0), key=b"mount-000002" + b"1" * 8))
     await one.until(peer.Committed)
     assert [type(message) for message in three.messages] == [peer.Invalidate]
