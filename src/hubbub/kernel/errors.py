@@ -12,6 +12,7 @@
       ClosedError           you closed it;  BrokenError: they, or the network, did
       RemoteError           the other side failed; its incident number is in the host's log
       NoTransactionError, BlockingError, ConfigurationError, AddressInUseError
+      GraphError, ComponentFailedError, BoxFullError, Finished, Stopped: components and what joins them
 
 Each has a ``code``, a short word that crosses the wire; ``str()`` says what to do about it.
 """
@@ -244,3 +245,45 @@ class AddressInUseError(ConfigurationError):
     """A port or socket path is taken."""
 
     code = "address_in_use"
+
+
+class GraphError(ConfigurationError):
+    """A graph of components can't be built or started as it is declared; the message names the box or the cycle."""
+
+    code = "graph"
+
+
+class ComponentFailedError(HubbubError):
+    """A component failed, and its graph with it (FL3). ``__cause__`` is what it raised.
+
+    Attributes:
+        component: The path of the component that failed first, such as ``demux.filter``.
+        others: What other components of the graph raised while it was taken down, by path.
+    """
+
+    code = "component_failed"
+
+    def __init__(
+        self, component: str, cause: BaseException, others: dict[str, BaseException] | None = None
+    ) -> None:
+        super().__init__(f"component {component} failed: {type(cause).__name__}: {cause}")
+        self.component = component
+        self.others = others or {}
+
+
+class BoxFullError(TransientError):
+    """A box is full and its policy is to say so. Nothing was put in."""
+
+    code = "box_full"
+
+
+class Finished(HubbubError):  # noqa: N818 - the good end of a stream is no fault
+    """All producers have finished and all that they sent has been read."""
+
+    code = "finished"
+
+
+class Stopped(HubbubError):  # noqa: N818 - it is a command: end now
+    """The component's graph is stopped: end now. What was not handled is not."""
+
+    code = "stopped"

@@ -1,0 +1,603 @@
+"""Boxes: the bounded queues between components (FL1, FL2).
+
+Theory of operation
+===================
+
+A box belongs to one component, which alone reads it, in one loop's thread. Any number of producers write. Items wait in
+two lists, so that whole batches move at the price of one item::
+
+    put --> _arrived  [4, 5, 6]      appended here
+            _taken    [3, 2, 1]      turned round once, then popped from its end --> get
+
+What happens when a box is full is the box's policy: ``wait`` (the default: senders wait, first come first served, and
+so back-pressure reaches the source), or one of those for senders who can't wait. Whatever a policy drops is counted.
+
+    OPEN      --last producer finished-->  FINISHED   what is left can still be read, then `Finished`
+    OPEN      --stop-->                    STOPPED    what is left is dropped; readers and writers get `Stopped`
+    FINISHED  --stop-->                    STOPPED
+
+A sender that is cancelled while it waits has sent nothing. A reader that is cancelled while it waits has taken nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import sys
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+
+from hubbub.flow.tracking import Hand, Tracked
+from hubbub.kernel import BoxFullError, Finished, Stopped
+
+T = TypeVar("T")
+
+WhenFull = Literal["wait", "fail", "latest", "drop-oldest", "drop-newest"]
+"""What a full box does with one more item.
+
+``wait``: its sender waits. ``fail``: its sender gets `BoxFullError`. ``latest``: everything that waits gives way to the
+newest. ``drop-oldest`` / ``drop-newest``: the oldest item, or the new one, is dropped and counted.
+"""
+
+POLICIES: tuple[WhenFull, ...] = ("wait", "fail", "latest", "drop-oldest", "drop-newest")
+
+ITEMS = 100
+"""How many items a box holds unless it is told otherwise."""
+
+_TURN = 256
+"""After so many items in one go a sender that never has to wait lets others run."""
+
+
+_NOTHING: Any = object()
+
+
+class BoxState(enum.Enum):
+    """Where a box stands in its life."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+
+
+def size_of(item: Any) -> int:
+    """Return how many bytes ``item`` counts for: its length for text and bytes, else what Python says it takes."""
+    if isinstance(item, Tracked):
+        item = item.item
+    if isinstance(item, str | bytes | bytearray | memoryview):
+        return len(item)
+    return sys.getsizeof(item)
+
+
+class Owner(Protocol):
+    """Whose box it is."""
+
+    def track(self) -> Hand:
+        """Return the hand of this component, for all its boxes. Called when the first tracked item arrives."""
+        ...
+
+    def waits(self) -> None:
+        """Its component waits for an item. Called each time."""
+        ...
+
+
+class Box(Generic[T]):
+    """Hold what has been sent to a component and not been read yet.
+
+    Args:
+        name: How errors and drawings call it, such as ``filter.inbox``.
+        owner: Whose box it is.
+        items: The bound in items; at least 1.
+        limit_bytes: The bound in bytes, or None for none. One larger item still passes, alone.
+        when_full: What a full box does.
+
+    Attributes:
+        passed: How many items have been put in so far, dropped ones not counted.
+        dropped: How many the policy has dropped.
+        producers: How many linkages lead here whose sender has not finished.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_bytes",
+        "_items",
+        "_last",
+        "_limit_bytes",
+        "_reader",
+        "_remembers",
+        "_taken",
+        "_tracks",
+        "_writers",
+        "dropped",
+        "hand",
+        "name",
+        "owner",
+        "passed",
+        "producers",
+        "state",
+        "when_full",
+    )
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        owner: Owner | None = None,
+        items: int = ITEMS,
+        limit_bytes: int | None = None,
+        when_full: WhenFull = "wait",
+    ) -> None:
+        self.name = name
+        self.when_full = when_full
+        self.state = BoxState.OPEN
+        self.producers = 0
+        self.passed = 0
+        self.dropped = 0
+        self.hand: Hand | None = None
+        self.owner = owner
+        self._items = items
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._arrived: list[Any] = []
+        self._taken: list[Any] = []
+        self._tracks = False
+        self._remembers = False
+        self._last: Any = _NOTHING
+        self._reader: asyncio.Future[None] | None = None
+        self._writers: deque[asyncio.Future[None]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._arrived) + len(self._taken)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<box {self.name!r}: {len(self)} of {self._items} items, {self.state.value}>"
+
+    @property
+    def limit_items(self) -> int:
+        """The bound in items."""
+        return self._items
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The bound in bytes, or None."""
+        return self._limit_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of what waits; 0 where bytes are not bounded."""
+        return self._bytes
+
+    @property
+    def waiting_writers(self) -> int:
+        """How many senders wait for room."""
+        return len(self._writers) if self._writers else 0
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the reader waits here for an item."""
+        return self._reader is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether one more item finds no room."""
+        return len(self._arrived) + len(self._taken) >= self._items or (
+            self._limit_bytes is not None and self._bytes >= self._limit_bytes
+        )
+
+    # -------------------------------------------------------------------- writing
+
+    def offer(self, item: T) -> bool:
+        """Put ``item`` in if that needs no waiting. Return False where the sender has to wait.
+
+        Raises:
+            BoxFullError: By the policy ``fail``; nothing was put in.
+            Stopped: If the box is stopped; nothing was put in.
+        """
+        if self.state is BoxState.STOPPED:
+            raise Stopped(f"{self.name or 'the box'} is stopped: nobody reads it any more")
+        if self.full or self._writers:
+            if self.when_full == "wait":
+                return False
+            if not self._make_room(item):
+                return True
+        self._append(item)
+        return True
+
+    def offer_all(self, items: Sequence[T]) -> int:
+        """Put in as many of ``items`` as need no waiting, in order. Return how many.
+
+        Raises:
+            BoxFullError: By the policy ``fail``, at the first that finds no room; those before it are in.
+            Stopped: If the box is stopped; nothing was put in.
+        """
+        if self.state is BoxState.STOPPED:
+            raise Stopped(f"{self.name or 'the box'} is stopped: nobody reads it any more")
+        count = len(items)
+        room = self._items - len(self._arrived) - len(self._taken)
+        if count <= room and not self._writers and self._limit_bytes is None:
+            self._arrived += items
+            self.passed += count
+            if not self._tracks and Tracked in map(type, items):
+                self._track()
+            if self._reader is not None:
+                self._wake_reader()
+            return count
+        for position, item in enumerate(items):
+            if not self.offer(item):
+                return position
+        return count
+
+    async def put(self, item: T) -> None:
+        """Put ``item`` in, after waiting for room where the policy says so.
+
+        Raises:
+            BoxFullError: By the policy ``fail``; nothing was put in.
+            Stopped: If the box is stopped, also while this waits; nothing was put in.
+        """
+        if self.offer(item):
+            if self.when_full != "wait" and self.passed % _TURN == 0:
+                await asyncio.sleep(0)
+            return
+        await self._room()
+        try:
+            self._append(item)
+        finally:
+            self._wake_writer()
+
+    async def put_all(self, items: Sequence[T]) -> None:
+        """Put ``items`` in, in order, after waiting for room where the policy says so. Others may come between.
+
+        Raises:
+            BoxFullError: By the policy ``fail``, at the first that finds no room; those before it are in.
+            Stopped: If the box is stopped, also while this waits; those before it were in.
+        """
+        done = self.offer_all(items)
+        if self.when_full != "wait":
+            await asyncio.sleep(0)
+        while done < len(items):
+            await self._room()
+            try:
+                self._append(items[done])
+                done += 1
+                while done < len(items) and not self.full:
+                    self._append(items[done])
+                    done += 1
+            finally:
+                self._wake_writer()
+
+    # -------------------------------------------------------------------- reading
+
+    def get_nowait(self) -> T:
+        """Return the oldest item.
+
+        Raises:
+            IndexError: If nothing is there.
+        """
+        hand = self.hand
+        if hand is not None and hand.tokens:
+            hand.release()
+        taken = self._taken
+        if not taken:
+            arrived = self._arrived
+            arrived.reverse()
+            self._arrived, self._taken = taken, arrived
+            taken = arrived
+        item = taken.pop()
+        if self._limit_bytes is not None:
+            self._bytes -= size_of(item)
+        if self._writers:
+            self._wake_writer()
+        if self._remembers:
+            self._last = item
+        if self._tracks and type(item) is Tracked:
+            assert self.hand is not None
+            self.hand.tokens = item.tokens
+            return cast(T, item.item)
+        return cast(T, item)
+
+    def pass_on(self, owner: Owner) -> None:
+        """Let another component read it from now on, what waits included."""
+        self.owner = owner
+        self.hand = owner.track() if self._tracks else None
+        self._last = _NOTHING
+
+    def remember(self) -> None:
+        """Keep hold of the item read last, for `put_back_last`."""
+        self._remembers = True
+
+    def put_back_last(self) -> None:
+        """Lay the item read last before what waits, as if it had not been read, if `remember` was called."""
+        last, self._last = self._last, _NOTHING
+        if last is not _NOTHING:
+            if self.hand is not None:
+                self.hand.tokens = ()  # what the item in the box holds, the hand does not
+            self.put_back([last])
+
+    async def get(self) -> T:
+        """Return the oldest item, after waiting for one.
+
+        Raises:
+            Finished: If all is read and all producers have finished.
+            Stopped: If the box is stopped.
+        """
+        if not self._taken and not self._arrived:
+            await self.ready()
+        return self.get_nowait()
+
+    async def take(self) -> list[Any]:
+        """Return all that waits, after waiting for something: at least one item, the oldest first.
+
+        Items that are tracked come in their wrappers (`hubbub.flow.tracking.Tracked`).
+
+        Raises:
+            Finished: If all is read and all producers have finished.
+            Stopped: If the box is stopped.
+        """
+        if not self._taken and not self._arrived:
+            await self.ready()
+        return self.take_nowait()
+
+    def take_nowait(self) -> list[Any]:
+        """Return all that waits, the oldest first; perhaps nothing."""
+        if self._taken:
+            self._taken.reverse()
+            items = self._taken
+            items += self._arrived
+            self._taken = []
+        else:
+            items = self._arrived
+        self._arrived = []
+        self._bytes = 0
+        if self._writers:
+            self._wake_writer()
+        return items
+
+    def put_back(self, items: Iterable[Any]) -> None:
+        """Lay ``items`` before what waits, as if they had never been read; the bound may be passed by it."""
+        back = list(items)
+        if not back or self.state is BoxState.STOPPED:
+            return
+        back.reverse()
+        self._taken += back
+        if not self._tracks and Tracked in map(type, back):
+            self._track()
+        if self._limit_bytes is not None:
+            self._bytes += sum(size_of(item) for item in back)
+        self._wake_reader()
+
+    async def ready(self) -> None:
+        """Wait until there is something to read.
+
+        Raises:
+            Finished: If all is read and all producers have finished.
+            Stopped: If the box is stopped.
+        """
+        hand = self.hand
+        while not self._taken and not self._arrived:
+            self._last = _NOTHING
+            if hand is not None and hand.tokens:
+                hand.release()
+            self.check_open()
+            reader = self._reader = asyncio.get_running_loop().create_future()
+            if self.owner is not None:
+                self.owner.waits()
+            try:
+                await reader
+            finally:
+                if self._reader is reader:
+                    self._reader = None
+
+    def check_open(self) -> None:
+        """Raise what a reader gets who finds nothing: `Finished`, `Stopped`, or nothing where more may come."""
+        if self.state is BoxState.FINISHED:
+            raise Finished(f"{self.name or 'the box'} is read to its end")
+        if self.state is BoxState.STOPPED:
+            raise Stopped(f"{self.name or 'the box'} was stopped")
+
+    def watch(self, waiter: asyncio.Future[None] | None) -> None:
+        """Let ``waiter`` be woken by the next item or the end, or nobody. For waiting on several boxes."""
+        self._reader = waiter
+        if waiter is not None and self.owner is not None:
+            self.owner.waits()
+
+    def __aiter__(self) -> Box[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if not self._taken and not self._arrived:
+            try:
+                await self.ready()
+            except Finished:
+                raise StopAsyncIteration from None
+        return self.get_nowait()
+
+    # ------------------------------------------------------------------------ end
+
+    def producer_finished(self) -> None:
+        """One of the producers will send nothing more; the last one finishes the box."""
+        self.producers -= 1
+        if self.producers <= 0:
+            self.finish()
+
+    def finish(self) -> None:
+        """Nothing more will be put in: what is there can be read, then reading raises `Finished`. Idempotent."""
+        if self.state is BoxState.OPEN:
+            self.state = BoxState.FINISHED
+            self._wake_reader()
+
+    def stop(self) -> list[Any]:
+        """End now. Return what was in it, which nobody will read. Idempotent."""
+        left = self.take_nowait() if self.state is not BoxState.STOPPED else []
+        self.state = BoxState.STOPPED
+        self._wake_reader()
+        for writer in self._writers or ():
+            if not writer.done():
+                writer.set_result(None)
+        return left
+
+    # ----------------------------------------------------------------------- parts
+
+    def _append(self, item: T) -> None:
+        self._arrived.append(item)
+        self.passed += 1
+        if self._limit_bytes is not None:
+            self._bytes += size_of(item)
+        if type(item) is Tracked:
+            self._track()
+        if self._reader is not None:
+            self._wake_reader()
+
+    def _make_room(self, item: T) -> bool:
+        """Drop by the policy; return whether ``item`` shall still be put in."""
+        if self.when_full == "fail":
+            raise BoxFullError(
+                f"{self.name or 'the box'} is full ({self._items} items); "
+                "read faster, send less, or choose another policy for it"
+            )
+        if self.when_full == "drop-newest":
+            self._drop([item])
+            return False
+        if self.when_full == "latest":
+            self._drop(self.take_nowait())
+            return True
+        while self.full and len(self):
+            if not self._taken:
+                self._arrived.reverse()
+                self._arrived, self._taken = self._taken, self._arrived
+            oldest = self._taken.pop()
+            if self._limit_bytes is not None:
+                self._bytes -= size_of(oldest)
+            self._drop([oldest])
+        return True
+
+    def _drop(self, items: list[Any]) -> None:
+        self.dropped += len(items)
+        for item in items:
+            if type(item) is Tracked:
+                item.release()
+
+    async def _room(self) -> None:
+        """Wait for this sender's turn and for room."""
+        if self._writers is None:
+            self._writers = deque()
+        writers = self._writers
+        writer = asyncio.get_running_loop().create_future()
+        writers.append(writer)
+        try:
+            await writer
+            while self.full and self.state is not BoxState.STOPPED:
+                # Something was laid back meanwhile. Nobody overtakes: this one stays the first.
+                again = asyncio.get_running_loop().create_future()
+                writers[writers.index(writer)] = writer = again
+                await writer
+            if self.state is BoxState.STOPPED:
+                raise Stopped(f"{self.name or 'the box'} was stopped: nobody reads it any more")
+        except BaseException:
+            writers.remove(writer)
+            self._wake_writer()  # the turn may have been this one's: hand it on
+            raise
+        writers.remove(writer)
+
+    def _track(self) -> None:
+        """From now on tracked items may be in here: its reader needs a hand."""
+        self._tracks = True
+        if self.hand is None:
+            self.hand = self.owner.track() if self.owner is not None else Hand()
+
+    def _wake_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
+    def _wake_writer(self) -> None:
+        writers = self._writers
+        if writers and not self.full:
+            first = writers[0]
+            if not first.done():
+                first.set_result(None)
+
+
+async def first_ready(boxes: Sequence[Box[Any]], timeout_s: float | None = None) -> Box[Any]:
+    """Wait until one of ``boxes`` has something to read; return it. Earlier ones go first.
+
+    Args:
+        boxes: Boxes of one component.
+        timeout_s: Seconds to wait at most, or None.
+
+    Raises:
+        TimeoutError: If nothing came in time.
+        Finished: If all of them are read to their ends.
+        Stopped: If one of them is stopped.
+    """
+    async with asyncio.timeout(timeout_s):
+        while True:
+            ended: Finished | None = None
+            still_open = []
+            for box in boxes:
+                if len(box):
+                    return box
+                try:
+                    box.check_open()
+                except Finished as end:
+                    ended = end
+                else:
+                    still_open.append(box)
+            if not still_open:
+                raise ended or Finished("there is no box to wait for")
+            for box in still_open:
+                if box.hand is not None and box.hand.tokens:
+                    box.hand.release()
+            waiter = asyncio.get_running_loop().create_future()
+            for box in still_open:
+                box.watch(waiter)
+            try:
+                await waiter
+            finally:
+                for box in still_open:
+                    if box._reader is waiter:
+                        box.watch(None)
+
+
+class Feed(Generic[T]):
+    """One of several linkages that lead into the same box, seen by its sender: counts what comes by it.
+
+    Where a box has only one linkage, its sender gets the box itself.
+
+    Attributes:
+        box: Where it leads.
+        passed: How many items have come by it.
+    """
+
+    __slots__ = ("box", "passed")
+
+    def __init__(self, box: Box[T]) -> None:
+        self.box = box
+        self.passed = 0
+
+    @property
+    def when_full(self) -> WhenFull:
+        """The policy of the box."""
+        return self.box.when_full
+
+    def offer(self, item: T) -> bool:
+        """See `Box.offer`."""
+        taken = self.box.offer(item)
+        self.passed += taken
+        return taken
+
+    async def put(self, item: T) -> None:
+        """See `Box.put`."""
+        await self.box.put(item)
+        self.passed += 1
+
+    async def put_all(self, items: Sequence[T]) -> None:
+        """See `Box.put_all`."""
+        await self.box.put_all(items)
+        self.passed += len(items)
+
+    def producer_finished(self) -> None:
+        """See `Box.producer_finished`."""
+        self.box.producer_finished()

@@ -1,0 +1,341 @@
+"""A component: something with boxes that runs by itself.
+
+A component knows its own boxes and nobody else's. What joins it to others is a graph (`hubbub.flow.graph`); what runs
+it is a runner (`hubbub.flow.runner`). It runs once; to run again, make another.
+
+    made  --started by a runner-->  running  --main returns-->  ended     its outboxes finish: consumers drain (FL2)
+                                       |-----main raises----->  failed    its graph is taken down (FL3), or it restarts
+                                       |-----finish()-------->  (sources are cancelled, others read to their end)
+                                       `-----stop()---------->  ended
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from hubbub.flow.box import Box, BoxState, Feed, first_ready
+from hubbub.flow.declaring import Boxes, Declared, declared
+from hubbub.flow.tracking import Hand, Token, Tracked
+from hubbub.kernel import ClosedError, GraphError, Stopped
+
+if TYPE_CHECKING:
+    from hubbub.flow.chassis import Pipeline
+    from hubbub.flow.restarting import Restart
+    from hubbub.flow.running import Running
+
+Outlet = Box[Any] | Feed[Any]
+"""Where a sender puts its items: a box, or a counted way into one."""
+
+Outlets = tuple[Outlet, ...]
+
+
+class Component:
+    """Derive from this, declare boxes, write ``async def main``.
+
+    >>> class Shout(Component):
+    ...     async def main(self):
+    ...         async for line in self.inbox:
+    ...             await self.send(line.upper())
+
+    Attributes:
+        inboxes: Its inboxes: name to a line of meaning, or to what `box` returns. A component that reads nothing
+            declares ``{}``.
+        outboxes: Its outboxes, likewise.
+        restart: What happens when it fails: None takes its graph down; see `Restart`.
+        independent: Whether what comes in never comes out again of this component, as with a connection to somewhere
+            else. A cycle through such a component is none.
+    """
+
+    inboxes: Boxes = {"inbox": "what it works on"}
+    outboxes: Boxes = {"outbox": "what it makes of it"}
+    restart: Restart | None = None
+    independent: bool = False
+
+    __slots__ = ("_hand", "_inbox", "_out", "_outlets", "_running")
+
+    _inbox: Box[Any]
+    _hand: Hand | None
+    _out: Outlets | None
+    _outlets: dict[str, Outlets] | None
+    _running: Running | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._check_main()
+
+    @classmethod
+    def _check_main(cls) -> None:
+        main = cls.__dict__.get("main")
+        if main is not None and not inspect.iscoroutinefunction(main):
+            raise GraphError(
+                f"{cls.__name__}.main has to be 'async def'; "
+                "code that blocks goes into a ThreadedComponent, whose main is a plain 'def'"
+            )
+
+    async def main(self) -> None:
+        """Do the component's work; return when it is done. To be overridden.
+
+        Cancelled when the graph is stopped, and, in a component that reads nothing, when the graph is asked to
+        finish. What it raises takes its graph down, but for ``restart``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no main")
+
+    # -------------------------------------------------------------- for its own main
+
+    @property
+    def inbox(self) -> Box[Any]:
+        """The inbox of that name.
+
+        Raises:
+            GraphError: If it has no such inbox.
+            ClosedError: If the component does not run.
+        """
+        return self._inbox
+
+    async def send(self, item: Any, outbox: str = "outbox") -> None:
+        """Send ``item`` to whatever ``outbox`` is linked to; wait while that is full (FL1).
+
+        Several linkages from one outbox all get it.
+
+        Raises:
+            GraphError: If there is no such outbox, or it is linked to nothing and not declared loose. Nothing was sent.
+            BoxFullError: Where the receiving box's policy is ``fail``.
+            Stopped: If the receiver has ended and reads nothing more.
+        """
+        boxes = self._out if outbox == "outbox" else None
+        if boxes is None:
+            boxes = self.outlets(outbox)
+        hand = self._hand
+        if hand is not None and hand.tokens:
+            for target in boxes:
+                await _put(target, Tracked(item, hand.tokens), boxes)
+            return
+        for target in boxes:
+            if target.when_full != "wait" or not target.offer(item):
+                await _put(target, item, boxes)
+
+    async def send_all(self, items: Sequence[Any], outbox: str = "outbox") -> None:
+        """Send each of ``items``, in order. Like `send` again and again, and faster.
+
+        Raises:
+            GraphError: As `send`.
+            BoxFullError: As `send`; the items before it were sent.
+            Stopped: As `send`; the items before it were sent.
+        """
+        hand = self._hand
+        boxes = self.outlets(outbox)
+        for target in boxes:
+            if hand is not None and hand.tokens:
+                await _put_all(target, [Tracked(item, hand.tokens) for item in items], boxes)
+            else:
+                await _put_all(target, items, boxes)
+
+    async def receive(self, *inboxes: str, timeout_s: float | None = None) -> tuple[str, Any]:
+        """Wait for an item in any of ``inboxes``; return the inbox's name and the item. Earlier names go first.
+
+        Args:
+            inboxes: Names; all inboxes if there is none.
+            timeout_s: Seconds to wait at most, or None.
+
+        Raises:
+            TimeoutError: If nothing came in time.
+            Finished: If all of them are read to their ends.
+            GraphError: If there is no such inbox.
+        """
+        names = inboxes or tuple(self.inboxes)
+        boxes = [self.box(name) for name in names]
+        ready = await first_ready(boxes, timeout_s)
+        return names[boxes.index(ready)], ready.get_nowait()
+
+    def box(self, inbox: str) -> Box[Any]:
+        """Return the inbox of that name.
+
+        Raises:
+            GraphError: If there is no such inbox.
+            ClosedError: If the component does not run.
+        """
+        if inbox == "inbox":
+            return self._inbox
+        return self.running.box_of(self, inbox)
+
+    def outlets(self, outbox: str = "outbox") -> Outlets:
+        """Return the boxes that ``outbox`` leads to.
+
+        Raises:
+            GraphError: If there is no such outbox, or it is linked to nothing and not declared loose.
+            ClosedError: If the component does not run.
+        """
+        if outbox == "outbox" and self._out is not None:
+            return self._out
+        outlets = self._outlets
+        found = outlets.get(outbox) if outlets is not None else None
+        if found is not None:
+            return found
+        raise self._refusal(outbox)
+
+    def keep(self) -> tuple[Token, ...]:
+        """Put what was read last aside, so that asking for the next item does not mean that it is handled.
+
+        For components that keep items back. Pass what this returns to `resume` before you send what came of them.
+        """
+        return self._hand.keep() if self._hand is not None else ()
+
+    def resume(self, tokens: tuple[Token, ...]) -> None:
+        """Have in hand again what `keep` returned: what is sent from now on stems from it, too."""
+        if tokens:
+            self.track().resume(tokens)
+
+    def activate(self) -> Self:
+        """Register it for the next `run`, or start it where a runner already runs. Return it.
+
+        Raises:
+            GraphError: In a loop without a runner.
+        """
+        from hubbub.flow.runner import activate
+
+        activate(self)
+        return self
+
+    def run(self) -> None:
+        """Run it, and all that was activated before, to the end: see `hubbub.flow.run`."""
+        from hubbub.flow.runner import run
+
+        run(self)
+
+    @property
+    def running(self) -> Running:
+        """What runs it.
+
+        Raises:
+            ClosedError: If it does not run.
+        """
+        if self._running is None:
+            raise ClosedError(f"{self!r} does not run")
+        return self._running
+
+    # ----------------------------------------------------- for the graph that runs it
+
+    def life(self) -> Coroutine[Any, Any, None]:
+        """Return what its task runs."""
+        return self.main()
+
+    def provide(self) -> None:
+        """Announce what others look for by name. Called before any `prepare` of what is started together."""
+
+    def prepare(self) -> None:
+        """Get ready, without waiting, before anything of what is started together runs."""
+
+    def finish(self) -> None:
+        """Come to a good end: called when the graph is asked to finish.
+
+        As it stands, a component that has nothing to read is cancelled; the others come to their inboxes' ends.
+        Override it, and call `Running.cancel` or end by yourself, in a component that is `independent`.
+        """
+        if not self.running.is_fed(self):
+            self.running.cancel(self)
+
+    def track(self) -> Hand:
+        """See `hubbub.flow.box.Owner`."""
+        if self._hand is None:
+            self._hand = Hand()
+        self.running.share_hand(self, self._hand)
+        return self._hand
+
+    def waits(self) -> None:
+        """See `hubbub.flow.box.Owner`."""
+        running = self._running
+        if running is not None and running.rings:
+            running.look_at_rings()
+
+    # ------------------------------------------------------------------ for building
+
+    def declared_inboxes(self) -> dict[str, Declared]:
+        """Return its inboxes, each in its full form."""
+        return declared(self.inboxes)
+
+    def declared_outboxes(self) -> dict[str, Declared]:
+        """Return its outboxes, each in its full form."""
+        return declared(self.outboxes)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Run it to its end, in the runner of the surrounding code or in one of its own.
+
+        Raises:
+            ComponentFailedError: If a component failed.
+            GraphError: If it can't be started.
+        """
+        from hubbub.flow.runner import run_to_end
+
+        return run_to_end(self).__await__()
+
+    @property
+    def label(self) -> str:
+        """How drawings and errors call it where it has no name in a graph."""
+        return type(self).__name__
+
+    def __or__(self, other: Any) -> Pipeline:
+        from hubbub.flow.chassis import Pipeline
+
+        return Pipeline(self, other)
+
+    def __ror__(self, other: Any) -> Pipeline:
+        from hubbub.flow.chassis import Pipeline
+
+        return Pipeline(other, self)
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
+
+    def __getattr__(self, name: str) -> Any:
+        # The slots have no value until it runs; then they are found without coming here.
+        if name == "_inbox":
+            if "inbox" not in self.inboxes:
+                raise GraphError(f"{self!r} has no inbox 'inbox'; it has {_names(self.inboxes)}")
+            raise ClosedError(f"{self!r} does not run: its boxes are there when it does")
+        if name in ("_hand", "_out", "_outlets", "_running"):
+            return None
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _refusal(self, outbox: str) -> GraphError:
+        if outbox not in self.outboxes:
+            return GraphError(f"{self!r} has no outbox {outbox!r}; it has {_names(self.outboxes)}")
+        self.running  # noqa: B018 - raises where it does not run
+        return GraphError(
+            f"outbox {outbox!r} of {self!r} is linked to nothing; "
+            f'link it, or declare it loose: outboxes = {{"{outbox}": box("...", loose=True)}}'
+        )
+
+
+async def _put(target: Outlet, item: Any, beside: Outlets) -> None:
+    """Put ``item`` into ``target``; that it has stopped is an error only where no other target is left."""
+    try:
+        await target.put(item)
+    except Stopped:
+        if all(is_stopped(other) for other in beside):
+            raise
+
+
+async def _put_all(target: Outlet, items: Sequence[Any], beside: Outlets) -> None:
+    try:
+        await target.put_all(items)
+    except Stopped:
+        if all(is_stopped(other) for other in beside):
+            raise
+
+
+def is_stopped(outlet: Outlet) -> bool:
+    """Whether nobody reads any more what goes in there."""
+    box = outlet.box if isinstance(outlet, Feed) else outlet
+    return box.state is BoxState.STOPPED
+
+
+def _names(boxes: Boxes) -> str:
+    return ", ".join(repr(name) for name in boxes) or "none"
+
+
+def path_in(component: Component) -> str:
+    """Return the path of ``component`` in the graph that runs it."""
+    running = component._running
+    return running.path_of(component) if running is not None else component.label
