@@ -23,6 +23,7 @@ _COMMANDS = {
     "watch": ("calling", "Print a query whenever its answer changes."),
     "tail": ("inspecting", "Print a line for each commit, as it happens."),
     "shell": ("inspecting", "Open a Python prompt with the objects in hand."),
+    "flow": ("flowing", "Run graphs of components, or draw them."),
     "user": ("users", "Add, list and remove users with passwords."),
 }
 """Name -> module here that has it, and what it does in a few words; in the order in which one meets them."""

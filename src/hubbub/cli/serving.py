@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import logging
 import os
 import signal
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import click
 from hubbub.app import Hub
 from hubbub.cli.addresses import LISTEN, WEB
 from hubbub.cli.examples import examples
+from hubbub.cli.loading import load_module, module_of
 from hubbub.cli.logs import set_up_logs
 from hubbub.kernel import ConfigurationError
 from hubbub.serving import Serving
@@ -91,7 +90,7 @@ def serve(
     if reload:
         sys.exit(_reloading())
     hub = load_hub(application) if application else Hub()
-    module_name = _module_of(application)[0] if application else "hubbub"
+    module_name = module_of(application)[0] if application else "hubbub"
     default = f"{module_name.rpartition('.')[2]}.hub"
     where = data or hub.data or os.environ.get("HUBBUB_DATA") or default
     sys.exit(
@@ -107,53 +106,14 @@ def load_hub(application: str) -> Hub:
     Raises:
         ConfigurationError: If there is no such module, attribute or hub, or the module can't be imported.
     """
-    module_name, directory = _module_of(application)
+    module = load_module(application)
     attribute = application.partition(":")[2] or "hub"
-    if str(directory) not in sys.path and not (directory == Path.cwd() and "" in sys.path):
-        sys.path.insert(0, str(directory))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name.partition(".")[0]:
-            raise _not_importable(module_name, error) from None
-        raise ConfigurationError(
-            f"there is no module {module_name!r} in {directory}: go to your application's directory, "
-            "or give the file (path/to/app.py:hub)"
-        ) from None
-    except Exception as error:  # noqa: BLE001 - the application's code
-        raise _not_importable(module_name, error) from None
     hub = getattr(module, attribute, None)
     if not isinstance(hub, Hub):
         found = [name for name, value in vars(module).items() if isinstance(value, Hub)]
-        hint = f"; did you mean {module_name}:{found[0]}?" if found else ""
-        raise ConfigurationError(f"{module_name}.{attribute} is not a hubbub.Hub{hint}")
+        hint = f"; did you mean {module.__name__}:{found[0]}?" if found else ""
+        raise ConfigurationError(f"{module.__name__}.{attribute} is not a hubbub.Hub{hint}")
     return hub
-
-
-def _module_of(application: str) -> tuple[str, Path]:
-    """Return the module that an application is in, and the directory from which it is imported.
-
-    Stored objects name their class by its module, so a file is always imported from the directory that it is in.
-    """
-    where = application.partition(":")[0]
-    if where.endswith(".py"):
-        file = Path(where).resolve()
-        return file.stem, file.parent
-    return where, Path.cwd()
-
-
-def _not_importable(module_name: str, error: Exception) -> ConfigurationError:
-    """Show where the application's own code failed, without the way to it."""
-    told = traceback.TracebackException.from_exception(error)
-    ours = [n for n, frame in enumerate(told.stack) if frame.filename == __file__]
-    frames = told.stack[ours[-1] + 1 :] if ours else told.stack
-    told.stack = traceback.StackSummary.from_list(
-        [frame for frame in frames if "importlib" not in frame.filename]
-    )
-    click.echo("".join(told.format()).rstrip(), err=True)
-    return ConfigurationError(
-        f"module {module_name!r} can't be imported: the {type(error).__name__} above is in it"
-    )
 
 
 def run_hub(

@@ -10,6 +10,7 @@ from hubbub.flow.changing import Carousel, Sequence
 from hubbub.flow.chassis import Graphline, Pipeline
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Declared, box
+from hubbub.flow.describing import Description, LinkageDescription, PartDescription
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
 from hubbub.flow.restarting import Backoff, Restart
@@ -31,14 +32,17 @@ __all__ = [
     "Component",
     "ComponentFailedError",
     "Declared",
+    "Description",
     "Duplex",
     "FanOut",
     "Finished",
     "Graph",
     "GraphError",
     "Graphline",
+    "LinkageDescription",
     "Merge",
     "Parallel",
+    "PartDescription",
     "PassThrough",
     "Pipeline",
     "Published",

@@ -22,6 +22,7 @@ from hubbub.kernel import ClosedError, GraphError, Stopped
 
 if TYPE_CHECKING:
     from hubbub.flow.chassis import Pipeline
+    from hubbub.flow.describing import Description
     from hubbub.flow.restarting import Restart
     from hubbub.flow.running import Running
 
@@ -269,6 +270,22 @@ class Component:
         from hubbub.flow.runner import run_to_end
 
         return run_to_end(self).__await__()
+
+    def describe(self) -> Description:
+        """Return what it is made of and, if it runs, how it fares: counts, queue lengths, states. Print it."""
+        from hubbub.flow.describing import describe
+
+        return describe(self)
+
+    def svg(self, *, counts: bool = True) -> str:
+        """Return a drawing as the text of an SVG file.
+
+        Args:
+            counts: Whether the linkages of a graph that runs show what has passed and what waits.
+        """
+        from hubbub.flow.drawing import svg
+
+        return svg(self, counts=counts)
 
     @property
     def label(self) -> str:

@@ -23,6 +23,7 @@ from typing import Any, Literal, Self
 
 from hubbub.flow.box import Box
 from hubbub.flow.component import Component, Outlets
+from hubbub.flow.describing import Description, describe
 from hubbub.flow.functions import as_component
 from hubbub.flow.running import Running
 from hubbub.kernel import GraphError
@@ -201,7 +202,12 @@ def activate(graph: Any) -> Component:
     )
 
 
-def run(*graphs: Any, until: Until = "all") -> None:
+def run(
+    *graphs: Any,
+    until: Until = "all",
+    watch: Callable[[list[Description]], None] | None = None,
+    watch_s: float = 1.0,
+) -> None:
     """Run ``graphs``, and all that was registered by `activate`, until all have ended, or the first.
 
     Ctrl-C and SIGTERM let everything come to a good end; a second one stops it.
@@ -209,6 +215,8 @@ def run(*graphs: Any, until: Until = "all") -> None:
     Args:
         graphs: Graphs, components, functions, iterables.
         until: ``all``, or ``first``: when the first has ended, the others come to a good end.
+        watch: Called again and again with what `Component.describe` says of each.
+        watch_s: Seconds between two such calls.
 
     Raises:
         ComponentFailedError: If a component failed; everything else is stopped.
@@ -227,14 +235,32 @@ def run(*graphs: Any, until: Until = "all") -> None:
     else:
         raise GraphError("a loop runs in this thread already: 'await graph' instead of run(graph)")
     with asyncio.Runner(loop_factory=loop_factory()) as loop:
-        loop.run(_run(together, until))
+        loop.run(_run(together, until, watch, watch_s))
 
 
-async def _run(graphs: list[Component], until: Until) -> None:
+async def _run(
+    graphs: list[Component],
+    until: Until,
+    watch: Callable[[list[Description]], None] | None,
+    watch_s: float,
+) -> None:
     async with Runner() as runner:
         with _Signals(runner):
             runner.start(*graphs)
-            await runner.wait(until)
+            watching = asyncio.create_task(_watch(graphs, watch, watch_s)) if watch else None
+            try:
+                await runner.wait(until)
+            finally:
+                if watching is not None:
+                    watching.cancel()
+
+
+async def _watch(
+    graphs: list[Component], watch: Callable[[list[Description]], None], watch_s: float
+) -> None:
+    while True:
+        watch([describe(graph) for graph in graphs])
+        await asyncio.sleep(watch_s)
 
 
 class _Signals:

@@ -144,6 +144,10 @@ class Running:
         """Whether ``leaf`` has not ended."""
         return leaf in self._living
 
+    def restarts(self, leaf: Component) -> bool:
+        """Whether ``leaf`` has failed and waits for its next run."""
+        return leaf in self._waiting
+
     def is_fed(self, leaf: Component) -> bool:
         """Whether anything may still come into an inbox of ``leaf``."""
         return any(self._box(leaf, name).producers > 0 for name in leaf.inboxes)

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from hubbub.cli.serving import _module_of, load_hub
+from hubbub.cli.loading import module_of
+from hubbub.cli.serving import load_hub
 from hubbub.kernel import ConfigurationError
 
 SOURCE = "import hubbub\nhub = hubbub.Hub()\n"
@@ -32,7 +33,7 @@ def test_a_file_is_imported_from_its_own_directory(tmp_path):
     (tmp_path / "below" / "app_there.py").write_text(SOURCE)
     load_hub("below/app_there.py:hub")
     assert "app_there" in sys.modules
-    assert _module_of("below/app_there.py:hub") == ("app_there", tmp_path / "below")
+    assert module_of("below/app_there.py:hub") == ("app_there", tmp_path / "below")
 
 
 def test_the_wrong_attribute_is_told_the_right_one(tmp_path):
