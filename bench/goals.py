@@ -53,6 +53,7 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "websockets": ("websockets",),
     "aiohttp": ("aiohttp", "uvloop"),
     "picows": ("picows", "uvloop"),
+    "axon": ("kamaelia", "kamaelia-axon"),
     "starlette": ("starlette", "uvicorn", "uvloop"),
 }
 
@@ -236,6 +237,24 @@ WORKS: tuple[Work, ...] = (
         },
         {HUBBUB: "bench.users.memory:sessions"},
     ),
+    # ----------------------------------------------------------------------------- components
+    Work(
+        "pipeline-3",
+        {"pipeline-3": "messages/s"},
+        {
+            HUBBUB: "bench.flow.pipeline:functions",
+            "hubbub-components": "bench.flow.pipeline:components",
+            "axon": "bench.rivals.axon:pipeline",
+            "axon-in-hundreds": "bench.rivals.axon:pipeline_in_hundreds",
+            "asyncio-queues": "bench.rivals.queues:pipeline",
+        },
+        starred=True,
+    ),
+    Work(
+        "memory-component",
+        {"memory-component": "bytes"},
+        {HUBBUB: "bench.flow.pipeline:idle"},
+    ),
 )
 
 GOALS: tuple[Goal, ...] = (
@@ -263,5 +282,8 @@ GOALS: tuple[Goal, ...] = (
     Goal("memory-session", 20.0, more_is_better=False),
     Goal("memory-session-live", 35.0, more_is_better=False),
     Goal("memory-object", 1.2, ("zodb",), more_is_better=False),
+    Goal("pipeline-3", 20.0, ("axon",)),
+    Goal("pipeline-3", 1.0, ("asyncio-queues",)),
+    Goal("memory-component", 2048.0, more_is_better=False),
     Goal("open-10M", 1.0, more_is_better=False),
 )

@@ -45,7 +45,7 @@ def test_every_part_linkage_policy_and_named_box_is_drawn() -> None:
     shown = words(root)
     for word in ("source", "grade", "good.str", "good.print", "bad", "drop-oldest"):
         assert word in shown
-    assert root.find("svg:title", NAMESPACE).text == "a <graph> & more"
+    assert root.findtext("svg:title", namespaces=NAMESPACE) == "a <graph> & more"
 
 
 def test_parts_do_not_overlap_and_stand_on_the_page() -> None:
