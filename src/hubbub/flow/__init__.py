@@ -4,21 +4,31 @@ Components have inboxes and outboxes; graphs link them; a runner runs graphs. Se
 """
 
 from hubbub.flow.background import Background, background
+from hubbub.flow.backplane import Backplane, Subscriber, SubscriberChange
 from hubbub.flow.box import Box, BoxState, WhenFull
-from hubbub.flow.bus import Backplane, Published, Subscription
+from hubbub.flow.bus import Bus, LocalBus, Published, Subscription
 from hubbub.flow.changing import Carousel, Sequence
 from hubbub.flow.chassis import Graphline, Pipeline
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Declared, box
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
+from hubbub.flow.publishing import Join, PublishTo
 from hubbub.flow.restarting import Backoff, Restart
 from hubbub.flow.routing import Duplex, FanOut, Merge, Parallel, PassThrough, Router, Share
 from hubbub.flow.runner import Runner, activate, run
 from hubbub.flow.running import Running
+from hubbub.flow.subscribing import PresenceOf, SubscribeTo
 from hubbub.flow.threaded import Threaded, ThreadedComponent
 from hubbub.flow.tracking import Token, Tracked
-from hubbub.kernel import BoxFullError, ComponentFailedError, Finished, GraphError, Stopped
+from hubbub.kernel import (
+    BoxFullError,
+    ComponentFailedError,
+    Finished,
+    GraphError,
+    Stopped,
+    SubscriberTooSlowError,
+)
 
 __all__ = [
     "Background",
@@ -27,6 +37,7 @@ __all__ = [
     "Box",
     "BoxFullError",
     "BoxState",
+    "Bus",
     "Carousel",
     "Component",
     "ComponentFailedError",
@@ -37,10 +48,14 @@ __all__ = [
     "Graph",
     "GraphError",
     "Graphline",
+    "Join",
+    "LocalBus",
     "Merge",
     "Parallel",
     "PassThrough",
     "Pipeline",
+    "PresenceOf",
+    "PublishTo",
     "Published",
     "Restart",
     "Router",
@@ -49,6 +64,10 @@ __all__ = [
     "Sequence",
     "Share",
     "Stopped",
+    "SubscribeTo",
+    "Subscriber",
+    "SubscriberChange",
+    "SubscriberTooSlowError",
     "Subscription",
     "Threaded",
     "ThreadedComponent",
