@@ -4,8 +4,9 @@ Components have inboxes and outboxes; graphs link them; a runner runs graphs. Se
 """
 
 from hubbub.flow.background import Background, background
+from hubbub.flow.backplane import Backplane, Subscriber, SubscriberChange
 from hubbub.flow.box import Box, BoxState, WhenFull
-from hubbub.flow.bus import Backplane, Published, Subscription
+from hubbub.flow.bus import Bus, LocalBus, Published, Subscription
 from hubbub.flow.changing import Carousel, Sequence
 from hubbub.flow.chassis import Graphline, Pipeline
 from hubbub.flow.component import Component
@@ -13,13 +14,22 @@ from hubbub.flow.declaring import Declared, box
 from hubbub.flow.describing import Description, LinkageDescription, PartDescription
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
+from hubbub.flow.publishing import Join, PublishTo
 from hubbub.flow.restarting import Backoff, Restart
 from hubbub.flow.routing import Duplex, FanOut, Merge, Parallel, PassThrough, Router, Share
 from hubbub.flow.runner import Runner, activate, run
 from hubbub.flow.running import Running
+from hubbub.flow.subscribing import PresenceOf, SubscribeTo
 from hubbub.flow.threaded import Threaded, ThreadedComponent
 from hubbub.flow.tracking import Token, Tracked
-from hubbub.kernel import BoxFullError, ComponentFailedError, Finished, GraphError, Stopped
+from hubbub.kernel import (
+    BoxFullError,
+    ComponentFailedError,
+    Finished,
+    GraphError,
+    Stopped,
+    SubscriberTooSlowError,
+)
 
 __all__ = [
     "Background",
@@ -28,6 +38,7 @@ __all__ = [
     "Box",
     "BoxFullError",
     "BoxState",
+    "Bus",
     "Carousel",
     "Component",
     "ComponentFailedError",
@@ -39,12 +50,16 @@ __all__ = [
     "Graph",
     "GraphError",
     "Graphline",
+    "Join",
     "LinkageDescription",
+    "LocalBus",
     "Merge",
     "Parallel",
     "PartDescription",
     "PassThrough",
     "Pipeline",
+    "PresenceOf",
+    "PublishTo",
     "Published",
     "Restart",
     "Router",
@@ -53,6 +68,10 @@ __all__ = [
     "Sequence",
     "Share",
     "Stopped",
+    "SubscribeTo",
+    "Subscriber",
+    "SubscriberChange",
+    "SubscriberTooSlowError",
     "Subscription",
     "Threaded",
     "ThreadedComponent",

@@ -47,12 +47,15 @@ class Component:
         restart: What happens when it fails: None takes its graph down; see `Restart`.
         independent: Whether what comes in never comes out again of this component, as with a connection to somewhere
             else. A cycle through such a component is none.
+        passive: Whether it only serves others and begins nothing by itself, as with a backplane: a graph, and a run, in
+            which only such components are left comes to its end.
     """
 
     inboxes: Boxes = {"inbox": "what it works on"}
     outboxes: Boxes = {"outbox": "what it makes of it"}
     restart: Restart | None = None
     independent: bool = False
+    passive: bool = False
 
     __slots__ = ("_hand", "_inbox", "_out", "_outlets", "_running")
 
@@ -227,6 +230,12 @@ class Component:
 
     def prepare(self) -> None:
         """Get ready, without waiting, before anything of what is started together runs."""
+
+    def ended(self) -> None:
+        """Let go of what `provide` and `prepare` got hold of.
+
+        Called once: when it has ended, however that came, or when what it was to be started with could not be.
+        """
 
     def finish(self) -> None:
         """Come to a good end: called when the graph is asked to finish.

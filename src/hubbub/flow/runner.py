@@ -110,25 +110,35 @@ class Runner:
         token = _current.set(self)
         try:
             started = [Running(graph, self, inboxes=inboxes, outlets=outlets) for graph in graphs]
-            for running in started:
-                for leaf in running.leaves():
-                    leaf.provide()
-            for running in started:
-                for leaf in running.leaves():
-                    leaf.prepare()
+            self._make_ready([leaf for running in started for leaf in running.leaves()])
             for running in started:
                 running.begin()
         finally:
             _current.reset(token)
         return started
 
+    def _make_ready(self, leaves: list[Component]) -> None:
+        try:
+            for leaf in leaves:
+                leaf.provide()
+            for leaf in leaves:
+                leaf.prepare()
+        except BaseException:
+            for leaf in leaves:
+                leaf.ended()
+            raise
+
     async def wait(self, until: Until = "all") -> None:
         """Wait until all graphs that were started have ended, or the first; then the others come to a good end.
+
+        Graphs that only serve others, such as backplanes, are not waited for: they end with the rest.
 
         Raises:
             ComponentFailedError: If one has failed; the others are stopped.
         """
         while self._roots and self._failure is None:
+            if all(running.is_passive for running in self._roots):
+                self.finish()
             self._changed.clear()
             await self._changed.wait()
             if until == "first" and self._first_ended:
@@ -160,7 +170,8 @@ class Runner:
             for other in list(self._roots):
                 other.stop()
         del self._roots[running]
-        self._first_ended = True
+        if not all(leaf.passive for leaf in running.leaves()):
+            self._first_ended = True
         self._changed.set()
 
 

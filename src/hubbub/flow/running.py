@@ -76,6 +76,7 @@ class Running:
         self._boxes: dict[tuple[Component, str], Box[Any]] = {}
         self._outside: set[Any] = set()
         self._living = set(self._flat.paths)
+        self._active = sum(not leaf.passive for leaf in self._flat.paths)
         self._stopping = False
         self._finishing = False
         self._on_end = self._ended
@@ -104,6 +105,11 @@ class Running:
     def is_over(self) -> bool:
         """Whether all of its components have ended."""
         return self._over.done()
+
+    @property
+    def is_passive(self) -> bool:
+        """Whether all of its components that have not ended only serve others."""
+        return self._active == 0
 
     @property
     def flat(self) -> Flat:
@@ -362,8 +368,12 @@ class Running:
             if box not in self._outside:
                 self.left += len(box.stop())
         self._living.discard(leaf)
+        self._active -= not leaf.passive
+        leaf.ended()
         if not self._living:
             self._over.set_result(None)
+        elif self._active == 0 and not leaf.passive:
+            self.finish()
         else:
             self.look_at_rings()
 

@@ -12,7 +12,8 @@
       ClosedError           you closed it;  BrokenError: they, or the network, did
       RemoteError           the other side failed; its incident number is in the host's log
       NoTransactionError, BlockingError, ConfigurationError, AddressInUseError
-      GraphError, ComponentFailedError, BoxFullError, Finished, Stopped: components and what joins them
+      GraphError, ComponentFailedError, BoxFullError, SubscriberTooSlowError, SubscriberDroppedError,
+      Finished, Stopped: components and what joins them
 
 Each has a ``code``, a short word that crosses the wire; ``str()`` says what to do about it.
 """
@@ -275,6 +276,36 @@ class BoxFullError(TransientError):
     """A box is full and its policy is to say so. Nothing was put in."""
 
     code = "box_full"
+
+
+class SubscriberTooSlowError(HubbubError):
+    """A subscriber did not read fast enough and was taken off its backplane; publishing went on without it.
+
+    Attributes:
+        who: The subscriber.
+        dropped: How many items it had not read.
+    """
+
+    code = "too_slow"
+
+    def __init__(self, message: str, *, who: str = "", dropped: int = 0) -> None:
+        super().__init__(message)
+        self.who = who
+        self.dropped = dropped
+
+
+class SubscriberDroppedError(HubbubError):
+    """A subscriber of a queue was dropped; what it had not fetched is lost to it. Subscribing again begins anew.
+
+    Attributes:
+        dropped: How many items it had not fetched.
+    """
+
+    code = "dropped"
+
+    def __init__(self, message: str, *, dropped: int = 0) -> None:
+        super().__init__(message)
+        self.dropped = dropped
 
 
 class Finished(HubbubError):  # noqa: N818 - the good end of a stream is no fault
