@@ -11,6 +11,7 @@ from hubbub.flow.chassis import Graphline, Pipeline
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Declared, box
 from hubbub.flow.describing import Description, LinkageDescription, PartDescription
+from hubbub.flow.devices import ConsoleEchoer, ConsoleReader, FileWriter
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
 from hubbub.flow.restarting import Backoff, Restart
@@ -31,10 +32,13 @@ __all__ = [
     "Carousel",
     "Component",
     "ComponentFailedError",
+    "ConsoleEchoer",
+    "ConsoleReader",
     "Declared",
     "Description",
     "Duplex",
     "FanOut",
+    "FileWriter",
     "Finished",
     "Graph",
     "GraphError",
