@@ -11,7 +11,15 @@ from hubbub.flow.chassis import Graphline, Pipeline
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Declared, box
 from hubbub.flow.describing import Description, LinkageDescription, PartDescription
-from hubbub.flow.devices import ConsoleEchoer, ConsoleReader, FileWriter
+from hubbub.flow.devices import (
+    ConsoleEchoer,
+    ConsoleReader,
+    FileReader,
+    FileWriter,
+    Process,
+    SerialPort,
+    Timer,
+)
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
 from hubbub.flow.restarting import Backoff, Restart
@@ -20,7 +28,14 @@ from hubbub.flow.runner import Runner, activate, run
 from hubbub.flow.running import Running
 from hubbub.flow.threaded import Threaded, ThreadedComponent
 from hubbub.flow.tracking import Token, Tracked
-from hubbub.kernel import BoxFullError, ComponentFailedError, Finished, GraphError, Stopped
+from hubbub.kernel import (
+    BoxFullError,
+    ComponentFailedError,
+    Finished,
+    GraphError,
+    ProcessFailedError,
+    Stopped,
+)
 
 __all__ = [
     "Background",
@@ -38,6 +53,7 @@ __all__ = [
     "Description",
     "Duplex",
     "FanOut",
+    "FileReader",
     "FileWriter",
     "Finished",
     "Graph",
@@ -49,17 +65,21 @@ __all__ = [
     "PartDescription",
     "PassThrough",
     "Pipeline",
+    "Process",
+    "ProcessFailedError",
     "Published",
     "Restart",
     "Router",
     "Runner",
     "Running",
     "Sequence",
+    "SerialPort",
     "Share",
     "Stopped",
     "Subscription",
     "Threaded",
     "ThreadedComponent",
+    "Timer",
     "Token",
     "Tracked",
     "WhenFull",

@@ -23,12 +23,20 @@ class Seen(Component):
         self.items: list[Any] = []
         self._wanted = wanted
         self.enough = asyncio.Event()
+        self._came = asyncio.Event()
 
     async def main(self) -> None:
         async for item in self.inbox:
             self.items.append(item)
+            self._came.set()
             if len(self.items) >= self._wanted:
                 self.enough.set()
+
+    async def until(self, count: int) -> None:
+        """Wait until it has ``count`` items."""
+        while len(self.items) < count:
+            self._came.clear()
+            await self._came.wait()
 
 
 class Held(Component):

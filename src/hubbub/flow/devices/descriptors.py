@@ -20,14 +20,18 @@ class Descriptor:
     """A descriptor that is read, or written to, by one component.
 
     Args:
-        number: The descriptor. Whoever opened it closes it.
+        number: The descriptor. Whoever opened it closes it, by `close` if it was read by this.
+
+    Attributes:
+        number: The descriptor.
     """
 
-    __slots__ = ("_number", "_waited_for")
+    __slots__ = ("_in_thread", "_waited_for", "number")
 
     def __init__(self, number: int) -> None:
-        self._number = number
+        self.number = number
         self._waited_for = True
+        self._in_thread: asyncio.Future[bytes] | None = None
 
     async def read(self, limit_bytes: int = CHUNK_BYTES) -> bytes:
         """Return what is there, after waiting for something; ``b""`` at the end.
@@ -40,13 +44,27 @@ class Descriptor:
         loop = asyncio.get_running_loop()
         while self._waited_for:
             try:
-                await _ready(self._number, loop.add_reader, loop.remove_reader)
-                return os.read(self._number, limit_bytes)
+                await _ready(self.number, loop.add_reader, loop.remove_reader)
+                return os.read(self.number, limit_bytes)
             except PermissionError:
                 self._waited_for = False
             except BlockingIOError:
                 pass  # somebody else was quicker
-        return await asyncio.to_thread(os.read, self._number, limit_bytes)
+        self._in_thread = loop.run_in_executor(None, os.read, self.number, limit_bytes)
+        return await asyncio.shield(self._in_thread)
+
+    def close(self) -> None:
+        """Close it, but not before a thread that still reads is done: its number may be another file's by then."""
+        number, reading = self.number, self._in_thread
+        if reading is None or reading.done():
+            os.close(number)
+            return
+
+        def close(read: asyncio.Future[bytes]) -> None:
+            read.exception()  # nobody else looks at it any more
+            os.close(number)
+
+        reading.add_done_callback(close)
 
     async def write(self, data: bytes) -> None:
         """Write ``data``, all of it; for a descriptor that does not block.
@@ -58,9 +76,9 @@ class Descriptor:
         left = memoryview(data)
         while left:
             try:
-                left = left[os.write(self._number, left) :]
+                left = left[os.write(self.number, left) :]
             except BlockingIOError:
-                await _ready(self._number, loop.add_writer, loop.remove_writer)
+                await _ready(self.number, loop.add_writer, loop.remove_writer)
 
 
 async def _ready(number: int, add: Callable[..., Any], remove: Callable[[int], object]) -> None:
