@@ -1,6 +1,6 @@
 """A chat on two ports: what comes in on one goes out on the other, to everybody who is connected.
 
-    python chat.py [FIRST_PORT]       then, in other terminals:  nc 127.0.0.1 1600   and   nc 127.0.0.1 1601
+python chat.py [FIRST_PORT]       then, in other terminals:  nc 127.0.0.1 1600   and   nc 127.0.0.1 1601
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The chat in a terminal: type a line to say it; what is said is printed. End of input (Ctrl-D) ends both.
 
-    python console.py [HOST [FIRST_PORT]]
+python console.py [HOST [FIRST_PORT]]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The chat scrolling by, where nothing that is said can overtype what you are reading. q ends it.
 
-    python ticker.py [HOST [PORT]]
+python ticker.py [HOST [PORT]]
 """
 
 import sys

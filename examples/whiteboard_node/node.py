@@ -29,7 +29,11 @@ WIDTH, HEIGHT = 48, 14
 class Pen(Component):
     """Make strokes of what is typed. A stroke is a line of text: its id, who drew it, and four numbers."""
 
-    outboxes = {"outbox": "strokes", "asked": "the board is to be shown", "wrong": "what is no stroke"}
+    outboxes = {
+        "outbox": "strokes",
+        "asked": "the board is to be shown",
+        "wrong": "what is no stroke",
+    }
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -106,6 +110,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A whiteboard node: client, server or both.")
     parser.add_argument("name", help="who draws")
     parser.add_argument("--serve", type=int, metavar="PORT", help="let others join here")
-    parser.add_argument("--join", type=int, action="append", metavar="PORT", help="join another node")
+    parser.add_argument(
+        "--join", type=int, action="append", metavar="PORT", help="join another node"
+    )
     options = parser.parse_args()
     node(options.name, options.serve, options.join)

@@ -39,7 +39,9 @@ def heard_by(port: int, *listeners: LineClient) -> None:
 
 
 @pytest.mark.rule("FL2")
-def test_what_a_talker_says_reaches_all_listeners_and_one_that_leaves_is_not_missed(port: int) -> None:
+def test_what_a_talker_says_reaches_all_listeners_and_one_that_leaves_is_not_missed(
+    port: int,
+) -> None:
     with LineClient(port) as ann, LineClient(port + 1) as talker:
         with LineClient(port) as bob:
             heard_by(port, ann, bob)

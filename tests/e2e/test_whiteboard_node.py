@@ -53,8 +53,7 @@ def test_in_a_ring_of_three_each_stroke_comes_to_everybody_once(
             # stroke 5 and stroke 19 both end on line 5
             until(lambda p=program, t=text: p.printed.count(t) >= 2, f"{text} twice", 20.0)
             assert program.printed.count(text) == 2, number
-    for number, program in enumerate(programs):
-        name = ("ann", "bob", "cat")[number]
+    for number, name in enumerate(("ann", "bob", "cat")):
         for other in programs:
             lines = [
                 line for line in other.printed.splitlines() if f"{name} drew {10 + number}," in line

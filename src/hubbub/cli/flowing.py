@@ -18,7 +18,12 @@ from hubbub.flow.drawing import svg
 from hubbub.kernel import ConfigurationError
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "hubbub flow run notify.py:graph --watch        run it, and see what passes",
+        "hubbub flow draw notify.py:graph -o graph.svg  draw it",
+    )
+)
 def flow() -> None:
     """Run graphs of components, or draw them."""
 

@@ -12,6 +12,15 @@ from hubbub.flow.chassis import Graphline, Pipeline
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Declared, box
 from hubbub.flow.describing import Description, LinkageDescription, PartDescription
+from hubbub.flow.devices import (
+    ConsoleEchoer,
+    ConsoleReader,
+    FileReader,
+    FileWriter,
+    Process,
+    SerialPort,
+    Timer,
+)
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
 from hubbub.flow.publishing import Join, PublishTo
@@ -27,6 +36,7 @@ from hubbub.kernel import (
     ComponentFailedError,
     Finished,
     GraphError,
+    ProcessFailedError,
     Stopped,
     SubscriberTooSlowError,
 )
@@ -42,10 +52,14 @@ __all__ = [
     "Carousel",
     "Component",
     "ComponentFailedError",
+    "ConsoleEchoer",
+    "ConsoleReader",
     "Declared",
     "Description",
     "Duplex",
     "FanOut",
+    "FileReader",
+    "FileWriter",
     "Finished",
     "Graph",
     "GraphError",
@@ -59,6 +73,8 @@ __all__ = [
     "PassThrough",
     "Pipeline",
     "PresenceOf",
+    "Process",
+    "ProcessFailedError",
     "PublishTo",
     "Published",
     "Restart",
@@ -66,6 +82,7 @@ __all__ = [
     "Runner",
     "Running",
     "Sequence",
+    "SerialPort",
     "Share",
     "Stopped",
     "SubscribeTo",
@@ -75,6 +92,7 @@ __all__ = [
     "Subscription",
     "Threaded",
     "ThreadedComponent",
+    "Timer",
     "Token",
     "Tracked",
     "WhenFull",

@@ -12,14 +12,15 @@
       ClosedError           you closed it;  BrokenError: they, or the network, did
       RemoteError           the other side failed; its incident number is in the host's log
       NoTransactionError, BlockingError, ConfigurationError, AddressInUseError
-      GraphError, ComponentFailedError, BoxFullError, SubscriberTooSlowError, SubscriberDroppedError,
-      Finished, Stopped: components and what joins them
+      GraphError, ComponentFailedError, ProcessFailedError, BoxFullError, SubscriberTooSlowError,
+      SubscriberDroppedError, Finished, Stopped: components and what joins them
 
 Each has a ``code``, a short word that crosses the wire; ``str()`` says what to do about it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hubbub.kernel.identifiers import tid_text
@@ -270,6 +271,26 @@ class ComponentFailedError(HubbubError):
         super().__init__(f"component {component} failed: {type(cause).__name__}: {cause}")
         self.component = component
         self.others = others or {}
+
+
+class ProcessFailedError(HubbubError):
+    """A program that ran as a component ended with a status that says failure, or by a signal.
+
+    Attributes:
+        command: The program and its arguments.
+        status: Its exit status; below 0 for the number of a signal.
+        last_lines: The last lines of its standard error.
+    """
+
+    code = "process_failed"
+
+    def __init__(self, command: str, status: int, last_lines: Sequence[str] = ()) -> None:
+        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+        said = "".join(f"\n  {line}" for line in last_lines) or " nothing"
+        super().__init__(f"{command} ended with {how}; its standard error said:{said}")
+        self.command = command
+        self.status = status
+        self.last_lines = tuple(last_lines)
 
 
 class BoxFullError(TransientError):
