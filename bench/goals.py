@@ -251,6 +251,17 @@ WORKS: tuple[Work, ...] = (
         starred=True,
     ),
     Work(
+        "backplane-100",
+        {"backplane-100": "deliveries/s"},
+        {
+            HUBBUB: "bench.flow.backplane:functions",
+            "hubbub-components": "bench.flow.backplane:components",
+            "axon": "bench.rivals.axon:backplane",
+            "asyncio-queues": "bench.rivals.queues:backplane",
+        },
+        starred=True,
+    ),
+    Work(
         "memory-component",
         {"memory-component": "bytes"},
         {HUBBUB: "bench.flow.pipeline:idle"},
@@ -284,6 +295,8 @@ GOALS: tuple[Goal, ...] = (
     Goal("memory-object", 1.2, ("zodb",), more_is_better=False),
     Goal("pipeline-3", 20.0, ("axon",)),
     Goal("pipeline-3", 1.0, ("asyncio-queues",)),
+    Goal("backplane-100", 20.0, ("axon",)),
+    Goal("backplane-100", 1.0, ("asyncio-queues",)),
     Goal("memory-component", 2048.0, more_is_better=False),
     Goal("open-10M", 1.0, more_is_better=False),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from Axon.Component import component
 from Axon.Ipc import producerFinished
 from Axon.Scheduler import scheduler
 from Kamaelia.Chassis.Pipeline import Pipeline
+from Kamaelia.Util.Backplane import Backplane, PublishTo, SubscribeTo
 
 MESSAGES = 15_000
 
@@ -83,3 +85,52 @@ def fresh_scheduler() -> None:
     """Forget the process's scheduler and make another: it is one for all, and ends with its first run."""
     scheduler.run = None
     scheduler.run = scheduler()
+
+
+SUBSCRIBERS = 100
+PUBLISHED = 60
+IDLE_TURNS = 300
+"""So many turns before the first message: what is published before a subscriber is wired is lost."""
+
+
+class Publisher(component):
+    began = 0.0
+
+    def main(self) -> Iterator[Any]:
+        for _ in range(IDLE_TURNS):
+            yield 1
+        Publisher.began = time.perf_counter()
+        for number in range(PUBLISHED):
+            self.send(number, "outbox")
+            yield 1
+
+
+class Subscriber(component):
+    total = 0
+
+    def main(self) -> Iterator[Any]:
+        while True:
+            while self.dataReady("inbox"):
+                self.recv("inbox")
+                Subscriber.total += 1
+            if Subscriber.total >= PUBLISHED * SUBSCRIBERS:
+                raise EveryoneHasAllError
+            self.pause()
+            yield 1
+
+
+class EveryoneHasAllError(Exception):
+    """Raised to leave the scheduler, which otherwise runs for ever."""
+
+
+def backplane(_seconds: float) -> dict[str, float]:
+    """Kamaelia's Backplane, from the first message to the last delivery."""
+    fresh_scheduler()
+    Backplane("news").activate()
+    for _ in range(SUBSCRIBERS):
+        Pipeline(SubscribeTo("news"), Subscriber()).activate()
+    Pipeline(Publisher(), PublishTo("news")).activate()
+    with contextlib.suppress(EveryoneHasAllError):
+        scheduler.run.runThreads()
+    took = time.perf_counter() - Publisher.began
+    return {"backplane-100": PUBLISHED * SUBSCRIBERS / took}
