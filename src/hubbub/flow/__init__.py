@@ -12,13 +12,34 @@ from hubbub.flow.component import Component
 from hubbub.flow.declaring import Declared, box
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
+from hubbub.flow.net import (
+    Framing,
+    Length,
+    Lines,
+    MessagePack,
+    Peer,
+    Raw,
+    Server,
+    SimpleServer,
+    SingleServer,
+    TCPClient,
+    client_tls,
+    server_tls,
+)
 from hubbub.flow.restarting import Backoff, Restart
 from hubbub.flow.routing import Duplex, FanOut, Merge, Parallel, PassThrough, Router, Share
 from hubbub.flow.runner import Runner, activate, run
 from hubbub.flow.running import Running
 from hubbub.flow.threaded import Threaded, ThreadedComponent
 from hubbub.flow.tracking import Token, Tracked
-from hubbub.kernel import BoxFullError, ComponentFailedError, Finished, GraphError, Stopped
+from hubbub.kernel import (
+    BoxFullError,
+    ComponentFailedError,
+    Finished,
+    FramingError,
+    GraphError,
+    Stopped,
+)
 
 __all__ = [
     "Background",
@@ -34,22 +55,33 @@ __all__ = [
     "Duplex",
     "FanOut",
     "Finished",
+    "Framing",
+    "FramingError",
     "Graph",
     "GraphError",
     "Graphline",
+    "Length",
+    "Lines",
     "Merge",
+    "MessagePack",
     "Parallel",
     "PassThrough",
+    "Peer",
     "Pipeline",
     "Published",
+    "Raw",
     "Restart",
     "Router",
     "Runner",
     "Running",
     "Sequence",
+    "Server",
     "Share",
+    "SimpleServer",
+    "SingleServer",
     "Stopped",
     "Subscription",
+    "TCPClient",
     "Threaded",
     "ThreadedComponent",
     "Token",
@@ -59,5 +91,7 @@ __all__ = [
     "as_component",
     "background",
     "box",
+    "client_tls",
     "run",
+    "server_tls",
 ]

@@ -227,6 +227,9 @@ class Component:
     def prepare(self) -> None:
         """Get ready, without waiting, before anything of what is started together runs."""
 
+    def withdraw(self) -> None:
+        """Take back what `provide` and `prepare` did: it has ended, or it can't start after all."""
+
     def finish(self) -> None:
         """Come to a good end: called when the graph is asked to finish.
 

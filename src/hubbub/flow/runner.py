@@ -107,6 +107,7 @@ class Runner:
             GraphError: If one of them can't be started. None was.
         """
         token = _current.set(self)
+        started: list[Running] = []
         try:
             started = [Running(graph, self, inboxes=inboxes, outlets=outlets) for graph in graphs]
             for running in started:
@@ -115,6 +116,12 @@ class Runner:
             for running in started:
                 for leaf in running.leaves():
                     leaf.prepare()
+        except BaseException:
+            for running in started:
+                for leaf in running.leaves():
+                    leaf.withdraw()
+            raise
+        else:
             for running in started:
                 running.begin()
         finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hubbub.flow.box import Box, Feed
@@ -99,6 +99,10 @@ class Running:
         await asyncio.shield(self._over)
         if self.failure is not None:
             raise self.failure
+
+    def when_over(self, call: Callable[[Running], None]) -> None:
+        """Call ``call`` with this, in a turn of the loop, when it is over. For those who look after many."""
+        self._over.add_done_callback(lambda _over: call(self))
 
     @property
     def is_over(self) -> bool:
@@ -357,6 +361,7 @@ class Running:
         for box in self.boxes_of(leaf).values():
             if box not in self._outside:
                 self.left += len(box.stop())
+        leaf.withdraw()
         self._living.discard(leaf)
         if not self._living:
             self._over.set_result(None)
