@@ -108,6 +108,7 @@ class Runner:
             GraphError: If one of them can't be started. None was.
         """
         token = _current.set(self)
+        started: list[Running] = []
         try:
             started = [Running(graph, self, inboxes=inboxes, outlets=outlets) for graph in graphs]
             self._make_ready([leaf for running in started for leaf in running.leaves()])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hubbub.flow.box import Box, Feed
@@ -100,6 +100,10 @@ class Running:
         await asyncio.shield(self._over)
         if self.failure is not None:
             raise self.failure
+
+    def when_over(self, call: Callable[[Running], None]) -> None:
+        """Call ``call`` with this, in a turn of the loop, when it is over. For those who look after many."""
+        self._over.add_done_callback(lambda _over: call(self))
 
     @property
     def is_over(self) -> bool:

@@ -5,7 +5,7 @@
       OutcomeUnknownError   may or may not have happened: not to be repeated blindly
       StoreError            the data: UnknownObjectError, UnknownClassError, CorruptRecordError,
                             SpaceInUseError, UnstorableError, ReadOnlyError
-      ProtocolError         a peer or user spoke nonsense (remote), or we did (local)
+      ProtocolError         a peer or user spoke nonsense (remote), or we did (local); FramingError: no item, but bytes
       AccessError           who you are and what you may: LoginFailedError, NotAllowedError, LimitError,
                             InvalidArgumentsError
       Refused               the application's own no
@@ -21,7 +21,7 @@ Each has a ``code``, a short word that crosses the wire; ``str()`` says what to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hubbub.kernel.identifiers import tid_text
 
@@ -159,6 +159,20 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The other side sent what the protocol does not allow. The connection ends."""
+
+
+class FramingError(ProtocolError):
+    """Bytes that came are no item, or an item can't become bytes, in the framing that was chosen.
+
+    Attributes:
+        items: What had come, whole, before the fault.
+    """
+
+    code = "framing"
+
+    def __init__(self, message: str = "", *, items: list[Any] | None = None) -> None:
+        super().__init__(message)
+        self.items = items or []
 
 
 class AccessError(HubbubError):
