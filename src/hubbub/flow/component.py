@@ -231,8 +231,8 @@ class Component:
     def prepare(self) -> None:
         """Get ready, without waiting, before anything of what is started together runs."""
 
-    def ended(self) -> None:
-        """Let go of what `provide` and `prepare` got hold of.
+    def withdraw(self) -> None:
+        """Let go of what `provide` and `prepare` got hold of: it has ended, or can't start after all.
 
         Called once: when it has ended, however that came, or when what it was to be started with could not be.
         """

@@ -126,7 +126,7 @@ class Runner:
                 leaf.prepare()
         except BaseException:
             for leaf in leaves:
-                leaf.ended()
+                leaf.withdraw()
             raise
 
     async def wait(self, until: Until = "all") -> None:

@@ -373,7 +373,7 @@ class Running:
                 self.left += len(box.stop())
         self._living.discard(leaf)
         self._active -= not leaf.passive
-        leaf.ended()
+        leaf.withdraw()
         if not self._living:
             self._over.set_result(None)
         elif self._active == 0 and not leaf.passive:
