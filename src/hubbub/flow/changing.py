@@ -16,7 +16,16 @@ from hubbub.flow.waiting import first_ready
 from hubbub.kernel import Finished, GraphError, Stopped
 
 
-class Sequence(Component):
+class _InItsPlace(Component):
+    """Runs others in its place, one at a time."""
+
+    _child: Running | None = None
+
+    def feeds_within(self, box: Box[Any]) -> int:
+        return self._child.feeds(box) if self._child is not None else 0
+
+
+class Sequence(_InItsPlace):
     """Run ``parts`` one after the other, each in this one's place: its inbox and its outbox are theirs.
 
     When one ends, what it has not read is there for the next. Asked to finish, the sources among them are passed by;
@@ -58,7 +67,7 @@ class Sequence(Component):
         return self._child is not None and not self._child.is_over and self._child.is_idle()
 
 
-class Carousel(Component):
+class Carousel(_InItsPlace):
     """Run one component at a time, made anew for each item that comes to the inbox ``next``.
 
     The one before comes to a good end first: it gets all that came before, and what it makes of it leaves.

@@ -296,6 +296,10 @@ class Component:
         """Whether it waits for an item, and all that it has made has left it. Asked in cycles: see `rings`."""
         return any(box.is_read for box in self.running.boxes_of(self).values())
 
+    def feeds_within(self, box: Box[Any]) -> int:
+        """Return how many producers of ``box`` run in its place, beside itself. Asked in cycles."""
+        return 0
+
     # ------------------------------------------------------------------ for building
 
     def declared_inboxes(self) -> dict[str, Declared]:

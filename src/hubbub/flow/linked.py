@@ -36,7 +36,7 @@ class Linked:
         GraphError: If one of ``inboxes`` leads to several places. Nothing has changed.
     """
 
-    __slots__ = ("_borrowed", "_lent", "_more", "_outside", "leaves")
+    __slots__ = ("_borrowed", "_lent", "_more", "_outside", "_passed", "leaves")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Linked:
         self.leaves = tuple(flat.paths)
         self._more: dict[tuple[Component, str], Box[Any]] = {}
         self._borrowed: list[tuple[Box[Any], Owner | None, Hand | None, int]] = []
+        self._passed: list[tuple[Box[Any], Component]] = []
         self._lent: list[Outlet] = []
         self._outside: set[Any] = set()
         for name in inboxes:
@@ -97,8 +98,10 @@ class Linked:
                 if found or entry.loose or any(name in outlets for name in _ways_out(flat, place)):
                     self._set_outlets(leaf, name, tuple(found))
 
-    def remember_last(self) -> None:
-        """Let the hands of those that may be given an item again keep hold of it."""
+    def take_over(self) -> None:
+        """Read the boxes that were given from outside from now on; keep hold of what may be given again."""
+        for box, leaf in self._passed:
+            box.pass_on(leaf)
         for leaf in self.leaves:
             if leaf.restart is not None and leaf.restart.item == "again":
                 for box in self.boxes_of(leaf).values():
@@ -146,7 +149,7 @@ class Linked:
         self._outside.add(box)
         self._borrowed.append((box, box.owner, box.hand, producers))
         box.producers += producers
-        box.pass_on(leaf)
+        self._passed.append((box, leaf))
 
     def _set_outlets(self, leaf: Component, outbox: str, outlets: Outlets) -> None:
         if outbox == "outbox":

@@ -39,7 +39,9 @@ class Ring:
         for box, senders in self._boxes.items():
             if len(box) or box.waiting_writers:
                 return
-            if box.state is BoxState.OPEN and box.producers > sum(s in living for s in senders):
+            inside = sum(sender in living for sender in senders)
+            inside += sum(member.feeds_within(box) for member in living)
+            if box.state is BoxState.OPEN and box.producers > inside:
                 return  # somebody outside may still send
         if all(member.is_idle() for member in living):
             for box, senders in self._boxes.items():

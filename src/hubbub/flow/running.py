@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hubbub.flow.box import Box
-from hubbub.flow.component import Component, Outlets
+from hubbub.flow.component import Component, Outlets, box_of
 from hubbub.flow.graph import Flat, flat_of
 from hubbub.flow.linked import ENDED, Linked
 from hubbub.flow.restarting import Failures
@@ -90,7 +90,7 @@ class Running:
         self._active = sum(not leaf.passive for leaf in self._leaves)
         for leaf in self._leaves:
             leaf._running = self
-        self._linked.remember_last()
+        self._linked.take_over()
         self.rings = rings_of(self, flat)
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -197,6 +197,16 @@ class Running:
             leaf.is_idle() and not any(map(len, self.boxes_of(leaf).values()))
             for leaf in self._leaves
             if self.lives(leaf)
+        )
+
+    def feeds(self, box: Box[Any]) -> int:
+        """Return how many linkages lead from its components that have not ended into ``box``."""
+        return sum(
+            box_of(outlet) is box
+            for leaf in self._leaves
+            if self.lives(leaf)
+            for outlets in self.outlets_of(leaf).values()
+            for outlet in outlets
         )
 
     # ------------------------------------------------------------- for its components

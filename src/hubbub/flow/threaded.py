@@ -169,6 +169,8 @@ class ThreadedComponent(Component):
             if not carrying.done():
                 carrying.cancel()
                 await asyncio.wait((carrying,))
+            elif not carrying.cancelled():
+                carrying.exception()  # looked at: `Stopped`, where nobody takes what it carries
             if not bridge.done.done():
                 log.warning("the thread of %s still runs; it is left behind", path_in(self))
 
