@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from hubbub.flow.box import Box
 from hubbub.flow.component import Outlets
+from hubbub.flow.declaring import Boxes
 from hubbub.flow.functions import as_component
 from hubbub.flow.runner import Runner, in_own_loop
 from hubbub.flow.running import Running
-from hubbub.kernel import BoxFullError, ClosedError, Finished, Stopped
+from hubbub.kernel import BoxFullError, ClosedError, Finished, GraphError, Stopped
 
 T = TypeVar("T")
 
@@ -39,7 +41,11 @@ class Background:
         self._inbox: Box[Any] | None = None
         self._outbox: Box[Any] | None = None
         self._running: Running | None = None
-        self._closing: asyncio.Event
+        self._feeds = True
+        self._runner: Runner | None = None
+        self._failure: BaseException | None = None
+        self._turn: asyncio.Lock
+        self._read_out: asyncio.Event
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -70,9 +76,7 @@ class Background:
             ComponentFailedError: If the graph has failed.
             ClosedError: If the graph has ended.
         """
-        box = self._inbox
-        if box is None:
-            raise ClosedError(f"{self._graph!r} has no inbox {self._inbox_name!r}, or does not run")
+        box = self._box(self._inbox, self._inbox_name, self._graph.inboxes, "inbox")
 
         async def put() -> None:
             async with asyncio.timeout(timeout_s):
@@ -94,18 +98,15 @@ class Background:
             timeout_s: Seconds to wait at most, or None.
 
         Raises:
+            GraphError: If the graph has no such outbox.
             TimeoutError: If nothing came in time.
             Finished: If the graph has ended and all is read.
             ComponentFailedError: If the graph has failed.
         """
-        box = self._outbox
-        if box is None:
-            raise ClosedError(
-                f"{self._graph!r} has no outbox {self._outbox_name!r}, or does not run"
-            )
+        box = self._box(self._outbox, self._outbox_name, self._graph.outboxes, "outbox")
 
         async def get() -> Any:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s), self._turn:  # threads take turns
                 return await box.get()
 
         return self._do(get())
@@ -120,25 +121,20 @@ class Background:
 
     def finish(self) -> None:
         """Say that nothing more will be put in; what comes out can still be read. Idempotent."""
-        if self._loop is not None and not self._ended.done():
-            self._loop.call_soon_threadsafe(self._finish)
+        self._end(self._finish)
 
     def close(self) -> None:
         """Let the graph come to a good end, wait for it, and drop what is not read. Idempotent.
 
         Raises:
-            ComponentFailedError: If the graph failed.
+            ComponentFailedError: If the graph failed, or one beside it.
         """
-        self.finish()
-        if self._loop is not None and not self._ended.done():
-            self._loop.call_soon_threadsafe(self._drop)
+        self._end(self._finish, self._discard)
         self._ended.result()
 
     def stop(self) -> None:
         """Stop the graph now, and wait until it has. Idempotent."""
-        if self._loop is not None and not self._ended.done() and self._running is not None:
-            self._loop.call_soon_threadsafe(self._running.stop)
-            self._loop.call_soon_threadsafe(self._drop)
+        self._end(self._stop)
         self._ended.exception()
 
     # ------------------------------------------------------------------ in its thread
@@ -155,53 +151,109 @@ class Background:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
         graph = self._graph
-        async with Runner() as runner:
-            if self._beside:
-                runner.start(*self._beside)
-            inboxes: dict[str, Box[Any]] = {}
-            outlets: dict[str, Outlets] = {}
-            if self._inbox_name in graph.inboxes:
-                self._inbox = inboxes[self._inbox_name] = Box(self._inbox_name)
-                self._inbox.producers = 1
-            if self._outbox_name in graph.outboxes:
-                self._outbox = Box(self._outbox_name)
-                outlets[self._outbox_name] = (self._outbox,)
-            (running,) = runner.launch([graph], inboxes=inboxes, outlets=outlets)
-            self._running = running
-            self._closing = asyncio.Event()
-            self._begun.set_result(None)
+        self._read_out = asyncio.Event()
+        over = asyncio.Event()
+        inboxes: dict[str, Box[Any]] = {}
+        outlets: dict[str, Outlets] = {}
+        if self._inbox_name in graph.inboxes:
+            self._inbox = inboxes[self._inbox_name] = Box(self._inbox_name)
+            self._inbox.producers = 1
+        if self._outbox_name in graph.outboxes:
+            self._outbox = Box(self._outbox_name)
+            self._outbox.producers = 1  # so that its end comes when it is known how the graph ended
+            outlets[self._outbox_name] = (self._outbox,)
+        self._runner = runner = Runner()
+        running = runner.start(graph, *self._beside, inboxes=inboxes, outlets=outlets)
+        running.when_over(self._over)
+        running.when_over(lambda _: over.set())
+        self._running = running
+        self._begun.set_result(None)
+        try:
+            await over.wait()
+            runner.finish()
             try:
-                await running.wait()
+                await runner.wait()
             finally:
-                if self._inbox is not None:
-                    self._inbox.stop()
-                if self._outbox is not None:
-                    self._outbox.finish()
-                    await self._closing.wait()  # until then it can be read
+                await self._read_out.wait()
+        finally:
+            await runner.stop()
 
-    def _finish(self) -> None:
+    def _over(self, running: Running) -> None:
+        assert self._runner is not None
+        self._failure = self._runner.failure
         if self._inbox is not None:
-            self._inbox.finish()
-        elif self._running is not None:
-            self._running.finish()
+            self._inbox.stop()
+        if self._outbox is None:
+            self._read_out.set()
+        else:
+            self._outbox.finish()  # until it is closed it can be read
 
-    def _drop(self) -> None:
-        self._closing.set()
-        if self._outbox is not None:
-            self._outbox.stop()
+    def _end(self, *calls: Callable[[], None]) -> None:
+        """Have ``calls`` made in the loop, if there is one still."""
+        if self._thread.ident is None:
+            if not self._ended.done():
+                self._ended.set_result(None)  # it was never begun
+        elif self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+                for call in calls:
+                    self._loop.call_soon_threadsafe(call)
+
+    def _box(self, box: Box[Any] | None, name: str, there: Boxes, kind: str) -> Box[Any]:
+        if name not in there:
+            has = ", ".join(map(repr, there)) or "none"
+            raise GraphError(f"{self._graph!r} has no {kind} {name!r}; it has {has}")
+        if box is None:
+            raise ClosedError(f"{self._graph!r} does not run: use background(...) in a with block")
+        return box
 
     def _do(self, waiting: Coroutine[Any, Any, T]) -> T:
         if self._loop is None or self._ended.done():
             waiting.close()
-            self._ended.result()
-            raise ClosedError(f"{self._graph!r} has ended")
+            return self._refuse()
         try:
-            return asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
+            asked = asyncio.run_coroutine_threadsafe(waiting, self._loop)
+        except RuntimeError:  # the loop was closed just now
+            waiting.close()
+            return self._refuse()
+        try:
+            either: tuple[concurrent.futures.Future[Any], ...] = (asked, self._ended)
+            concurrent.futures.wait(either, return_when=concurrent.futures.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+        except concurrent.futures.CancelledError:
+            pass
         except (Finished, Stopped):
-            if self._running is not None and self._running.failure is not None:
-                raise self._running.failure from None
+            if self._failure is not None:
+                raise self._failure from self._failure.__cause__
             raise
+        finally:
+            asked.cancel()  # where this thread was interrupted: nobody waits for it any more
+        return self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self._ended.result()
+        raise ClosedError(f"{self._graph!r} has ended")
+
+    def _finish(self) -> None:
+        if self._inbox is not None and self._feeds:
+            self._feeds = False
+            self._inbox.producer_finished()
+        if self._running is not None:
+            self._running.finish()
+
+    def _discard(self) -> None:
+        self._read_out.set()
+        if self._outbox is not None:
+            self._outbox.discard()
+
+    def _stop(self) -> None:
+        self._read_out.set()
+        assert self._runner is not None
+        self._runner.stop_nowait()
+        if self._outbox is not None:
+            self._outbox.stop()
 
 
 def background(

@@ -16,40 +16,28 @@ so back-pressure reaches the source), or one of those for senders who can't wait
     OPEN      --stop-->                    STOPPED    what is left is dropped; readers and writers get `Stopped`
     FINISHED  --stop-->                    STOPPED
 
-A sender that is cancelled while it waits has sent nothing. A reader that is cancelled while it waits has taken nothing.
+A sender that is cancelled while it waits has not sent what it waits with. A reader that is cancelled while it waits has
+taken nothing. A tracked item in a box is a place of its tokens (`hubbub.flow.tracking`): a box that takes one takes the
+place with it, and one that raises leaves it to the sender.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
-import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
+from hubbub.flow.bounds import ITEMS, POLICIES, WhenFull, size_of
+from hubbub.flow.feed import Feed
 from hubbub.flow.tracking import Hand, Tracked
-from hubbub.kernel import BoxFullError, Finished, Stopped
+from hubbub.kernel import BoxFullError, Finished, GraphError, Stopped
 
 T = TypeVar("T")
 
-WhenFull = Literal["wait", "fail", "latest", "drop-oldest", "drop-newest"]
-"""What a full box does with one more item.
-
-``wait``: its sender waits. ``fail``: its sender gets `BoxFullError`. ``latest``: everything that waits gives way to the
-newest. ``drop-oldest`` / ``drop-newest``: the oldest item, or the new one, is dropped and counted.
-"""
-
-POLICIES: tuple[WhenFull, ...] = ("wait", "fail", "latest", "drop-oldest", "drop-newest")
-
-ITEMS = 100
-"""How many items a box holds unless it is told otherwise."""
-
 _TURN = 256
 """After so many items in one go a sender that never has to wait lets others run."""
-
-
-_NOTHING: Any = object()
 
 
 class BoxState(enum.Enum):
@@ -60,17 +48,12 @@ class BoxState(enum.Enum):
     STOPPED = "stopped"
 
 
-def size_of(item: Any) -> int:
-    """Return how many bytes ``item`` counts for: its length for text and bytes, else what Python says it takes."""
-    if isinstance(item, Tracked):
-        item = item.item
-    if isinstance(item, str | bytes | bytearray | memoryview):
-        return len(item)
-    return sys.getsizeof(item)
-
-
 class Owner(Protocol):
     """Whose box it is."""
+
+    def name_of(self, box: Box[Any]) -> str:
+        """Return what errors and drawings call its ``box``, such as ``filter.inbox``."""
+        ...
 
     def track(self) -> Hand:
         """Return the hand of this component, for all its boxes. Called when the first tracked item arrives."""
@@ -85,24 +68,25 @@ class Box(Generic[T]):
     """Hold what has been sent to a component and not been read yet.
 
     Args:
-        name: How errors and drawings call it, such as ``filter.inbox``.
+        name: How errors and drawings call it; its owner may know more.
         owner: Whose box it is.
         items: The bound in items; at least 1.
-        limit_bytes: The bound in bytes, or None for none. One larger item still passes, alone.
+        limit_bytes: The bound in bytes, or None for none. A box that holds less takes one item more, however large.
         when_full: What a full box does.
 
     Attributes:
         passed: How many items have been put in so far, dropped ones not counted.
         dropped: How many the policy has dropped.
         producers: How many linkages lead here whose sender has not finished.
+        is_read_out: Whether its reader has been told that nothing more comes.
     """
 
     __slots__ = (
         "_arrived",
         "_bytes",
         "_items",
-        "_last",
         "_limit_bytes",
+        "_name",
         "_reader",
         "_remembers",
         "_taken",
@@ -110,7 +94,7 @@ class Box(Generic[T]):
         "_writers",
         "dropped",
         "hand",
-        "name",
+        "is_read_out",
         "owner",
         "passed",
         "producers",
@@ -127,7 +111,7 @@ class Box(Generic[T]):
         limit_bytes: int | None = None,
         when_full: WhenFull = "wait",
     ) -> None:
-        self.name = name
+        self._name = name
         self.when_full = when_full
         self.state = BoxState.OPEN
         self.producers = 0
@@ -142,7 +126,7 @@ class Box(Generic[T]):
         self._taken: list[Any] = []
         self._tracks = False
         self._remembers = False
-        self._last: Any = _NOTHING
+        self.is_read_out = False
         self._reader: asyncio.Future[None] | None = None
         self._writers: deque[asyncio.Future[None]] | None = None
 
@@ -154,6 +138,13 @@ class Box(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<box {self.name!r}: {len(self)} of {self._items} items, {self.state.value}>"
+
+    @property
+    def name(self) -> str:
+        """How errors and drawings call it, such as ``filter.inbox``."""
+        if self._name:
+            return self._name
+        return self.owner.name_of(self) if self.owner is not None else "the box"
 
     @property
     def limit_items(self) -> int:
@@ -197,7 +188,7 @@ class Box(Generic[T]):
             Stopped: If the box is stopped; nothing was put in.
         """
         if self.state is BoxState.STOPPED:
-            raise Stopped(f"{self.name or 'the box'} is stopped: nobody reads it any more")
+            raise Stopped(f"{self.name} is stopped: nobody reads it any more")
         if self.full or self._writers:
             if self.when_full == "wait":
                 return False
@@ -214,10 +205,10 @@ class Box(Generic[T]):
             Stopped: If the box is stopped; nothing was put in.
         """
         if self.state is BoxState.STOPPED:
-            raise Stopped(f"{self.name or 'the box'} is stopped: nobody reads it any more")
+            raise Stopped(f"{self.name} is stopped: nobody reads it any more")
         count = len(items)
         room = self._items - len(self._arrived) - len(self._taken)
-        if count <= room and not self._writers and self._limit_bytes is None:
+        if 0 < count <= room and not self._writers and self._limit_bytes is None:
             self._arrived += items
             self.passed += count
             if not self._tracks and Tracked in map(type, items):
@@ -237,15 +228,13 @@ class Box(Generic[T]):
             BoxFullError: By the policy ``fail``; nothing was put in.
             Stopped: If the box is stopped, also while this waits; nothing was put in.
         """
+        if self.when_full != "wait" and (self.passed + self.dropped) % _TURN < 2:
+            await asyncio.sleep(0)  # a sender who never waits lets its reader run now and then
         if self.offer(item):
-            if self.when_full != "wait" and self.passed % _TURN == 0:
-                await asyncio.sleep(0)
             return
         await self._room()
-        try:
-            self._append(item)
-        finally:
-            self._wake_writer()
+        self._append(item)
+        self._wake_writer()
 
     async def put_all(self, items: Sequence[T]) -> None:
         """Put ``items`` in, in order, after waiting for room where the policy says so. Others may come between.
@@ -254,19 +243,33 @@ class Box(Generic[T]):
             BoxFullError: By the policy ``fail``, at the first that finds no room; those before it are in.
             Stopped: If the box is stopped, also while this waits; those before it were in.
         """
-        done = self.offer_all(items)
+        done = 0
+        while done < len(items):
+            done += await self.put_some(items, done)
+
+    async def put_some(self, items: Sequence[T], start: int = 0) -> int:
+        """Put in one or more of ``items`` from ``start`` on, in order. Return how many: so a sender knows what is in.
+
+        Where the policy drops, a reader that is quick gets its turn before anything is dropped.
+
+        Raises:
+            BoxFullError: As `put_all`.
+            Stopped: As `put_all`; none of them was put in.
+        """
         if self.when_full != "wait":
             await asyncio.sleep(0)
-        while done < len(items):
+            room = max(self._items - len(self._arrived) - len(self._taken), 0)
+            return self.offer_all(items[start : start + (room or self._items or _TURN)])
+        done = self.offer_all(items[start : start + self._items])
+        if not done:
             await self._room()
-            try:
-                self._append(items[done])
+            self._append(items[start])
+            done = 1
+            while start + done < len(items) and not self.full:
+                self._append(items[start + done])
                 done += 1
-                while done < len(items) and not self.full:
-                    self._append(items[done])
-                    done += 1
-            finally:
-                self._wake_writer()
+            self._wake_writer()
+        return done
 
     # -------------------------------------------------------------------- reading
 
@@ -290,31 +293,24 @@ class Box(Generic[T]):
             self._bytes -= size_of(item)
         if self._writers:
             self._wake_writer()
-        if self._remembers:
-            self._last = item
-        if self._tracks and type(item) is Tracked:
-            assert self.hand is not None
-            self.hand.tokens = item.tokens
-            return cast(T, item.item)
+        if hand is not None:
+            if self._remembers:
+                hand.last = (self, item)
+            if type(item) is Tracked:
+                hand.tokens = item.tokens
+                return cast(T, item.item)
         return cast(T, item)
 
     def pass_on(self, owner: Owner) -> None:
         """Let another component read it from now on, what waits included."""
         self.owner = owner
         self.hand = owner.track() if self._tracks else None
-        self._last = _NOTHING
+        self._remembers = False
 
     def remember(self) -> None:
-        """Keep hold of the item read last, for `put_back_last`."""
+        """Let its reader's hand keep hold of the item read last, so that it can be laid back."""
         self._remembers = True
-
-    def put_back_last(self) -> None:
-        """Lay the item read last before what waits, as if it had not been read, if `remember` was called."""
-        last, self._last = self._last, _NOTHING
-        if last is not _NOTHING:
-            if self.hand is not None:
-                self.hand.tokens = ()  # what the item in the box holds, the hand does not
-            self.put_back([last])
+        self._track()
 
     async def get(self) -> T:
         """Return the oldest item, after waiting for one.
@@ -341,19 +337,10 @@ class Box(Generic[T]):
         return self.take_nowait()
 
     def take_nowait(self) -> list[Any]:
-        """Return all that waits, the oldest first; perhaps nothing."""
-        if self._taken:
-            self._taken.reverse()
-            items = self._taken
-            items += self._arrived
-            self._taken = []
-        else:
-            items = self._arrived
-        self._arrived = []
-        self._bytes = 0
-        if self._writers:
-            self._wake_writer()
-        return items
+        """Return all that waits, the oldest first; perhaps nothing. What was read before counts as handled."""
+        if self.hand is not None:
+            self.hand.release()
+        return self._empty()
 
     def put_back(self, items: Iterable[Any]) -> None:
         """Lay ``items`` before what waits, as if they had never been read; the bound may be passed by it."""
@@ -375,33 +362,41 @@ class Box(Generic[T]):
             Finished: If all is read and all producers have finished.
             Stopped: If the box is stopped.
         """
-        hand = self.hand
         while not self._taken and not self._arrived:
-            self._last = _NOTHING
-            if hand is not None and hand.tokens:
-                hand.release()
+            if self.hand is not None:
+                self.hand.release()
             self.check_open()
-            reader = self._reader = asyncio.get_running_loop().create_future()
-            if self.owner is not None:
-                self.owner.waits()
+            reader = asyncio.get_running_loop().create_future()
+            self.watch(reader)
             try:
                 await reader
             finally:
-                if self._reader is reader:
-                    self._reader = None
+                self.unwatch(reader)
 
     def check_open(self) -> None:
         """Raise what a reader gets who finds nothing: `Finished`, `Stopped`, or nothing where more may come."""
         if self.state is BoxState.FINISHED:
-            raise Finished(f"{self.name or 'the box'} is read to its end")
+            self.is_read_out = True
+            raise Finished(f"{self.name} is read to its end")
         if self.state is BoxState.STOPPED:
-            raise Stopped(f"{self.name or 'the box'} was stopped")
+            raise Stopped(f"{self.name} was stopped")
 
-    def watch(self, waiter: asyncio.Future[None] | None) -> None:
-        """Let ``waiter`` be woken by the next item or the end, or nobody. For waiting on several boxes."""
+    def watch(self, waiter: asyncio.Future[None]) -> None:
+        """Let ``waiter`` be woken by the next item or the end. For waiting on several boxes.
+
+        Raises:
+            GraphError: If somebody waits already: a box has one reader, and the other one would wait for ever.
+        """
+        if self._reader is not None and not self._reader.done():
+            raise GraphError(f"{self.name} is read in two places at once: read it in one")
         self._reader = waiter
-        if waiter is not None and self.owner is not None:
+        if self.owner is not None:
             self.owner.waits()
+
+    def unwatch(self, waiter: asyncio.Future[None]) -> None:
+        """Forget ``waiter``, if it is the one that waits."""
+        if self._reader is waiter:
+            self._reader = None
 
     def __aiter__(self) -> Box[T]:
         return self
@@ -416,11 +411,17 @@ class Box(Generic[T]):
 
     # ------------------------------------------------------------------------ end
 
+    def producer_added(self) -> None:
+        """One producer more."""
+        self.producers += 1
+
     def producer_finished(self) -> None:
         """One of the producers will send nothing more; the last one finishes the box."""
         self.producers -= 1
         if self.producers <= 0:
             self.finish()
+        elif self.owner is not None:
+            self.owner.waits()  # those that are left may be a ring that waits for itself
 
     def finish(self) -> None:
         """Nothing more will be put in: what is there can be read, then reading raises `Finished`. Idempotent."""
@@ -430,15 +431,34 @@ class Box(Generic[T]):
 
     def stop(self) -> list[Any]:
         """End now. Return what was in it, which nobody will read. Idempotent."""
-        left = self.take_nowait() if self.state is not BoxState.STOPPED else []
+        left = self._empty()
         self.state = BoxState.STOPPED
         self._wake_reader()
-        for writer in self._writers or ():
-            if not writer.done():
-                writer.set_result(None)
+        self._wake_writers()
         return left
 
+    def discard(self) -> None:
+        """From now on drop what is here and whatever comes, as if somebody read it: nobody has to wait. Idempotent."""
+        self.when_full = "drop-newest"
+        self._items = 0
+        self._drop(self._empty())
+        self._wake_writers()
+
     # ----------------------------------------------------------------------- parts
+
+    def _empty(self) -> list[Any]:
+        if self._taken:
+            self._taken.reverse()
+            items = self._taken
+            items += self._arrived
+            self._taken = []
+        else:
+            items = self._arrived
+        self._arrived = []
+        self._bytes = 0
+        if self._writers:
+            self._wake_writer()
+        return items
 
     def _append(self, item: T) -> None:
         self._arrived.append(item)
@@ -454,14 +474,14 @@ class Box(Generic[T]):
         """Drop by the policy; return whether ``item`` shall still be put in."""
         if self.when_full == "fail":
             raise BoxFullError(
-                f"{self.name or 'the box'} is full ({self._items} items); "
+                f"{self.name} is full ({self._items} items); "
                 "read faster, send less, or choose another policy for it"
             )
         if self.when_full == "drop-newest":
             self._drop([item])
             return False
         if self.when_full == "latest":
-            self._drop(self.take_nowait())
+            self._drop(self._empty())
             return True
         while self.full and len(self):
             if not self._taken:
@@ -481,23 +501,19 @@ class Box(Generic[T]):
 
     async def _room(self) -> None:
         """Wait for this sender's turn and for room."""
-        if self._writers is None:
-            self._writers = deque()
-        writers = self._writers
         writer = asyncio.get_running_loop().create_future()
-        writers.append(writer)
+        writers = self.queue_up(writer)
         try:
             await writer
-            while self.full and self.state is not BoxState.STOPPED:
+            while self.full and self.when_full == "wait" and self.state is not BoxState.STOPPED:
                 # Something was laid back meanwhile. Nobody overtakes: this one stays the first.
                 again = asyncio.get_running_loop().create_future()
                 writers[writers.index(writer)] = writer = again
                 await writer
             if self.state is BoxState.STOPPED:
-                raise Stopped(f"{self.name or 'the box'} was stopped: nobody reads it any more")
+                raise Stopped(f"{self.name} was stopped: nobody reads it any more")
         except BaseException:
-            writers.remove(writer)
-            self._wake_writer()  # the turn may have been this one's: hand it on
+            self.give_up(writer)
             raise
         writers.remove(writer)
 
@@ -512,6 +528,24 @@ class Box(Generic[T]):
         if reader is not None and not reader.done():
             reader.set_result(None)
 
+    def queue_up(self, writer: asyncio.Future[None]) -> deque[asyncio.Future[None]]:
+        """Put ``writer`` at the end of those who wait for room; it is woken when it is the first and there is some."""
+        if self._writers is None:
+            self._writers = deque()
+        self._writers.append(writer)
+        return self._writers
+
+    def give_up(self, writer: asyncio.Future[None]) -> None:
+        """Take ``writer`` out of those who wait for room; a turn that was its own goes to the next."""
+        if self._writers is not None:
+            self._writers.remove(writer)
+            self._wake_writer()
+
+    def _wake_writers(self) -> None:
+        for writer in self._writers or ():
+            if not writer.done():
+                writer.set_result(None)
+
     def _wake_writer(self) -> None:
         writers = self._writers
         if writers and not self.full:
@@ -520,84 +554,4 @@ class Box(Generic[T]):
                 first.set_result(None)
 
 
-async def first_ready(boxes: Sequence[Box[Any]], timeout_s: float | None = None) -> Box[Any]:
-    """Wait until one of ``boxes`` has something to read; return it. Earlier ones go first.
-
-    Args:
-        boxes: Boxes of one component.
-        timeout_s: Seconds to wait at most, or None.
-
-    Raises:
-        TimeoutError: If nothing came in time.
-        Finished: If all of them are read to their ends.
-        Stopped: If one of them is stopped.
-    """
-    async with asyncio.timeout(timeout_s):
-        while True:
-            ended: Finished | None = None
-            still_open = []
-            for box in boxes:
-                if len(box):
-                    return box
-                try:
-                    box.check_open()
-                except Finished as end:
-                    ended = end
-                else:
-                    still_open.append(box)
-            if not still_open:
-                raise ended or Finished("there is no box to wait for")
-            for box in still_open:
-                if box.hand is not None and box.hand.tokens:
-                    box.hand.release()
-            waiter = asyncio.get_running_loop().create_future()
-            for box in still_open:
-                box.watch(waiter)
-            try:
-                await waiter
-            finally:
-                for box in still_open:
-                    if box._reader is waiter:
-                        box.watch(None)
-
-
-class Feed(Generic[T]):
-    """One of several linkages that lead into the same box, seen by its sender: counts what comes by it.
-
-    Where a box has only one linkage, its sender gets the box itself.
-
-    Attributes:
-        box: Where it leads.
-        passed: How many items have come by it.
-    """
-
-    __slots__ = ("box", "passed")
-
-    def __init__(self, box: Box[T]) -> None:
-        self.box = box
-        self.passed = 0
-
-    @property
-    def when_full(self) -> WhenFull:
-        """The policy of the box."""
-        return self.box.when_full
-
-    def offer(self, item: T) -> bool:
-        """See `Box.offer`."""
-        taken = self.box.offer(item)
-        self.passed += taken
-        return taken
-
-    async def put(self, item: T) -> None:
-        """See `Box.put`."""
-        await self.box.put(item)
-        self.passed += 1
-
-    async def put_all(self, items: Sequence[T]) -> None:
-        """See `Box.put_all`."""
-        await self.box.put_all(items)
-        self.passed += len(items)
-
-    def producer_finished(self) -> None:
-        """See `Box.producer_finished`."""
-        self.box.producer_finished()
+__all__ = ["ITEMS", "POLICIES", "Box", "BoxState", "Feed", "Owner", "WhenFull"]

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from hubbub.flow.box import Box, first_ready
+from hubbub.flow.box import Box, BoxState
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Boxes, box
 from hubbub.flow.functions import as_component
 from hubbub.flow.running import ENDED, Running
-from hubbub.flow.tracking import Tracked
-from hubbub.kernel import ComponentFailedError, Finished, GraphError
+from hubbub.flow.waiting import first_ready
+from hubbub.kernel import Finished, GraphError, Stopped
 
 
-class Sequence(Component):
+class _InItsPlace(Component):
+    """Runs others in its place, one at a time."""
+
+    _child: Running | None = None
+
+    def feeds_within(self, box: Box[Any]) -> int:
+        return self._child.feeds(box) if self._child is not None else 0
+
+
+class Sequence(_InItsPlace):
     """Run ``parts`` one after the other, each in this one's place: its inbox and its outbox are theirs.
 
-    When one ends, what it has not read is there for the next.
+    When one ends, what it has not read is there for the next. Asked to finish, the sources among them are passed by;
+    the others come to the end of the inbox.
 
     Raises:
         GraphError: If there is no part.
@@ -32,26 +43,36 @@ class Sequence(Component):
             raise GraphError("a Sequence needs at least one part")
         self._parts = [as_component(part) for part in parts]
         self._child: Running | None = None
+        self._finishing = False
 
     async def main(self) -> None:
         for part in self._parts:
             inbox = self.inbox
             inboxes = {} if inbox is ENDED or "inbox" not in part.inboxes else {"inbox": inbox}
             outlets = {"outbox": self.outlets()} if "outbox" in part.outboxes else {}
-            (child,) = self.running.runner.launch([part], inboxes=inboxes, outlets=outlets)
+            (child,) = self.running.runner.launch(
+                [part], inboxes=inboxes, outlets=outlets, within=self
+            )
             self._child = child
+            if self._finishing:
+                child.finish()
             await run_child(child)
 
     def finish(self) -> None:
+        self._finishing = True
         if self._child is not None:
             self._child.finish()
 
+    def is_idle(self) -> bool:
+        return self._child is not None and not self._child.is_over and self._child.is_idle()
 
-class Carousel(Component):
+
+class Carousel(_InItsPlace):
     """Run one component at a time, made anew for each item that comes to the inbox ``next``.
 
     The one before comes to a good end first: it gets all that came before, and what it makes of it leaves.
-    What comes to ``inbox`` while there is none waits. (Kamaelia's Carousel dropped it.)
+    What comes to ``inbox`` while there is none waits, and so does what one that ends by itself has not read.
+    (Kamaelia's Carousel dropped it.)
 
     Args:
         make: Called with the item of ``next``; returns a component, or anything else that is accepted for one.
@@ -69,47 +90,119 @@ class Carousel(Component):
     def __init__(self, make: Callable[[Any], Any], *, first: Any = _NONE) -> None:
         self._make = make
         self._first = first
+        self._child: Running | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._feed: Box[Any] = Box("inbox")
+        self._finishing = False
 
     async def main(self) -> None:
-        child: Running | None = None
-        feed: Box[Any] | None = None
         try:
             if self._first is not Carousel._NONE:
-                child, feed = self._begin(self._first)
-            inbox, changes = self.inbox, self.box("next")
-            while True:
-                if child is not None and child.is_over:
-                    await run_child(child)
-                    child = feed = None
-                boxes = [changes, inbox] if feed is not None else [changes]
-                try:
-                    ready = await first_ready(boxes)
-                except Finished:
-                    break
-                item = ready.get_nowait()
-                if ready is changes:
-                    if child is not None and feed is not None:
-                        feed.finish()
-                        await run_child(child)
-                    child, feed = self._begin(item)
-                elif feed is not None:
-                    hand = self._hand
-                    await feed.put(Tracked(item, hand.tokens) if hand and hand.tokens else item)
-            if child is not None and feed is not None:
-                feed.finish()
-                await run_child(child)
+                self._begin(self._first)
+            while not self._is_at_end():
+                await self._go_on()
+            if self._child is not None:
+                self._feed.producer_finished()
+                if self._finishing:
+                    self._child.finish()
+                await self._let_end()
         finally:
-            if child is not None and not child.is_over:
+            child, self._child = self._child, None
+            if child is not None:
                 child.stop()
+                await child.wait()
 
-    def _begin(self, item: Any) -> tuple[Running, Box[Any]]:
+    def finish(self) -> None:
+        self._finishing = True
+        if self._child is not None and self._is_at_end():
+            self._child.finish()
+
+    def is_idle(self) -> bool:
+        return super().is_idle() and (
+            self._child is None or (self._child.is_idle() and not len(self._feed))
+        )
+
+    # ------------------------------------------------------------------------- parts
+
+    def _is_at_end(self) -> bool:
+        """Whether there will be no other component, and nothing more for the one that there is."""
+        return _at_end(self.box("next")) and (self._child is None or _at_end(self.inbox))
+
+    async def _go_on(self) -> None:
+        """Wait for what is next, and do it."""
+        inbox, changes = self.inbox, self.box("next")
+        if self._child is None:
+            with contextlib.suppress(Finished):
+                self._begin(await changes.get())
+            return
+        ready = await self._wait([box for box in (changes, inbox) if box is not ENDED])
+        if ready is None:
+            if self._child.is_over:
+                await self._let_end()
+        elif ready is changes:
+            item = ready.get_nowait()
+            self._feed.producer_finished()
+            if "inbox" not in self._child.graph.inboxes:
+                self._child.finish()
+            await self._let_end()
+            self._begin(item)
+        else:
+            await self._pass_on(ready)
+
+    async def _wait(self, boxes: list[Box[Any]]) -> Box[Any] | None:
+        """Wait for something in ``boxes``, or for their ends; return None where the component has ended before."""
+        gone = self._gone
+        assert gone is not None
+        if gone.done():
+            return None
+        waiting = asyncio.ensure_future(first_ready(boxes))
+        try:
+            await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            await asyncio.wait((waiting,))
+        if gone.done() or waiting.cancelled() or isinstance(waiting.exception(), Finished):
+            return None
+        return waiting.result()
+
+    async def _pass_on(self, inbox: Box[Any]) -> None:
+        items = inbox.take_nowait()
+        done = 0
+        try:
+            while done < len(items):
+                done += await self._feed.put_some(items, done)
+        except Stopped:
+            inbox.put_back(items[done:])  # for the next one
+
+    def _begin(self, item: Any) -> None:
         part = as_component(self._make(item))
-        feed: Box[Any] = Box("inbox")
-        feed.producers = 1
-        inboxes = {"inbox": feed} if "inbox" in part.inboxes else {}
+        self._feed = Box("inbox")
+        self._feed.producers = 1
+        inboxes = {"inbox": self._feed} if "inbox" in part.inboxes else {}
         outlets = {"outbox": self.outlets()} if "outbox" in part.outboxes else {}
-        (child,) = self.running.runner.launch([part], inboxes=inboxes, outlets=outlets)
-        return child, feed
+        (self._child,) = self.running.runner.launch(
+            [part], inboxes=inboxes, outlets=outlets, within=self
+        )
+        self._gone = asyncio.get_running_loop().create_future()
+        self._child.when_over(self._ended)
+
+    def _ended(self, child: Running) -> None:
+        if child is self._child and self._gone is not None and not self._gone.done():
+            left = self._feed.stop()
+            if self.inbox is not ENDED:
+                self.inbox.put_back(left)
+            self._gone.set_result(None)
+
+    async def _let_end(self) -> None:
+        child = self._child
+        assert child is not None
+        await run_child(child)
+        self._ended(child)
+        self._child = None
+
+
+def _at_end(box: Box[Any]) -> bool:
+    return box.state is not BoxState.OPEN and not len(box)
 
 
 async def run_child(child: Running) -> None:
@@ -118,15 +211,7 @@ async def run_child(child: Running) -> None:
     Raises:
         ComponentFailedError: If it failed.
     """
-    try:
-        await child.wait()
-    except asyncio.CancelledError:
-        child.stop()
-        try:
-            await child.wait()
-        except ComponentFailedError as failure:
-            raise failure from None
-        raise
+    await child.to_its_end()
 
 
 __all__ = ["Carousel", "Sequence", "run_child"]

@@ -11,13 +11,16 @@ it is a runner (`hubbub.flow.runner`). It runs once; to run again, make another.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import itertools
 from collections.abc import Coroutine, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from hubbub.flow.box import Box, BoxState, Feed, first_ready
+from hubbub.flow.box import Box, BoxState, Feed
 from hubbub.flow.declaring import Boxes, Declared, declared
-from hubbub.flow.tracking import Hand, Token, Tracked
+from hubbub.flow.tracking import Hand, Token, Tracked, copies, let_go
+from hubbub.flow.waiting import first_ready
 from hubbub.kernel import ClosedError, GraphError, Stopped
 
 if TYPE_CHECKING:
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
     from hubbub.flow.describing import Description
     from hubbub.flow.restarting import Restart
     from hubbub.flow.running import Running
+
+T = TypeVar("T")
+
+_TURN = 64
+"""After so many items that go nowhere others run."""
+
+_sent_nowhere = itertools.count()
 
 Outlet = Box[Any] | Feed[Any]
 """Where a sender puts its items: a box, or a counted way into one."""
@@ -57,13 +67,14 @@ class Component:
     independent: bool = False
     passive: bool = False
 
-    __slots__ = ("_hand", "_inbox", "_out", "_outlets", "_running")
+    __slots__ = ("_hand", "_inbox", "_out", "_outlets", "_running", "_task")
 
     _inbox: Box[Any]
     _hand: Hand | None
     _out: Outlets | None
     _outlets: dict[str, Outlets] | None
     _running: Running | None
+    _task: asyncio.Task[None] | None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -101,7 +112,8 @@ class Component:
     async def send(self, item: Any, outbox: str = "outbox") -> None:
         """Send ``item`` to whatever ``outbox`` is linked to; wait while that is full (FL1).
 
-        Several linkages from one outbox all get it.
+        Several linkages from one outbox all get it, one after the other; one whose receiver has ended counts no more
+        while there are others. Cancelled while it waits, it has not sent it to the one that it waits for.
 
         Raises:
             GraphError: If there is no such outbox, or it is linked to nothing and not declared loose. Nothing was sent.
@@ -113,15 +125,23 @@ class Component:
             boxes = self.outlets(outbox)
         hand = self._hand
         if hand is not None and hand.tokens:
-            for target in boxes:
-                await _put(target, Tracked(item, hand.tokens), boxes)
+            await self._hold(self._send_tracked((item,), hand.tokens, boxes))
             return
-        for target in boxes:
-            if target.when_full != "wait" or not target.offer(item):
-                await _put(target, item, boxes)
+        for position, target in enumerate(boxes):
+            try:
+                taken = target.when_full == "wait" and target.offer(item)
+            except Stopped:
+                taken = False
+            if not taken:
+                await self._hold(self._send_plain((item,), boxes[position:], boxes))
+                return
+        if not boxes:
+            await _nowhere()
 
     async def send_all(self, items: Sequence[Any], outbox: str = "outbox") -> None:
         """Send each of ``items``, in order. Like `send` again and again, and faster.
+
+        Items that are tracked already, as `Box.take` returns them, are handed on with their tokens.
 
         Raises:
             GraphError: As `send`.
@@ -130,11 +150,14 @@ class Component:
         """
         hand = self._hand
         boxes = self.outlets(outbox)
-        for target in boxes:
-            if hand is not None and hand.tokens:
-                await _put_all(target, [Tracked(item, hand.tokens) for item in items], boxes)
-            else:
-                await _put_all(target, items, boxes)
+        if hand is not None and hand.tokens:
+            await self._hold(self._send_tracked(items, hand.tokens, boxes))
+            return
+        done = 0
+        if len(boxes) == 1 and boxes[0].when_full == "wait":
+            done = boxes[0].offer_all(items)
+        if done < len(items) or not boxes:
+            await self._hold(self._send_plain(items, boxes, boxes, done))
 
     async def receive(self, *inboxes: str, timeout_s: float | None = None) -> tuple[str, Any]:
         """Wait for an item in any of ``inboxes``; return the inbox's name and the item. Earlier names go first.
@@ -231,8 +254,8 @@ class Component:
     def prepare(self) -> None:
         """Get ready, without waiting, before anything of what is started together runs."""
 
-    def withdraw(self) -> None:
-        """Let go of what `provide` and `prepare` got hold of: it has ended, or can't start after all.
+    def ended(self) -> None:
+        """Let go of what `provide` and `prepare` got hold of.
 
         Called once: when it has ended, however that came, or when what it was to be started with could not be.
         """
@@ -240,11 +263,22 @@ class Component:
     def finish(self) -> None:
         """Come to a good end: called when the graph is asked to finish.
 
-        As it stands, a component that has nothing to read is cancelled; the others come to their inboxes' ends.
+        As it stands, a component that has nothing to read, or knows that nothing more comes, is cancelled, but not
+        before what it is just sending is sent; the others come to their inboxes' ends.
         Override it, and call `Running.cancel` or end by yourself, in a component that is `independent`.
         """
         if not self.running.is_fed(self):
             self.running.cancel(self)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self.running.task_ended(self, task)
+
+    def name_of(self, box: Box[Any]) -> str:
+        """See `hubbub.flow.box.Owner`."""
+        if self._running is None:
+            return self.label
+        names = (name for name, own in self._running.boxes_of(self).items() if own is box)
+        return f"{self._running.path_of(self)}.{next(names, '?')}"
 
     def track(self) -> Hand:
         """See `hubbub.flow.box.Owner`."""
@@ -256,8 +290,16 @@ class Component:
     def waits(self) -> None:
         """See `hubbub.flow.box.Owner`."""
         running = self._running
-        if running is not None and running.rings:
+        if running is not None and (running.rings or running.within is not None):
             running.look_at_rings()
+
+    def is_idle(self) -> bool:
+        """Whether it waits for an item, and all that it has made has left it. Asked in cycles: see `rings`."""
+        return any(box.is_read for box in self.running.boxes_of(self).values())
+
+    def feeds_within(self, box: Box[Any]) -> int:
+        """Return how many producers of ``box`` run in its place, beside itself. Asked in cycles."""
+        return 0
 
     # ------------------------------------------------------------------ for building
 
@@ -320,9 +362,57 @@ class Component:
             if "inbox" not in self.inboxes:
                 raise GraphError(f"{self!r} has no inbox 'inbox'; it has {_names(self.inboxes)}")
             raise ClosedError(f"{self!r} does not run: its boxes are there when it does")
-        if name in ("_hand", "_out", "_outlets", "_running"):
+        if name in ("_hand", "_out", "_outlets", "_running", "_task"):
             return None
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    async def _send_plain(
+        self, items: Sequence[Any], targets: Outlets, boxes: Outlets, done: int = 0
+    ) -> None:
+        """Send ``items`` from ``done`` on to each of ``targets``; ``boxes`` are all that the outbox leads to."""
+        several = len(targets) != 1
+        for target in targets:
+            given = copies(items) if several else items
+            at = done
+            try:
+                while at < len(given):
+                    at += await target.put_some(given, at)
+            except Stopped:
+                if all(is_stopped(other) for other in boxes):
+                    raise
+                let_go(given[at:])
+        if several:
+            let_go(items)
+        if not boxes:
+            await _nowhere()
+
+    async def _send_tracked(
+        self, items: Sequence[Any], tokens: tuple[Token, ...], boxes: Outlets
+    ) -> None:
+        """Send ``items`` that stem from what is in hand."""
+        for item in items:
+            for target in boxes:
+                tracked = Tracked(item, tokens)
+                try:
+                    await target.put(tracked)
+                except BaseException as error:
+                    tracked.release()  # it is nowhere; the hand has it still
+                    if not isinstance(error, Stopped) or all(map(is_stopped, boxes)):
+                        raise
+            if not boxes:
+                await _nowhere()
+
+    async def _hold(self, putting: Coroutine[Any, Any, T]) -> T:
+        """Await ``putting``. Who is asked to finish meanwhile is cancelled after it, so that nothing is lost (FL2)."""
+        running = self.running
+        running.begins_to_send(self)
+        try:
+            result = await putting
+        finally:
+            ends = running.has_sent(self)
+        if ends:
+            await asyncio.sleep(0)  # where it is cancelled
+        return result
 
     def _refusal(self, outbox: str) -> GraphError:
         if outbox not in self.outboxes:
@@ -334,27 +424,20 @@ class Component:
         )
 
 
-async def _put(target: Outlet, item: Any, beside: Outlets) -> None:
-    """Put ``item`` into ``target``; that it has stopped is an error only where no other target is left."""
-    try:
-        await target.put(item)
-    except Stopped:
-        if all(is_stopped(other) for other in beside):
-            raise
-
-
-async def _put_all(target: Outlet, items: Sequence[Any], beside: Outlets) -> None:
-    try:
-        await target.put_all(items)
-    except Stopped:
-        if all(is_stopped(other) for other in beside):
-            raise
+async def _nowhere() -> None:
+    """Where a loose outbox leads that is linked to nothing. A sender who never waits lets others run all the same."""
+    if next(_sent_nowhere) % _TURN == 0:
+        await asyncio.sleep(0)
 
 
 def is_stopped(outlet: Outlet) -> bool:
     """Whether nobody reads any more what goes in there."""
-    box = outlet.box if isinstance(outlet, Feed) else outlet
-    return box.state is BoxState.STOPPED
+    return box_of(outlet).state is BoxState.STOPPED
+
+
+def box_of(outlet: Outlet) -> Box[Any]:
+    """Return the box that ``outlet`` leads into."""
+    return outlet.box if isinstance(outlet, Feed) else outlet
 
 
 def _names(boxes: Boxes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hubbub.flow.box import ITEMS, POLICIES, WhenFull
+from hubbub.flow.bounds import ITEMS, POLICIES, WhenFull
 from hubbub.kernel import GraphError
 
 

@@ -16,6 +16,7 @@ box, so that an item costs little more than the call.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -24,7 +25,7 @@ from typing import Any
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Boxes, box
 from hubbub.flow.tracking import Tracked
-from hubbub.kernel import GraphError
+from hubbub.kernel import GraphError, Stopped
 
 _LONG_S = 0.001
 """A source that has made items for so long sends them and lets others run."""
@@ -114,6 +115,11 @@ class _Named(Component):
     def label(self) -> str:
         return self._name
 
+    async def _send_before_failing(self, results: list[Any]) -> None:
+        """Send what is there already; if nobody reads it any more, it is the failure that counts."""
+        with contextlib.suppress(Stopped):
+            await self.send_all(results)
+
 
 class Function(_Named):
     """Call a plain function for each item; send on what it returns, but for None."""
@@ -121,6 +127,9 @@ class Function(_Named):
     __slots__ = ()
 
     async def main(self) -> None:
+        if self.restart is not None:
+            await self._one_by_one()  # so that what fails is one item
+            return
         inbox, function = self.inbox, self._function
         while True:
             items = iter(await inbox.take())
@@ -137,11 +146,18 @@ class Function(_Named):
                         if result is not None:
                             results.append(result)
             except BaseException:
-                inbox.put_back([*again(self, item), *items])
+                inbox.put_back([item, *items])
+                await self._send_before_failing(results)
                 raise
-            finally:
-                if results:
-                    await self.send_all(results)
+            if results:
+                await self.send_all(results)
+
+    async def _one_by_one(self) -> None:
+        function = self._function
+        async for item in self.inbox:
+            result = function(item)
+            if result is not None:
+                await self.send(result)
 
 
 class FlatFunction(_Named):
@@ -214,16 +230,20 @@ class Source(_Named):
         while True:
             made: list[Any] = []
             began = clock()
+            ended = True
             try:
                 for item in items:
                     made.append(item)
                     if len(made) == _MOST or (len(made) & 7 == 1 and clock() - began > _LONG_S):
+                        ended = False
                         break
-                else:
-                    return
-            finally:
-                if made:
-                    await self.send_all(made)
+            except BaseException:
+                await self._send_before_failing(made)
+                raise
+            if made:
+                await self.send_all(made)
+            if ended:
+                return
 
 
 def again(component: Component, item: Any) -> list[Any]:

@@ -94,6 +94,10 @@ class Graph(Component):
         self.gives = {box: list(places) for box, places in gives.items()}
         self.bounds = dict(bounds or {})
         self.name = name
+        if self.restart is not None:
+            raise GraphError(
+                f"{self.label} is a graph and can't restart as a whole; declare restart in its components"
+            )
         self._check_places()
         self._check_loose_ends()
         self.inboxes = self._shown(self.takes, inbox=True)
@@ -109,6 +113,8 @@ class Graph(Component):
         flat = Flat()
         inner = {name: _flat_part(name, part) for name, part in self.parts.items()}
         for part in inner.values():
+            for leaf in part.paths.keys() & flat.paths.keys():
+                raise GraphError(self._twice(leaf, flat.paths[leaf], part.paths[leaf]))
             flat.paths.update(part.paths)
             flat.linkages += part.linkages
             flat.bounds.update(part.bounds)
@@ -147,9 +153,11 @@ class Graph(Component):
         return component.declared_inboxes() if inbox else component.declared_outboxes()
 
     def _check_places(self) -> None:
+        names: dict[Component, str] = {}
         for name, part in self.parts.items():
-            if self.parts and sum(other is part for other in self.parts.values()) > 1:
-                raise GraphError(f"{part!r} stands twice in {self.label}, as {name!r}: make two")
+            if part in names:
+                raise GraphError(self._twice(part, names[part], name))
+            names[part] = name
         sources = [linkage.source for linkage in self.linkages]
         targets = [linkage.target for linkage in self.linkages]
         for place in [*sources, *(p for places in self.gives.values() for p in places)]:
@@ -160,6 +168,9 @@ class Graph(Component):
             *self.bounds,
         ]:
             self._check_place(place, inbox=True)
+
+    def _twice(self, part: Component, one: str, other: str) -> str:
+        return f"{part!r} stands twice in {self.label}, as {one!r} and as {other!r}: make two"
 
     def _check_place(self, place: Place, *, inbox: bool) -> None:
         kind, other = ("inbox", "outbox") if inbox else ("outbox", "inbox")

@@ -1,16 +1,17 @@
 """Cycles: how a ring of components ends that waits for itself.
 
 In a ring each component is a producer of the next, so none would ever see its producers finish. A ring is at its end
-when nobody outside can send into it any more, nothing is in its boxes, and every member waits for an item. Then its
-boxes finish.
+when nobody outside can send to any of its members any more, nothing is in their boxes, and every member waits for an
+item. Then the boxes between them finish. A ring in which items go round for ever has no good end: it can be stopped.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubbub.flow.box import Box
+from hubbub.flow.box import Box, BoxState
 from hubbub.flow.component import Component
+from hubbub.flow.graph import Flat
 
 if TYPE_CHECKING:
     from hubbub.flow.running import Running
@@ -22,47 +23,48 @@ class Ring:
     Args:
         running: The graph that they are in.
         members: The components.
-        inner: Each box that a member can send to, with the sender of each linkage from inside.
+        boxes: Each inbox of a member, with the sender of each linkage from inside.
     """
 
     def __init__(
-        self, running: Running, members: set[Component], inner: dict[Box[Any], list[Component]]
+        self, running: Running, members: set[Component], boxes: dict[Box[Any], list[Component]]
     ) -> None:
         self._running = running
         self._members = members
-        self._inner = inner
+        self._boxes = boxes
 
     def look(self) -> None:
         """Finish the ring's boxes if it is at its end."""
         living = {member for member in self._members if self._running.lives(member)}
-        for box, senders in self._inner.items():
+        for box, senders in self._boxes.items():
             if len(box) or box.waiting_writers:
                 return
-            if box.producers > sum(sender in living for sender in senders):
+            inside = sum(sender in living for sender in senders)
+            inside += sum(member.feeds_within(box) for member in living)
+            if box.state is BoxState.OPEN and box.producers > inside:
                 return  # somebody outside may still send
-        for member in living:
-            if not any(box.is_read for box in self._running.boxes_of(member).values()):
-                return  # at work
-        for box in self._inner:
-            box.finish()
+        if all(member.is_idle() for member in living):
+            for box, senders in self._boxes.items():
+                if senders:
+                    box.finish()
 
 
-def rings_of(running: Running) -> list[Ring]:
+def rings_of(running: Running, flat: Flat) -> list[Ring]:
     """Return the rings of a graph. A component that is independent is in none."""
-    flat = running.flat
     edges: dict[Component, list[Component]] = {leaf: [] for leaf in flat.paths}
     for source, target in flat.linkages:
         if not source.leaf.independent and not target.leaf.independent:
             edges[source.leaf].append(target.leaf)
     rings = []
     for members in _strongly_connected(edges):
-        inner: dict[Box[Any], list[Component]] = {}
+        boxes: dict[Box[Any], list[Component]] = {
+            box: [] for member in members for box in running.boxes_of(member).values()
+        }
         for source, target in flat.linkages:
             if source.leaf in members and target.leaf in members:
-                box = running.box_of(target.leaf, target.box)
-                inner.setdefault(box, []).append(source.leaf)
-        if inner:
-            rings.append(Ring(running, members, inner))
+                boxes[running.box_of(target.leaf, target.box)].append(source.leaf)
+        if any(boxes.values()):
+            rings.append(Ring(running, members, boxes))
     return rings
 
 

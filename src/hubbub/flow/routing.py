@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from hubbub.flow.chassis import named_parts
-from hubbub.flow.component import Component
+from hubbub.flow.component import Component, Outlets, box_of, is_stopped
 from hubbub.flow.declaring import Boxes, Declared, box
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph, Linkage, Place
-from hubbub.kernel import GraphError
+from hubbub.flow.waiting import room_in_any
+from hubbub.kernel import GraphError, Stopped
 
 
 class PassThrough(Component):
@@ -28,7 +29,7 @@ class PassThrough(Component):
 class Share(Component):
     """Send each item to one of those that the outbox is linked to: the next in turn that has room.
 
-    Where none has room it waits for the one whose turn it is.
+    Where none has room it waits until one has. One that has ended is passed by.
     """
 
     inboxes: Boxes = {"inbox": "anything"}
@@ -36,15 +37,31 @@ class Share(Component):
 
     async def main(self) -> None:
         turn = 0
-        boxes = self.outlets()
+        outlets = self.outlets()
         inbox = self.inbox
         while True:
-            for item in await inbox.take():
-                count = len(boxes)
-                order = [boxes[(turn + step) % count] for step in range(count)]
+            items = iter(await inbox.take())
+            for item in items:
                 turn += 1
-                if not any(target.when_full == "wait" and target.offer(item) for target in order):
-                    await order[0].put(item)
+                try:
+                    await self._share(item, outlets, turn)
+                except BaseException:
+                    inbox.put_back([item, *items])
+                    raise
+
+    async def _share(self, item: Any, outlets: Outlets, turn: int) -> None:
+        count = len(outlets)
+        while True:
+            open_ones = 0
+            for step in range(count):
+                target = outlets[(turn + step) % count]
+                if not is_stopped(target):
+                    open_ones += 1
+                    if target.offer(item):
+                        return
+            if not open_ones:
+                raise Stopped("none of those that share the items reads on")
+            await self._hold(room_in_any([box_of(target) for target in outlets]))
 
 
 class FanOut(Graph):

@@ -14,7 +14,9 @@ Names, such as those of backplanes, belong to a runner, not to the process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import logging
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -27,6 +29,8 @@ from hubbub.flow.describing import Description, describe
 from hubbub.flow.functions import as_component
 from hubbub.flow.running import Running
 from hubbub.kernel import GraphError
+
+log = logging.getLogger("hubbub.flow")
 
 Until = Literal["all", "first"]
 
@@ -42,16 +46,23 @@ class Runner:
     ...     runner.start(Backplane("news"))
     ...     await runner.start(graph)
 
-    Leaving the block stops what still runs. A graph that fails ends the others, and the block with its failure (FL3).
+    Leaving the block stops what still runs. A graph that fails ends the others, and the block with its failure (FL3):
+    the block is cancelled for that, unless somebody awaits that very graph, and hears of it there.
+
+    Attributes:
+        names: What components have announced: kind and name, to what is called so.
     """
 
     def __init__(self) -> None:
         self.names: dict[tuple[type, str], Any] = {}
-        self._roots: dict[Running, asyncio.Task[None]] = {}
+        self._roots: set[Running] = set()
         self._failure: BaseException | None = None
         self._changed: asyncio.Event = asyncio.Event()
         self._token: contextvars.Token[Runner | None] | None = None
         self._first_ended = False
+        self._block: asyncio.Task[Any] | None = None
+        self._interrupted = False
+        self._awaited = 0
 
     @staticmethod
     def current() -> Runner | None:
@@ -60,6 +71,7 @@ class Runner:
 
     async def __aenter__(self) -> Self:
         self._token = _current.set(self)
+        self._block = asyncio.current_task()
         return self
 
     async def __aexit__(
@@ -68,26 +80,56 @@ class Runner:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        block, self._block = self._block, None
         try:
             await self.stop()
+            if self._interrupted and not isinstance(error, asyncio.CancelledError):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)  # the block was left before its interruption came
         finally:
             assert self._token is not None
             _current.reset(self._token)
-        if self._failure is not None and error is None:
-            raise self._failure
+        if block is not None and self._interrupted and block.uncancel() > 0:
+            if error is None:
+                raise asyncio.CancelledError  # somebody else has cancelled it, too
+            return
+        failure = self._failure
+        if failure is None or failure is error:
+            return
+        if error is None or (self._interrupted and isinstance(error, asyncio.CancelledError)):
+            raise failure from failure.__cause__
+        log.error("a graph failed in a block that failed itself: %s", failure, exc_info=failure)
 
-    def start(self, *graphs: Any) -> Running:
+    @property
+    def failure(self) -> BaseException | None:
+        """What a graph has failed with that nobody has been told of yet, or None."""
+        return self._failure
+
+    def start(
+        self,
+        *graphs: Any,
+        inboxes: Mapping[str, Box[Any]] | None = None,
+        outlets: Mapping[str, Outlets] | None = None,
+    ) -> Running:
         """Start ``graphs`` together; return what runs the first.
 
         First all of them announce their names, then all get ready, then they run: so nothing that one publishes is lost
         to another.
 
+        Args:
+            graphs: What to run: components, functions, iterables.
+            inboxes: See `Running`; of the first one.
+            outlets: See `Running`; of the first one.
+
         Raises:
             GraphError: If one of them can't be started. None was.
         """
-        started = self.launch([as_component(graph) for graph in graphs])
+        started = self.launch(
+            [as_component(graph) for graph in graphs], inboxes=inboxes, outlets=outlets
+        )
         for running in started:
-            self._roots[running] = asyncio.get_running_loop().create_task(self._watch(running))
+            self._roots.add(running)
+            running.when_over(self._root_over)
         return started[0]
 
     def launch(
@@ -96,38 +138,43 @@ class Runner:
         *,
         inboxes: Mapping[str, Box[Any]] | None = None,
         outlets: Mapping[str, Outlets] | None = None,
+        within: Component | None = None,
     ) -> list[Running]:
         """Start ``graphs`` together without watching them: whoever calls this looks after their ends.
 
         Args:
             graphs: What to run.
-            inboxes: See `Running`.
-            outlets: See `Running`.
+            inboxes: See `Running`; of the first one.
+            outlets: See `Running`; of the first one.
+            within: See `Running`.
 
         Raises:
-            GraphError: If one of them can't be started. None was.
+            GraphError: If one of them can't be started. None was, and whatever a component raised that could not get
+                ready is raised as it is.
         """
         token = _current.set(self)
+        names = dict(self.names)
         started: list[Running] = []
         try:
-            started = [Running(graph, self, inboxes=inboxes, outlets=outlets) for graph in graphs]
-            self._make_ready([leaf for running in started for leaf in running.leaves()])
+            for graph in graphs:
+                started.append(
+                    Running(graph, self, inboxes=inboxes, outlets=outlets, within=within)
+                )
+                inboxes = outlets = None
+            _make_ready([leaf for running in started for leaf in running.leaves()])
             for running in started:
-                running.begin()
+                running.make_lives()
+        except BaseException:
+            for running in started:
+                running.undo()
+            self.names.clear()
+            self.names.update(names)
+            raise
         finally:
             _current.reset(token)
+        for running in started:
+            running.begin()
         return started
-
-    def _make_ready(self, leaves: list[Component]) -> None:
-        try:
-            for leaf in leaves:
-                leaf.provide()
-            for leaf in leaves:
-                leaf.prepare()
-        except BaseException:
-            for leaf in leaves:
-                leaf.withdraw()
-            raise
 
     async def wait(self, until: Until = "all") -> None:
         """Wait until all graphs that were started have ended, or the first; then the others come to a good end.
@@ -137,13 +184,17 @@ class Runner:
         Raises:
             ComponentFailedError: If one has failed; the others are stopped.
         """
-        while self._roots and self._failure is None:
-            if all(running.is_passive for running in self._roots):
-                self.finish()
-            self._changed.clear()
-            await self._changed.wait()
-            if until == "first" and self._first_ended:
-                self.finish()
+        self._awaited += 1
+        try:
+            while self._roots and self._failure is None:
+                if (until == "first" and self._first_ended) or all(
+                    running.is_passive for running in self._roots
+                ):
+                    self.finish()
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._awaited -= 1
         if self._failure is not None:
             await self.stop()
             failure, self._failure = self._failure, None
@@ -156,24 +207,42 @@ class Runner:
 
     async def stop(self) -> None:
         """Stop all graphs now, and wait until they have."""
+        self.stop_nowait()
+        while self._roots:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def stop_nowait(self) -> None:
+        """Stop all graphs now, and do not wait for them."""
         for running in list(self._roots):
             running.stop()
-        for task in list(self._roots.values()):
-            await asyncio.wait([task])
 
-    async def _watch(self, running: Running) -> None:
-        """Wait for the end of ``running``; if it has failed, everything has."""
-        try:
-            await running.wait()
-        except Exception as error:  # noqa: BLE001 - raised by `wait` or the end of the block
-            if self._failure is None:
-                self._failure = error
-            for other in list(self._roots):
-                other.stop()
-        del self._roots[running]
+    def _root_over(self, running: Running) -> None:
+        """A graph has ended; if it has failed, everything has."""
+        self._roots.discard(running)
+        self._changed.set()
         if not all(leaf.passive for leaf in running.leaves()):
             self._first_ended = True
-        self._changed.set()
+        if running.failure is None:
+            return
+        if self._failure is None:
+            self._failure = running.failure
+        self.stop_nowait()
+        if self._block is not None and not self._awaited and not running.is_awaited:
+            self._interrupted = True
+            self._block.cancel()
+
+
+def _make_ready(leaves: list[Component]) -> None:
+    try:
+        for leaf in leaves:
+            leaf.provide()
+        for leaf in leaves:
+            leaf.prepare()
+    except BaseException:
+        for leaf in leaves:
+            leaf.ended()
+        raise
 
 
 async def run_to_end(graph: Component) -> None:
@@ -185,12 +254,7 @@ async def run_to_end(graph: Component) -> None:
             await runner.wait()
         return
     (running,) = runner.launch([graph])
-    try:
-        await running.wait()
-    finally:
-        if not running.is_over:
-            running.stop()
-            await asyncio.shield(running.wait())
+    await running.to_its_end()
 
 
 def activate(graph: Any) -> Component:
@@ -234,18 +298,18 @@ def run(
         ComponentFailedError: If a component failed; everything else is stopped.
         GraphError: If there is nothing to run, something can't be started, or a loop runs in this thread already.
     """
-    together = [*_registered, *map(as_component, graphs)]
-    _registered.clear()
-    if not together:
-        raise GraphError("there is nothing to run: give graphs, or activate() some before")
     if until not in ("all", "first"):
         raise GraphError(f"until is 'all' or 'first', not {until!r}")
+    together = list(dict.fromkeys([*_registered, *map(as_component, graphs)]))
+    if not together:
+        raise GraphError("there is nothing to run: give graphs, or activate() some before")
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         pass
     else:
         raise GraphError("a loop runs in this thread already: 'await graph' instead of run(graph)")
+    _registered.clear()
     with asyncio.Runner(loop_factory=loop_factory()) as loop:
         loop.run(_run(together, until, watch, watch_s))
 
@@ -276,7 +340,10 @@ async def _watch(
 
 
 class _Signals:
-    """While it is entered, the first Ctrl-C or SIGTERM finishes a runner, the second stops it."""
+    """While it is entered, the first Ctrl-C or SIGTERM finishes a runner, the second stops it.
+
+    A third one raises `KeyboardInterrupt` wherever the thread is: something may hold up the loop.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -290,21 +357,24 @@ class _Signals:
         loop = asyncio.get_running_loop()
 
         def came(_number: int, _frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self._came)
+            self._seen += 1
+            if self._seen > 2:
+                raise KeyboardInterrupt
+            loop.call_soon_threadsafe(self._finish if self._seen == 1 else self._stop)
 
         for kind in (signal.SIGINT, signal.SIGTERM):
             self._before[kind] = signal.signal(kind, came)
 
     def __exit__(self, *_: object) -> None:
         for kind, before in self._before.items():
-            signal.signal(kind, before)
+            if before is not None:  # it was set by something other than Python
+                signal.signal(kind, before)
 
-    def _came(self) -> None:
-        self._seen += 1
-        if self._seen == 1:
-            self._runner.finish()
-        elif self._stopping is None:
-            self._stopping = asyncio.get_running_loop().create_task(self._runner.stop())
+    def _finish(self) -> None:
+        self._runner.finish()
+
+    def _stop(self) -> None:
+        self._stopping = asyncio.get_running_loop().create_task(self._runner.stop())
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -13,6 +13,9 @@ time::
 take them: back-pressure reaches the thread (FL1). Reading blocks until the loop has something. A thread can't be
 cancelled: when its graph is stopped, ``send`` and reading raise `Stopped` there. One that blocks elsewhere is waited
 for a few seconds, and then left behind with a word in the log; it keeps no process alive.
+
+What the thread has sent is carried by a task of its own. So it arrives, as far as somebody takes it, also where the
+component is asked to end meanwhile. Tokens are touched in the loop only: the thread passes on what it has read from.
 """
 
 from __future__ import annotations
@@ -25,17 +28,16 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from hubbub.flow.box import ITEMS, first_ready
+from hubbub.flow.bounds import ITEMS
 from hubbub.flow.component import Component, path_in
 from hubbub.flow.declaring import Boxes, box
-from hubbub.flow.tracking import Token, Tracked
+from hubbub.flow.tracking import Token, Tracked, let_go
+from hubbub.flow.waiting import first_ready
 from hubbub.kernel import Finished, GraphError, Stopped
 
 log = logging.getLogger("hubbub.flow")
-
-T = TypeVar("T")
 
 PATIENCE_S = 5.0
 """How long a thread is waited for whose graph is stopped."""
@@ -140,28 +142,40 @@ class ThreadedComponent(Component):
 
     async def _live(self) -> None:
         self._bridge = bridge = _Bridge(self)
-        done = bridge.begin()
+        bridge.begin()
+        carrying = asyncio.ensure_future(bridge.carry())
         try:
-            await bridge.carry()
+            await asyncio.shield(carrying)
         except asyncio.CancelledError:
-            await self._end_thread(bridge, done)
-            if not done.done():
+            await self._end_thread(bridge, carrying)
+            if not bridge.done.done() or carrying.cancelled():
                 raise
+        except Stopped:
+            await self._end_thread(bridge, carrying)
+            if not bridge.done.done() or bridge.done.exception() is None:
+                raise  # else what the thread has raised tells more
         except BaseException:
-            await self._end_thread(bridge, done)
+            await self._end_thread(bridge, carrying)
             raise
         bridge.lay_back()
-        done.result()
+        bridge.done.result()
 
-    async def _end_thread(self, bridge: _Bridge, done: asyncio.Future[None]) -> None:
+    async def _end_thread(self, bridge: _Bridge, carrying: asyncio.Future[None]) -> None:
         """Stop the thread, carry on what it has sent, as far as somebody takes it, and wait for its end."""
         bridge.stop()
-        carrying = asyncio.ensure_future(bridge.carry())
-        await asyncio.wait([carrying], timeout=PATIENCE_S)
-        if carrying.cancel() or carrying.exception() is not None:
-            await asyncio.wait([done], timeout=PATIENCE_S)
-        if not done.done():
-            log.warning("the thread of %s still runs; it is left behind", path_in(self))
+        try:
+            await asyncio.wait((carrying, bridge.done), timeout=PATIENCE_S)
+        finally:
+            if not carrying.done():
+                carrying.cancel()
+                await asyncio.wait((carrying,))
+            elif not carrying.cancelled():
+                carrying.exception()  # looked at: `Stopped`, where nobody takes what it carries
+            if not bridge.done.done():
+                log.warning("the thread of %s still runs; it is left behind", path_in(self))
+
+    def is_idle(self) -> bool:
+        return super().is_idle() and self._bridge.is_empty
 
 
 class Threaded(ThreadedComponent):
@@ -221,13 +235,11 @@ class Inbox:
         return self._bridge.receive((self._name,), timeout_s)[1]
 
 
-class _Release:
+class _Handled:
     """In the list of outgoing items: what was read before this has been handled."""
 
-    __slots__ = ("tokens",)
 
-    def __init__(self, tokens: tuple[Token, ...]) -> None:
-        self.tokens = tokens
+_HANDLED = _Handled()
 
 
 class _Bridge:
@@ -238,23 +250,29 @@ class _Bridge:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._room = threading.Condition()
-        self._outgoing: list[tuple[str, Any]] = []
+        self._outgoing: list[tuple[str, Any, tuple[Token, ...]]] = []
         self._rung = False
+        self._carries = False
         self._stopped = False
-        self._done: asyncio.Future[None] = self._loop.create_future()
-        # of the thread:
+        self._filling: concurrent.futures.Future[str] | None = None
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        # of the thread, but for the filling of batches, while which it waits:
         self._batches: dict[str, list[Any]] = {}
         self._tokens: tuple[Token, ...] = ()
         self._in_hand: tuple[str, Any] | None = None
 
     # ------------------------------------------------------------------ in the loop
 
-    def begin(self) -> asyncio.Future[None]:
-        """Start the thread; return the future of its end."""
+    def begin(self) -> None:
+        """Start the thread."""
         context = contextvars.copy_context()
         name = f"hubbub-flow {path_in(self._component)}"
         threading.Thread(target=context.run, args=(self._run,), name=name, daemon=True).start()
-        return self._done
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that the thread has sent has arrived."""
+        return not self._outgoing and not self._carries
 
     async def carry(self) -> None:
         """Send on what the thread sends, until it has ended and all is sent."""
@@ -264,45 +282,58 @@ class _Bridge:
                 outgoing, self._outgoing = self._outgoing, []
                 self._rung = False
                 self._room.notify_all()
-            for outbox, items in _runs(outgoing):
-                await send_all(items, outbox)
-                for item in items:
-                    if type(item) is Tracked:
-                        item.release()  # its box holds it now
-            if not outgoing:
-                if self._done.done():
-                    return
+            if outgoing:
+                self._carries = True
+                for outbox, items in _runs(outgoing):
+                    await send_all(items, outbox)
+                self._carries = False
+                self._component.waits()  # a ring may have waited for this
+            elif self.done.done():
+                return
+            else:
                 await self._wake.wait()
                 self._wake.clear()
 
     def stop(self) -> None:
-        """Let the thread's next `send` or reading raise `Stopped`."""
+        """Let the thread's next `send` or reading raise `Stopped`, and the one in which it waits, too."""
         with self._room:
             self._stopped = True
             self._room.notify_all()
+            filling = self._filling
+        if filling is not None:
+            filling.cancel()
 
     def lay_back(self) -> None:
-        """Lay what the thread had taken and not handled back into its boxes, for its next run."""
+        """Lay what the thread had taken and not handled back into its boxes: somebody may read it yet."""
         policy = self._component.restart
-        if policy is None:
-            return
         if self._in_hand is not None:
             name, item = self._in_hand
-            if policy.item == "again":
+            if policy is not None and policy.item == "again":
                 self._batches.setdefault(name, []).append(item)
-            elif type(item) is Tracked:
-                item.release()
+            elif policy is not None:
+                let_go([item])
         for name, items in self._batches.items():
             super(ThreadedComponent, self._component).box(name).put_back(reversed(items))
 
     def _ended(self, error: BaseException | None) -> None:
-        if not self._done.done():
+        if not self.done.done():
             if error is None:
-                self._done.set_result(None)
+                self.done.set_result(None)
             else:
-                self._done.set_exception(error)
-                self._done.exception()  # looked at: the component's task raises it, if anybody waits
+                self.done.set_exception(error)
+                self.done.exception()  # looked at: the component's task raises it, if anybody waits
         self._wake.set()
+
+    async def _fill(self, names: tuple[str, ...], timeout_s: float | None) -> str:
+        """Take all that waits in the first of ``names`` in which something does; return which it is."""
+        inbox = super(ThreadedComponent, self._component).box
+        boxes = [inbox(name) for name in names]
+        ready = await first_ready(boxes, timeout_s)
+        name = names[boxes.index(ready)]
+        batch = ready.take_nowait()
+        batch.reverse()
+        self._batches[name] = batch  # here, not in the thread: what is taken is never nowhere
+        return name
 
     # ---------------------------------------------------------------- in the thread
 
@@ -317,26 +348,21 @@ class _Bridge:
             self._loop.call_soon_threadsafe(self._ended, error)
 
     def send(self, outbox: str, item: Any) -> None:
-        if self._tokens:
-            item = Tracked(item, self._tokens)
         with self._room:
             while len(self._outgoing) >= ITEMS and not self._stopped:
                 self._room.wait()
             self._check()
-            self._outgoing.append((outbox, item))
+            self._outgoing.append((outbox, item, self._tokens))
             ring, self._rung = not self._rung, True
         if ring:
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._ring()
 
     def next(self, name: str) -> Any:
         self._handled()
         batch = self._batches.get(name)
         if not batch:
-            self._check()
-            box = super(ThreadedComponent, self._component).box(name)
-            batch = self._wait(box.take())
-            batch.reverse()
-            self._batches[name] = batch
+            self._wait_for((name,), None)
+            batch = self._batches[name]
         item = batch.pop()
         self._in_hand = (name, item)
         if type(item) is Tracked:
@@ -345,14 +371,10 @@ class _Bridge:
         return item
 
     def receive(self, names: tuple[str, ...], timeout_s: float | None) -> tuple[str, Any]:
-        for name in names:
-            if self._batches.get(name):
-                return name, self.next(name)
         self._handled()
-        self._check()
-        boxes = [super(ThreadedComponent, self._component).box(name) for name in names]
-        ready = self._wait(first_ready(boxes, timeout_s))
-        name = names[boxes.index(ready)]
+        inbox = super(ThreadedComponent, self._component).box
+        there = (name for name in names if self._batches.get(name) or len(inbox(name)))
+        name = next(there, None) or self._wait_for(names, timeout_s)
         return name, self.next(name)
 
     def keep(self) -> tuple[Token, ...]:
@@ -373,41 +395,54 @@ class _Bridge:
         self._in_hand = None
         if tokens:
             with self._room:
-                self._outgoing.append(("", _Release(tokens)))
+                self._outgoing.append(("", _HANDLED, tokens))
                 ring, self._rung = not self._rung, True
             if ring:
-                self._loop.call_soon_threadsafe(self._wake.set)
+                self._ring()
 
     def _check(self) -> None:
         if self._stopped:
             raise Stopped(f"{self._component!r} is stopped")
 
-    def _wait(self, waiting: Coroutine[Any, Any, T]) -> T:
+    def _ring(self) -> None:
         try:
-            return asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
-        except concurrent.futures.CancelledError:
-            raise Stopped(f"{self._component!r} is stopped") from None
+            self._loop.call_soon_threadsafe(self._wake.set)
         except RuntimeError as closed:
-            waiting.close()
             raise Stopped(f"{self._component!r} is stopped: its loop is closed") from closed
 
+    def _wait_for(self, names: tuple[str, ...], timeout_s: float | None) -> str:
+        with self._room:
+            self._check()
+            filling = self._fill(names, timeout_s)
+            try:
+                waiting = asyncio.run_coroutine_threadsafe(filling, self._loop)
+                self._filling = waiting
+            except RuntimeError as closed:
+                filling.close()
+                raise Stopped(f"{self._component!r} is stopped: its loop is closed") from closed
+        try:
+            return waiting.result()
+        except concurrent.futures.CancelledError:
+            raise Stopped(f"{self._component!r} is stopped") from None
+        finally:
+            self._filling = None
 
-def _runs(outgoing: list[tuple[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+
+def _runs(
+    outgoing: list[tuple[str, Any, tuple[Token, ...]]],
+) -> Iterator[tuple[str, list[Any]]]:
     """Yield items that go to the same outbox together, in order; release what has been handled between."""
     run: list[Any] = []
     where = ""
-    for outbox, item in outgoing:
-        if type(item) is _Release:
-            if run:
-                yield where, run
-                run = []
-            for token in item.tokens:
-                token.release()
-            continue
-        if outbox != where and run:
+    for outbox, item, tokens in outgoing:
+        if (outbox != where or item is _HANDLED) and run:
             yield where, run
             run = []
-        where = outbox
-        run.append(item)
+        if item is _HANDLED:
+            for token in tokens:
+                token.release()
+        else:
+            where = outbox
+            run.append(Tracked(item, tokens) if tokens else item)
     if run:
         yield where, run

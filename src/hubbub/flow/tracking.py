@@ -9,16 +9,21 @@ that of Storm's anchored tuples; here nobody has to anchor anything.)
                                               |
                                               +--asks for the next--> release
 
-A component that keeps items back, to send them later, says so with `Component.keep`. An item that a full box drops by
-its policy counts as handled: the policy was declared. What is left in a graph that was stopped, or failed, is not.
+A component that keeps items back, to send them later, says so with `Component.keep`. What counts as handled, too, is
+what was declared: an item that a full box drops by its policy, what was in hand of a component that failed and restarts
+by ``skip``, and, where an item goes to several, a receiver that has ended while another one reads on. What is left in a
+graph that was stopped, or failed, or whose reader ended before, is not.
 
 All of this belongs to one loop's thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hubbub.flow.box import Box
 
 
 class Token:
@@ -69,24 +74,56 @@ class Tracked:
             token.release()
 
 
-class Hand:
-    """What one component has in hand: the tokens of the item that it took last."""
+def copies(items: Sequence[Any]) -> Sequence[Any]:
+    """Return ``items`` for one more place: those that are tracked hold their tokens once more."""
+    if Tracked not in map(type, items):
+        return items
+    return [Tracked(i.item, i.tokens) if type(i) is Tracked else i for i in items]
 
-    __slots__ = ("tokens",)
+
+def let_go(items: Iterable[Any]) -> None:
+    """Release those of ``items`` that are tracked: nothing is to be done for them any more."""
+    for item in items:
+        if type(item) is Tracked:
+            item.release()
+
+
+class Hand:
+    """What one component has in hand: the tokens of the item that it took last.
+
+    Attributes:
+        tokens: What the item stems from.
+        last: The box that it came from, and what was in it, for a component that may be given it again.
+    """
+
+    __slots__ = ("last", "tokens")
 
     def __init__(self) -> None:
         self.tokens: tuple[Token, ...] = ()
+        self.last: tuple[Box[Any], Any] | None = None
 
     def release(self) -> None:
         """What is in hand has been handled."""
+        self.last = None
         tokens, self.tokens = self.tokens, ()
         for token in tokens:
             token.release()
 
     def keep(self) -> tuple[Token, ...]:
         """Put what is in hand aside, unhandled; return it, for `resume` or for releasing each."""
+        self.last = None
         tokens, self.tokens = self.tokens, ()
         return tokens
+
+    def lay_back(self) -> None:
+        """Lay what is in hand back into its box, as if it had never been read; what was resumed is released."""
+        if self.last is not None:
+            box, item = self.last
+            if type(item) is Tracked:
+                for token in item.tokens:
+                    token.hold()  # a place in the box; the hand's is released
+            box.put_back([item])
+        self.release()
 
     def resume(self, tokens: tuple[Token, ...]) -> None:
         """Take what was put aside in hand again, beside what is there."""

@@ -284,7 +284,7 @@ class ComponentFailedError(HubbubError):
     ) -> None:
         super().__init__(f"component {component} failed: {type(cause).__name__}: {cause}")
         self.component = component
-        self.others = others or {}
+        self.others = {} if others is None else others  # may grow while the others are taken down
 
 
 class ProcessFailedError(HubbubError):
