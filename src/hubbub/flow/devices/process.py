@@ -86,7 +86,7 @@ class Process(Component):
         restart: Restart | None = None,
     ) -> None:
         words = [os.fspath(word) for word in command]
-        if len(words) == 1:
+        if len(command) == 1 and isinstance(command[0], str):
             words = shlex.split(words[0])
         if not words:
             raise GraphError("a Process needs a command: Process('sort', '-u')")
