@@ -19,6 +19,7 @@ from hubbub.flow.devices import (
     FileWriter,
     Process,
     SerialPort,
+    Ticker,
     Timer,
 )
 from hubbub.flow.functions import as_component
@@ -139,6 +140,7 @@ __all__ = [
     "Tap",
     "Threaded",
     "ThreadedComponent",
+    "Ticker",
     "Timer",
     "Token",
     "Tracked",
