@@ -40,18 +40,29 @@ class Seen(Component):
 
 
 class Held(Component):
-    """Takes items when it is told to: `go_on.release()` for each."""
+    """Takes items when it is told to: `takes`, or `go_on.release()` for each. Each stays in its hand until then."""
 
     outboxes = {}
 
     def __init__(self) -> None:
         self.items: list[Any] = []
         self.go_on = asyncio.Semaphore(0)
+        self._came = asyncio.Event()
 
     async def main(self) -> None:
         while True:
             await self.go_on.acquire()
             self.items.append(await self.inbox.get())
+            self._came.set()
+
+    async def takes(self, *expected: Any) -> None:
+        """Let it take one item, and wait until it has; it has to be the one ``expected``, if that is given."""
+        count = len(self.items)
+        self.go_on.release()
+        while len(self.items) == count:
+            self._came.clear()
+            await self._came.wait()
+        assert not expected or self.items[-1:] == list(expected)
 
 
 class Tracking(Component):

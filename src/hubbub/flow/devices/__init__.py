@@ -5,6 +5,7 @@ from hubbub.flow.devices.file_reader import FileReader
 from hubbub.flow.devices.file_writer import FileWriter
 from hubbub.flow.devices.process import Process
 from hubbub.flow.devices.serial_port import SerialPort
+from hubbub.flow.devices.ticker import Ticker
 from hubbub.flow.devices.timer import Timer
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "FileWriter",
     "Process",
     "SerialPort",
+    "Ticker",
     "Timer",
 ]

@@ -22,7 +22,7 @@ import logging
 import os
 import shlex
 import signal
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL, PIPE, SubprocessStreamProtocol
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -86,7 +86,7 @@ class Process(Component):
         restart: Restart | None = None,
     ) -> None:
         words = [os.fspath(word) for word in command]
-        if len(words) == 1:
+        if len(command) == 1 and isinstance(command[0], str):
             words = shlex.split(words[0])
         if not words:
             raise GraphError("a Process needs a command: Process('sort', '-u')")
@@ -114,7 +114,10 @@ class Process(Component):
             return  # asked to finish while it waited for its restart
         self._last.clear()
         fed = self.inbox is not ENDED
-        process = self._process = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        # What asyncio.create_subprocess_exec does, but for its not letting go of the transport, which has to be closed.
+        transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(CHUNK_BYTES, loop),
             *self._command,
             stdin=PIPE if fed else DEVNULL,
             stdout=PIPE,
@@ -123,6 +126,7 @@ class Process(Component):
             env={**os.environ, **self._env} if self._env is not None else None,
             start_new_session=True,
         )
+        process = self._process = asyncio.subprocess.Process(transport, protocol, loop)
         ended = False
         try:
             await together(
@@ -136,8 +140,11 @@ class Process(Component):
             if self._killing is not None:
                 self._killing.cancel()
             self._process = None
-            if not ended:
-                await self._end_now(process)
+            try:
+                if not ended:
+                    await self._end_now(process)
+            finally:
+                transport.close()
         if status not in self._success and not self._asked:
             raise ProcessFailedError(shlex.join(self._command), status, list(self._last))
 

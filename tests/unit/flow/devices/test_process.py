@@ -234,7 +234,7 @@ async def test_being_cancelled_twice_kills_at_once() -> None:
         running = runner.start(Pipeline(process, seen))
         await seen.until(2)
         running.stop()
-        ((task, _),) = [(t, c) for t, c in running._tasks.items() if c is process]
+        (task,) = (task for task in asyncio.all_tasks() if "Process.main" in repr(task))
         while process._process is not None:
             await asyncio.sleep(0)
         task.cancel()
