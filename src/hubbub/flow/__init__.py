@@ -14,6 +14,7 @@ from hubbub.flow.declaring import Declared, box
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
 from hubbub.flow.publishing import Join, PublishTo
+from hubbub.flow.pubsub_queue import PublishSubscribeQueue, QueueSubscriber
 from hubbub.flow.restarting import Backoff, Restart
 from hubbub.flow.routing import Duplex, FanOut, Merge, Parallel, PassThrough, Router, Share
 from hubbub.flow.runner import Runner, activate, run
@@ -27,6 +28,7 @@ from hubbub.kernel import (
     Finished,
     GraphError,
     Stopped,
+    SubscriberDroppedError,
     SubscriberTooSlowError,
 )
 
@@ -55,8 +57,10 @@ __all__ = [
     "PassThrough",
     "Pipeline",
     "PresenceOf",
+    "PublishSubscribeQueue",
     "PublishTo",
     "Published",
+    "QueueSubscriber",
     "Restart",
     "Router",
     "Runner",
@@ -67,6 +71,7 @@ __all__ = [
     "SubscribeTo",
     "Subscriber",
     "SubscriberChange",
+    "SubscriberDroppedError",
     "SubscriberTooSlowError",
     "Subscription",
     "Threaded",
