@@ -51,6 +51,7 @@ from hubbub.flow.parts import (
     UnseenOnly,
 )
 from hubbub.flow.publishing import Join, PublishTo
+from hubbub.flow.pubsub_queue import PublishSubscribeQueue, QueueSubscriber
 from hubbub.flow.restarting import Backoff, Restart
 from hubbub.flow.routing import Duplex, FanOut, Merge, Parallel, PassThrough, Router, Share
 from hubbub.flow.runner import Runner, activate, run
@@ -66,6 +67,7 @@ from hubbub.kernel import (
     GraphError,
     ProcessFailedError,
     Stopped,
+    SubscriberDroppedError,
     SubscriberTooSlowError,
 )
 
@@ -113,8 +115,10 @@ __all__ = [
     "PresenceOf",
     "Process",
     "ProcessFailedError",
+    "PublishSubscribeQueue",
     "PublishTo",
     "Published",
+    "QueueSubscriber",
     "RateLimit",
     "Raw",
     "RecoverOrder",
@@ -133,6 +137,7 @@ __all__ = [
     "SubscribeTo",
     "Subscriber",
     "SubscriberChange",
+    "SubscriberDroppedError",
     "SubscriberTooSlowError",
     "Subscription",
     "TCPClient",
