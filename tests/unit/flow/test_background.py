@@ -17,7 +17,7 @@ from hubbub.kernel import (
     Finished,
     GraphError,
 )
-from tests.unit.flow.parts import Fails, Forever, Pass, Seen
+from tests.unit.flow.stand_ins import Fails, Forever, Pass, Seen
 
 
 class Never(Component):

@@ -9,7 +9,7 @@ import pytest
 
 from hubbub.flow import Carousel, Component, Graphline, Pipeline, Runner, Sequence, Threaded
 from hubbub.kernel import ComponentFailedError, GraphError
-from tests.unit.flow.parts import Fails, Forever, Gate, Idle, Pass, Seen, Tracking, turns
+from tests.unit.flow.stand_ins import Fails, Forever, Gate, Idle, Pass, Seen, Tracking, turns
 
 
 class Some(Component):

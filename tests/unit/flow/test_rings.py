@@ -18,7 +18,7 @@ from hubbub.flow import (
     box,
 )
 from hubbub.kernel import GraphError
-from tests.unit.flow.parts import Gate, Pass, Seen, turns
+from tests.unit.flow.stand_ins import Gate, Pass, Seen, turns
 
 BOUND = {"work.again": box(items=100, when_full="fail")}
 

@@ -13,7 +13,7 @@ import pytest
 
 from hubbub.flow import Component, Pipeline, Runner, activate, box, run
 from hubbub.kernel import ComponentFailedError, GraphError
-from tests.unit.flow.parts import Fails, Forever, Idle, Pass, Seen, turns
+from tests.unit.flow.stand_ins import Fails, Forever, Idle, Pass, Seen, turns
 
 
 class Named(Idle):

@@ -23,7 +23,7 @@ from hubbub.flow import (
     box,
 )
 from hubbub.kernel import ComponentFailedError, GraphError, Stopped
-from tests.unit.flow.parts import (
+from tests.unit.flow.stand_ins import (
     AT_ONCE,
     Fails,
     Forever,

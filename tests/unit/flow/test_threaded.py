@@ -21,7 +21,7 @@ from hubbub.flow import (
 )
 from hubbub.flow import threaded as threaded_module
 from hubbub.kernel import ComponentFailedError, Finished, GraphError, Stopped
-from tests.unit.flow.parts import AT_ONCE, Forever, Gate, Pass, Seen, Tracking, turns
+from tests.unit.flow.stand_ins import AT_ONCE, Forever, Gate, Pass, Seen, Tracking, turns
 
 
 class Main(ThreadedComponent):
