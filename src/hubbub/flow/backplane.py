@@ -304,7 +304,7 @@ class Backplane(Component):
         self._finishing = True
         self._look()
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         names = self.running.runner.names
         if names.get((Backplane, self.name)) is self:
             del names[Backplane, self.name]

@@ -254,7 +254,7 @@ class Component:
     def prepare(self) -> None:
         """Get ready, without waiting, before anything of what is started together runs."""
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         """Let go of what `provide` and `prepare` got hold of.
 
         Called once: when it has ended, however that came, or when what it was to be started with could not be.

@@ -57,7 +57,7 @@ class PublishTo(Component):
             batch = await self.inbox.take()
             await publish_batch(self, batch, self._backplane, self._topic)
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         if self._backplane is not None:
             self._backplane.publisher_went(self)
 
@@ -116,8 +116,8 @@ class Join(SubscribeTo):
         assert self._backplane is not None
         self._backplane.publisher_came(self)
 
-    def ended(self) -> None:
-        super().ended()
+    def withdraw(self) -> None:
+        super().withdraw()
         if self._backplane is not None:
             self._backplane.publisher_went(self)
 

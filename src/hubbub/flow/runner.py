@@ -241,7 +241,7 @@ def _make_ready(leaves: list[Component]) -> None:
             leaf.prepare()
     except BaseException:
         for leaf in leaves:
-            leaf.ended()
+            leaf.withdraw()
         raise
 
 

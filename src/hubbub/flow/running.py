@@ -399,7 +399,7 @@ class Running:
                 self.left += len(left)
                 if not self._stopping:
                     self._linked.let_go(box, left)
-            leaf.ended()
+            leaf.withdraw()
         except Exception as error:  # noqa: BLE001 - it becomes the failure of the graph
             self._fail(leaf, error)
         if self._alive == 0:

@@ -128,7 +128,7 @@ class SubscribeTo(Component):
     def finish(self) -> None:
         self._end_box()
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         if self._backplane is not None:
             self._leave()
             self._member.box.stop()

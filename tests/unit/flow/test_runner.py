@@ -36,7 +36,7 @@ class Named(Idle):
         if self._fails == "prepare":
             raise KeyError("not ready")
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         self.log.append("ended")
         self.running.runner.names.pop((Named, self.name), None)
 

@@ -282,7 +282,7 @@ async def test_a_component_that_is_cancelled_by_nobody_has_failed() -> None:
 @pytest.mark.parametrize("where", ["ended", "token", "finish"])
 async def test_what_a_call_back_raises_fails_the_graph_and_never_hangs_it(where: str) -> None:
     class Raises(Pass):
-        def ended(self) -> None:
+        def withdraw(self) -> None:
             if where == "ended":
                 raise RuntimeError("in ended")
 

@@ -119,7 +119,7 @@ class Server(Component):
         self._place.bind()
         make_room_for(self.max_connections, f"the server at {self.address}")
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         self._place.close()
 
     async def main(self) -> None:

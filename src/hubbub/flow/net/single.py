@@ -78,7 +78,7 @@ class SingleServer(Carrier):
     def prepare(self) -> None:
         self._place.bind()
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         self._place.close()
 
     async def main(self) -> None:
