@@ -40,6 +40,10 @@ _TURN = 256
 """After so many items in one go a sender that never has to wait lets others run."""
 
 
+_EMPTY: list[Any] = []
+"""For all boxes out of which nothing is being taken. Nothing is ever put into it."""
+
+
 class BoxState(enum.Enum):
     """Where a box stands in its life."""
 
@@ -123,7 +127,7 @@ class Box(Generic[T]):
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self._arrived: list[Any] = []
-        self._taken: list[Any] = []
+        self._taken: list[Any] = _EMPTY
         self._tracks = False
         self._remembers = False
         self.is_read_out = False
@@ -284,10 +288,9 @@ class Box(Generic[T]):
             hand.release()
         taken = self._taken
         if not taken:
-            arrived = self._arrived
-            arrived.reverse()
-            self._arrived, self._taken = taken, arrived
-            taken = arrived
+            taken = self._taken = self._arrived
+            self._arrived = []
+            taken.reverse()
         item = taken.pop()
         if self._limit_bytes is not None:
             self._bytes -= size_of(item)
@@ -348,7 +351,7 @@ class Box(Generic[T]):
         if not back or self.state is BoxState.STOPPED:
             return
         back.reverse()
-        self._taken += back
+        self._taken = self._taken + back
         if not self._tracks and Tracked in map(type, back):
             self._track()
         if self._limit_bytes is not None:
@@ -451,7 +454,7 @@ class Box(Generic[T]):
             self._taken.reverse()
             items = self._taken
             items += self._arrived
-            self._taken = []
+            self._taken = _EMPTY
         else:
             items = self._arrived
         self._arrived = []
@@ -486,7 +489,7 @@ class Box(Generic[T]):
         while self.full and len(self):
             if not self._taken:
                 self._arrived.reverse()
-                self._arrived, self._taken = self._taken, self._arrived
+                self._taken, self._arrived = self._arrived, []
             oldest = self._taken.pop()
             if self._limit_bytes is not None:
                 self._bytes -= size_of(oldest)

@@ -297,7 +297,7 @@ class Running:
         return self._leaves
 
     def _spawn(self, leaf: Component, life: Coroutine[Any, Any, None]) -> None:
-        task = leaf._task = self._loop.create_task(life)
+        task = leaf._task = self._loop.create_task(life, name=leaf.label)
         task.add_done_callback(leaf._task_ended, context=self._context)
 
     # ------------------------------------------------------------------------- its end
