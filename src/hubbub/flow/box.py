@@ -210,20 +210,20 @@ class Box(Generic[T]):
         """
         if self.state is BoxState.STOPPED:
             raise Stopped(f"{self.name} is stopped: nobody reads it any more")
-        count = len(items)
-        room = self._items - len(self._arrived) - len(self._taken)
-        if 0 < count <= room and not self._writers and self._limit_bytes is None:
-            self._arrived += items
-            self.passed += count
-            if not self._tracks and Tracked in map(type, items):
-                self._track()
-            if self._reader is not None:
-                self._wake_reader()
-            return count
-        for position, item in enumerate(items):
-            if not self.offer(item):
+        if self._limit_bytes is None and not self._writers:
+            many = min(len(items), self._items - len(self._arrived) - len(self._taken))
+            if many > 0:
+                self._extend(items if many == len(items) else items[:many])
+            else:
+                many = 0
+            if many == len(items) or self.when_full == "wait":
+                return many
+        else:
+            many = 0
+        for position in range(many, len(items)):
+            if not self.offer(items[position]):
                 return position
-        return count
+        return len(items)
 
     async def put(self, item: T) -> None:
         """Put ``item`` in, after waiting for room where the policy says so.
@@ -267,11 +267,11 @@ class Box(Generic[T]):
         done = self.offer_all(items[start : start + self._items])
         if not done:
             await self._room()
-            self._append(items[start])
             done = 1
-            while start + done < len(items) and not self.full:
-                self._append(items[start + done])
-                done += 1
+            if self._limit_bytes is None:
+                done = max(self._items - len(self._arrived) - len(self._taken), 1)
+            self._extend(items[start : start + done])
+            done = min(done, len(items) - start)
             self._wake_writer()
         return done
 
@@ -294,7 +294,8 @@ class Box(Generic[T]):
         item = taken.pop()
         if self._limit_bytes is not None:
             self._bytes -= size_of(item)
-        if self._writers:
+        writers = self._writers
+        if writers and not writers[0].done():
             self._wake_writer()
         if hand is not None:
             if self._remembers:
@@ -462,6 +463,16 @@ class Box(Generic[T]):
         if self._writers:
             self._wake_writer()
         return items
+
+    def _extend(self, items: Sequence[T]) -> None:
+        self._arrived += items
+        self.passed += len(items)
+        if self._limit_bytes is not None:
+            self._bytes += sum(map(size_of, items))
+        if not self._tracks and Tracked in map(type, items):
+            self._track()
+        if self._reader is not None:
+            self._wake_reader()
 
     def _append(self, item: T) -> None:
         self._arrived.append(item)

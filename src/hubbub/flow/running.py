@@ -84,6 +84,8 @@ class Running:
                 raise GraphError(
                     f"{leaf!r} runs already, or has run: a component runs once, make another"
                 )
+        for leaf in flat.paths:
+            leaf._hand = leaf._out = leaf._outlets = leaf._task = None
         self._linked = Linked(graph, flat, inboxes or {}, outlets or {})
         self._leaves = self._linked.leaves
         self._alive = len(self._leaves)
