@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubbub.flow.box import Box
 from hubbub.flow.component import Component, Outlets, box_of
+from hubbub.flow.dev import context_of
 from hubbub.flow.graph import Flat, flat_of
 from hubbub.flow.linked import ENDED, Linked
 from hubbub.flow.restarting import Failures
@@ -299,7 +300,8 @@ class Running:
         return self._leaves
 
     def _spawn(self, leaf: Component, life: Coroutine[Any, Any, None]) -> None:
-        task = leaf._task = self._loop.create_task(life, name=leaf.label)
+        context = context_of(self.path_of(leaf)) if self.runner.dev else None
+        task = leaf._task = self._loop.create_task(life, name=leaf.label, context=context)
         task.add_done_callback(leaf._task_ended, context=self._context)
 
     # ------------------------------------------------------------------------- its end

@@ -8,10 +8,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubbub.flow import ComponentFailedError, Graphline, Runner, Running, box
+from hubbub.flow import ComponentFailedError, Graphline, Runner, Running
 from tests.property.flow.planned import (
     LEAVES,
     NODES,
@@ -128,7 +128,9 @@ def check(run: Run) -> None:
         assert [len(source.begun) for source in outcome.sources] == list(run.counts)
     assert got.total() + outcome.dropped == model.total(), "lost"
     cancelled = {source.begun[-1] for source in outcome.sources if source.begun and run.after}
-    assert set(model) - cancelled <= set(handled), "never handled"  # it ended with its token in hand
+    assert set(model) - cancelled <= set(handled), (
+        "never handled"
+    )  # it ended with its token in hand
     assert outcome.running.left == 0
 
 
