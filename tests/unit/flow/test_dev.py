@@ -18,7 +18,7 @@ import pytest
 
 from hubbub.flow import Component, Pipeline, Runner, Threaded, run
 from hubbub.kernel import BlockingError, ComponentFailedError
-from tests.unit.flow.parts import Pass, Seen
+from tests.unit.flow.stand_ins import Pass, Seen
 
 
 def connect(listening: socket.socket) -> None:
