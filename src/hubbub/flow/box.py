@@ -385,16 +385,16 @@ class Box(Generic[T]):
         if self.state is BoxState.STOPPED:
             raise Stopped(f"{self.name} was stopped")
 
-    def watch(self, waiter: asyncio.Future[None]) -> None:
-        """Let ``waiter`` be woken by the next item or the end. For waiting on several boxes.
+    def watch(self, waiter: asyncio.Future[None] | None) -> None:
+        """Let ``waiter`` be woken by the next item or the end, or nobody. For waiting on several boxes.
 
         Raises:
             GraphError: If somebody waits already: a box has one reader, and the other one would wait for ever.
         """
-        if self._reader is not None and not self._reader.done():
+        if waiter is not None and self._reader is not None and not self._reader.done():
             raise GraphError(f"{self.name} is read in two places at once: read it in one")
         self._reader = waiter
-        if self.owner is not None:
+        if waiter is not None and self.owner is not None:
             self.owner.waits()
 
     def unwatch(self, waiter: asyncio.Future[None]) -> None:
