@@ -370,6 +370,7 @@ class Box(Generic[T]):
             if self.hand is not None:
                 self.hand.release()
             self.check_open()
+            self.check_unread()
             reader = asyncio.get_running_loop().create_future()
             self.watch(reader)
             try:
@@ -386,16 +387,22 @@ class Box(Generic[T]):
             raise Stopped(f"{self.name} was stopped")
 
     def watch(self, waiter: asyncio.Future[None] | None) -> None:
-        """Let ``waiter`` be woken by the next item or the end, or nobody. For waiting on several boxes.
+        """Let ``waiter`` be woken by the next item or the end, in place of whoever waits now; or nobody.
 
-        Raises:
-            GraphError: If somebody waits already: a box has one reader, and the other one would wait for ever.
+        For waiting on several boxes, together with `check_unread`.
         """
-        if waiter is not None and self._reader is not None and not self._reader.done():
-            raise GraphError(f"{self.name} is read in two places at once: read it in one")
         self._reader = waiter
         if waiter is not None and self.owner is not None:
             self.owner.waits()
+
+    def check_unread(self) -> None:
+        """See that nobody waits here already: a box has one reader, and one of two would wait for ever.
+
+        Raises:
+            GraphError: If somebody does.
+        """
+        if self._reader is not None and not self._reader.done():
+            raise GraphError(f"{self.name} is read in two places at once: read it in one")
 
     def unwatch(self, waiter: asyncio.Future[None]) -> None:
         """Forget ``waiter``, if it is the one that waits."""
