@@ -40,6 +40,10 @@ _TURN = 256
 """After so many items in one go a sender that never has to wait lets others run."""
 
 
+_EMPTY: list[Any] = []
+"""For all boxes out of which nothing is being taken. Nothing is ever put into it."""
+
+
 class BoxState(enum.Enum):
     """Where a box stands in its life."""
 
@@ -123,7 +127,7 @@ class Box(Generic[T]):
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self._arrived: list[Any] = []
-        self._taken: list[Any] = []
+        self._taken: list[Any] = _EMPTY
         self._tracks = False
         self._remembers = False
         self.is_read_out = False
@@ -206,20 +210,20 @@ class Box(Generic[T]):
         """
         if self.state is BoxState.STOPPED:
             raise Stopped(f"{self.name} is stopped: nobody reads it any more")
-        count = len(items)
-        room = self._items - len(self._arrived) - len(self._taken)
-        if 0 < count <= room and not self._writers and self._limit_bytes is None:
-            self._arrived += items
-            self.passed += count
-            if not self._tracks and Tracked in map(type, items):
-                self._track()
-            if self._reader is not None:
-                self._wake_reader()
-            return count
-        for position, item in enumerate(items):
-            if not self.offer(item):
+        if self._limit_bytes is None and not self._writers:
+            many = min(len(items), self._items - len(self._arrived) - len(self._taken))
+            if many > 0:
+                self._extend(items if many == len(items) else items[:many])
+            else:
+                many = 0
+            if many == len(items) or self.when_full == "wait":
+                return many
+        else:
+            many = 0
+        for position in range(many, len(items)):
+            if not self.offer(items[position]):
                 return position
-        return count
+        return len(items)
 
     async def put(self, item: T) -> None:
         """Put ``item`` in, after waiting for room where the policy says so.
@@ -263,11 +267,11 @@ class Box(Generic[T]):
         done = self.offer_all(items[start : start + self._items])
         if not done:
             await self._room()
-            self._append(items[start])
             done = 1
-            while start + done < len(items) and not self.full:
-                self._append(items[start + done])
-                done += 1
+            if self._limit_bytes is None:
+                done = max(self._items - len(self._arrived) - len(self._taken), 1)
+            self._extend(items[start : start + done])
+            done = min(done, len(items) - start)
             self._wake_writer()
         return done
 
@@ -284,14 +288,14 @@ class Box(Generic[T]):
             hand.release()
         taken = self._taken
         if not taken:
-            arrived = self._arrived
-            arrived.reverse()
-            self._arrived, self._taken = taken, arrived
-            taken = arrived
+            taken = self._taken = self._arrived
+            self._arrived = []
+            taken.reverse()
         item = taken.pop()
         if self._limit_bytes is not None:
             self._bytes -= size_of(item)
-        if self._writers:
+        writers = self._writers
+        if writers and not writers[0].done():
             self._wake_writer()
         if hand is not None:
             if self._remembers:
@@ -348,7 +352,7 @@ class Box(Generic[T]):
         if not back or self.state is BoxState.STOPPED:
             return
         back.reverse()
-        self._taken += back
+        self._taken = self._taken + back
         if not self._tracks and Tracked in map(type, back):
             self._track()
         if self._limit_bytes is not None:
@@ -366,6 +370,7 @@ class Box(Generic[T]):
             if self.hand is not None:
                 self.hand.release()
             self.check_open()
+            self.check_unread()
             reader = asyncio.get_running_loop().create_future()
             self.watch(reader)
             try:
@@ -381,17 +386,23 @@ class Box(Generic[T]):
         if self.state is BoxState.STOPPED:
             raise Stopped(f"{self.name} was stopped")
 
-    def watch(self, waiter: asyncio.Future[None]) -> None:
-        """Let ``waiter`` be woken by the next item or the end. For waiting on several boxes.
+    def watch(self, waiter: asyncio.Future[None] | None) -> None:
+        """Let ``waiter`` be woken by the next item or the end, in place of whoever waits now; or nobody.
+
+        For waiting on several boxes, together with `check_unread`.
+        """
+        self._reader = waiter
+        if waiter is not None and self.owner is not None:
+            self.owner.waits()
+
+    def check_unread(self) -> None:
+        """See that nobody waits here already: a box has one reader, and one of two would wait for ever.
 
         Raises:
-            GraphError: If somebody waits already: a box has one reader, and the other one would wait for ever.
+            GraphError: If somebody does.
         """
         if self._reader is not None and not self._reader.done():
             raise GraphError(f"{self.name} is read in two places at once: read it in one")
-        self._reader = waiter
-        if self.owner is not None:
-            self.owner.waits()
 
     def unwatch(self, waiter: asyncio.Future[None]) -> None:
         """Forget ``waiter``, if it is the one that waits."""
@@ -451,7 +462,7 @@ class Box(Generic[T]):
             self._taken.reverse()
             items = self._taken
             items += self._arrived
-            self._taken = []
+            self._taken = _EMPTY
         else:
             items = self._arrived
         self._arrived = []
@@ -459,6 +470,16 @@ class Box(Generic[T]):
         if self._writers:
             self._wake_writer()
         return items
+
+    def _extend(self, items: Sequence[T]) -> None:
+        self._arrived += items
+        self.passed += len(items)
+        if self._limit_bytes is not None:
+            self._bytes += sum(map(size_of, items))
+        if not self._tracks and Tracked in map(type, items):
+            self._track()
+        if self._reader is not None:
+            self._wake_reader()
 
     def _append(self, item: T) -> None:
         self._arrived.append(item)
@@ -486,7 +507,7 @@ class Box(Generic[T]):
         while self.full and len(self):
             if not self._taken:
                 self._arrived.reverse()
-                self._arrived, self._taken = self._taken, self._arrived
+                self._taken, self._arrived = self._arrived, []
             oldest = self._taken.pop()
             if self._limit_bytes is not None:
                 self._bytes -= size_of(oldest)

@@ -110,11 +110,11 @@ class Graphline(Graph):
 def named_parts(components: list[Component]) -> dict[str, Component]:
     """Return ``components`` under names made of what they are: ``Grade``, ``Grade-2``."""
     named: dict[str, Component] = {}
+    numbers: dict[str, int] = {}
     for component in components:
-        label = component.label.replace(".", "_")
-        name, number = label, 1
+        label = name = component.label.replace(".", "_")
         while name in named:
-            number += 1
+            number = numbers[label] = numbers.get(label, 1) + 1
             name = f"{label}-{number}"
         named[name] = component
     return named

@@ -127,16 +127,19 @@ class Component:
         if hand is not None and hand.tokens:
             await self._hold(self._send_tracked((item,), hand.tokens, boxes))
             return
-        for position, target in enumerate(boxes):
-            try:
-                taken = target.when_full == "wait" and target.offer(item)
-            except Stopped:
-                taken = False
-            if not taken:
-                await self._hold(self._send_plain((item,), boxes[position:], boxes))
+        target = None
+        try:
+            for target in boxes:
+                if target.when_full != "wait" or not target.offer(item):
+                    break
+            else:
+                if target is None:
+                    await _nowhere()
                 return
-        if not boxes:
-            await _nowhere()
+        except Stopped:
+            pass
+        assert target is not None
+        await self._hold(self._send_plain((item,), boxes[boxes.index(target) :], boxes))
 
     async def send_all(self, items: Sequence[Any], outbox: str = "outbox") -> None:
         """Send each of ``items``, in order. Like `send` again and again, and faster.

@@ -7,6 +7,7 @@ no graphs. A graph is checked when it is built, and says what is wrong with name
 from __future__ import annotations
 
 import graphlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -89,7 +90,11 @@ class Graph(Component):
         name: str = "",
     ) -> None:
         self.parts = dict(parts)
-        self.linkages = list(dict.fromkeys(linkages))
+        self._linkages = tuple(
+            itertools.chain.from_iterable(
+                (*source, *target) for source, target in dict.fromkeys(linkages)
+            )
+        )
         self.takes = {box: list(places) for box, places in takes.items()}
         self.gives = {box: list(places) for box, places in gives.items()}
         self.bounds = dict(bounds or {})
@@ -107,6 +112,15 @@ class Graph(Component):
     @property
     def label(self) -> str:
         return self.name or type(self).__name__
+
+    @property
+    def linkages(self) -> list[Linkage]:
+        """The linkages between its parts. They are kept as mere names: a graph of thousands has thousands."""
+        words = iter(self._linkages)
+        return [
+            Linkage(Place(part, box), Place(*to))
+            for part, box, *to in zip(*[words] * 4, strict=True)
+        ]
 
     def flat(self) -> Flat:
         """Return the graph taken apart into its leaves."""

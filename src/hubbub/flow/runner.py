@@ -26,6 +26,7 @@ from typing import Any, Literal, Self
 from hubbub.flow.box import Box
 from hubbub.flow.component import Component, Outlets
 from hubbub.flow.describing import Description, describe
+from hubbub.flow.dev import Watchdog
 from hubbub.flow.functions import as_component
 from hubbub.flow.running import Running
 from hubbub.kernel import GraphError
@@ -49,11 +50,18 @@ class Runner:
     Leaving the block stops what still runs. A graph that fails ends the others, and the block with its failure (FL3):
     the block is cancelled for that, unless somebody awaits that very graph, and hears of it there.
 
+    Args:
+        dev: Whether sockets, subprocesses and sleeps in components of the loop raise `BlockingError`, and what else
+            holds up the loop, in a block, is told of in the log (FL4).
+
     Attributes:
+        dev: Likewise.
         names: What components have announced: kind and name, to what is called so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, dev: bool = False) -> None:
+        self.dev = dev
+        self._watchdog: Watchdog | None = None
         self.names: dict[tuple[type, str], Any] = {}
         self._roots: set[Running] = set()
         self._failure: BaseException | None = None
@@ -72,6 +80,8 @@ class Runner:
     async def __aenter__(self) -> Self:
         self._token = _current.set(self)
         self._block = asyncio.current_task()
+        if self.dev:
+            self._watchdog = Watchdog()
         return self
 
     async def __aexit__(
@@ -89,6 +99,8 @@ class Runner:
         finally:
             assert self._token is not None
             _current.reset(self._token)
+            if self._watchdog is not None:
+                self._watchdog.close()
         if block is not None and self._interrupted and block.uncancel() > 0:
             if error is None:
                 raise asyncio.CancelledError  # somebody else has cancelled it, too
@@ -283,6 +295,7 @@ def run(
     until: Until = "all",
     watch: Callable[[list[Description]], None] | None = None,
     watch_s: float = 1.0,
+    dev: bool = False,
 ) -> None:
     """Run ``graphs``, and all that was registered by `activate`, until all have ended, or the first.
 
@@ -293,6 +306,7 @@ def run(
         until: ``all``, or ``first``: when the first has ended, the others come to a good end.
         watch: Called again and again with what `Component.describe` says of each.
         watch_s: Seconds between two such calls.
+        dev: See `Runner`.
 
     Raises:
         ComponentFailedError: If a component failed; everything else is stopped.
@@ -311,7 +325,7 @@ def run(
         raise GraphError("a loop runs in this thread already: 'await graph' instead of run(graph)")
     _registered.clear()
     with asyncio.Runner(loop_factory=loop_factory()) as loop:
-        loop.run(_run(together, until, watch, watch_s))
+        loop.run(_run(together, until, watch, watch_s, dev))
 
 
 async def _run(
@@ -319,8 +333,9 @@ async def _run(
     until: Until,
     watch: Callable[[list[Description]], None] | None,
     watch_s: float,
+    dev: bool,
 ) -> None:
-    async with Runner() as runner:
+    async with Runner(dev=dev) as runner:
         with _Signals(runner):
             runner.start(*graphs)
             watching = asyncio.create_task(_watch(graphs, watch, watch_s)) if watch else None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubbub.flow.box import Box
 from hubbub.flow.component import Component, Outlets, box_of
+from hubbub.flow.dev import context_of
 from hubbub.flow.graph import Flat, flat_of
 from hubbub.flow.linked import ENDED, Linked
 from hubbub.flow.restarting import Failures
@@ -84,6 +85,8 @@ class Running:
                 raise GraphError(
                     f"{leaf!r} runs already, or has run: a component runs once, make another"
                 )
+        for leaf in flat.paths:
+            leaf._hand = leaf._out = leaf._outlets = leaf._task = None
         self._linked = Linked(graph, flat, inboxes or {}, outlets or {})
         self._leaves = self._linked.leaves
         self._alive = len(self._leaves)
@@ -297,7 +300,8 @@ class Running:
         return self._leaves
 
     def _spawn(self, leaf: Component, life: Coroutine[Any, Any, None]) -> None:
-        task = leaf._task = self._loop.create_task(life)
+        context = context_of(self.path_of(leaf)) if self.runner.dev else None
+        task = leaf._task = self._loop.create_task(life, name=leaf.label, context=context)
         task.add_done_callback(leaf._task_ended, context=self._context)
 
     # ------------------------------------------------------------------------- its end

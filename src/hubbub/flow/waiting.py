@@ -31,6 +31,8 @@ async def first_ready(boxes: Sequence[Box[Any]], timeout_s: float | None = None)
                 if box.hand is not None:
                     box.hand.release()
             still_open = _still_open(boxes)
+            for box in still_open:
+                box.check_unread()
             waiter = asyncio.get_running_loop().create_future()
             try:
                 for box in still_open:
