@@ -21,8 +21,8 @@ from typing import Any, Literal
 from hubbub.flow.backplane import Backplane, Member, SubscriberChange, backplane_of
 from hubbub.flow.box import ITEMS, Box, BoxState, WhenFull
 from hubbub.flow.bus import Published, Sink, Subscription
-from hubbub.flow.component import Component
 from hubbub.flow.declaring import Boxes, box
+from hubbub.flow.draining import Hearer
 from hubbub.flow.recalling import check_count
 from hubbub.kernel import GraphError, SubscriberTooSlowError
 
@@ -40,7 +40,7 @@ _BOX_POLICIES: dict[str, WhenFull] = {
 }
 
 
-class SubscribeTo(Component):
+class SubscribeTo(Hearer):
     """Send on what is published on a backplane.
 
     Args:
@@ -125,8 +125,20 @@ class SubscribeTo(Component):
         finally:
             self._task = None
 
+    def hears(self) -> Backplane:
+        assert self._backplane is not None
+        return self._backplane
+
+    def is_idle(self) -> bool:
+        box = self._member.box
+        return box.is_read and not len(box)
+
     def finish(self) -> None:
-        self._end_box()
+        if self.running.runner.is_finishing:
+            # Others may still have something to publish: the backplane knows when they have not.
+            self.hears().finish()
+        else:
+            self._end_box()
 
     def ended(self) -> None:
         if self._backplane is not None:
