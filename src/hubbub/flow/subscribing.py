@@ -91,7 +91,7 @@ class SubscribeTo(Hearer):
         self._when_full = when_full
         self._who = who
         self._reason: BaseException | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._at_work: asyncio.Task[Any] | None = None
         self._backplane: Backplane | None = None
         self._subscription: Subscription | None = None
         self._member: Member
@@ -111,19 +111,19 @@ class SubscribeTo(Hearer):
         self._subscribe()
 
     async def main(self) -> None:
-        self._task = asyncio.current_task()
+        self._at_work = asyncio.current_task()
         try:
             self._check_reason()
             if self._subscription is None and self._member.box.state is BoxState.STOPPED:
                 self._subscribe()  # it failed, and was started again
             await self._work()
         except asyncio.CancelledError:
-            if self._reason is not None and self._task is not None:
-                self._task.uncancel()
+            if self._reason is not None and self._at_work is not None:
+                self._at_work.uncancel()
             self._check_reason()
             raise
         finally:
-            self._task = None
+            self._at_work = None
 
     def hears(self) -> Backplane:
         assert self._backplane is not None
@@ -239,8 +239,8 @@ class SubscribeTo(Hearer):
     def _interrupt(self, reason: BaseException) -> None:
         """Let `main` end with ``reason``."""
         self._reason = reason
-        if self._task is not None:
-            self._task.cancel()
+        if self._at_work is not None:
+            self._at_work.cancel()
 
     def _check_reason(self) -> None:
         reason, self._reason = self._reason, None
