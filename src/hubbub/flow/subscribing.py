@@ -24,7 +24,7 @@ from hubbub.flow.bus import Published, Sink, Subscription
 from hubbub.flow.declaring import Boxes, box
 from hubbub.flow.draining import Hearer
 from hubbub.flow.recalling import check_count
-from hubbub.kernel import GraphError, SubscriberTooSlowError
+from hubbub.kernel import GraphError, Stopped, SubscriberTooSlowError
 
 log = logging.getLogger("hubbub.flow")
 
@@ -188,9 +188,12 @@ class SubscribeTo(Hearer):
             return
         items = published.items
         mine = self._member.box
-        if mine.is_read and self._pass_by(items):
-            mine.passed += len(items)
-            return
+        if mine.is_read:
+            passed = self._pass_by(items)
+            mine.passed += passed
+            if passed == len(items):
+                return
+            items = items[passed:]
         taken = mine.offer_all(items)
         if taken < len(items):
             if self._when_full == "wait" and published.waits is not None:
@@ -199,23 +202,18 @@ class SubscribeTo(Hearer):
             else:
                 self._too_slow(published, len(items) - taken)
 
-    def _pass_by(self, items: Sequence[Any]) -> bool:
-        """Put ``items`` where they are sent anyway, if all is sent and there is room: it saves waking a task."""
+    def _pass_by(self, items: Sequence[Any]) -> int:
+        """Put ``items`` where they are sent anyway: all else is sent, and it saves waking a task. Return how many."""
         outlets = self._out or ()
-        count = len(items)
-        for each in outlets:
-            if (
-                type(each) is not Box
-                or each.when_full != "wait"
-                or each.state is not BoxState.OPEN
-                or each.limit_bytes is not None
-                or each.waiting_writers
-                or each.limit_items - len(each) < count
-            ):
-                return False
-        for each in outlets:
-            each.offer_all(items)  # type: ignore[union-attr]
-        return True
+        if len(outlets) == 1:
+            (outlet,) = outlets
+            if type(outlet) is not Box or outlet.when_full != "wait":
+                return 0
+            try:
+                return outlet.offer_all(items)
+            except Stopped:
+                return 0  # the subscriber finds out when it sends
+        return 0 if outlets else len(items)
 
     def _too_slow(self, published: Published, refused: int) -> None:
         who = self._member.who

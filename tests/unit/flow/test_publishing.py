@@ -319,7 +319,7 @@ async def test_a_subscriber_taken_off_before_it_runs_ends_with_the_reason() -> N
 
 @pytest.mark.rule("FL3")
 async def test_one_that_was_too_slow_may_subscribe_again_by_its_restart() -> None:
-    heard = Collect(1)
+    heard = Collect(101)
     backplane = Backplane("news")
     subscriber = SubscribeTo("news", items=2)
     subscriber.restart = Restart(backoff=Backoff(first_s=0.001))
@@ -338,7 +338,7 @@ async def test_one_that_was_too_slow_may_subscribe_again_by_its_restart() -> Non
         await back.wait()
         backplane.publish("", "again")
         await heard.enough.wait()
-    assert heard.seen == ["again"]
+    assert heard.seen == [*range(100), "again"]  # what found room was heard
 
 
 @pytest.mark.rule("FL1")
