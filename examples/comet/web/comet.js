@@ -45,6 +45,7 @@ function show(said, kind = "") {
 function banner(message) {
   $("banner").hidden = !message;
   $("banner-text").textContent = message;
+  $("again").hidden = !hub;
 }
 
 /** Hear what is said from now on. Too slow, and the hub ends it and says why. */
@@ -62,7 +63,8 @@ async function enter() {
   try {
     hub = await connect("./", { name: name.value.trim(), transports: ["poll"], onState });
   } catch (error) {
-    $("status-text").textContent = error instanceof Error ? error.message : String(error);
+    onState("idle");
+    banner(error instanceof Error ? error.message : String(error));
     return;
   } finally {
     send.disabled = false;

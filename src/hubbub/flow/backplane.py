@@ -4,7 +4,9 @@ It is a component, which gives its name to the runner that runs it, so that `Pub
 it; and it is a plain object with `publish` and `subscribe`, which needs no runner. Items go through a bus
 (`hubbub.flow.bus`); what is remembered of them, and who is here, is the backplane's own.
 
-    runs --asked to finish--> waits for those who publish to end --> its subscribers read to their ends --> ended
+    runs --asked to finish--> waits until nobody can publish any more --> its subscribers read to their ends --> ended
+
+See `hubbub.flow.draining`.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ from hubbub.flow.box import Box
 from hubbub.flow.bus import Bus, LocalBus, Published, Sink, Subscription
 from hubbub.flow.component import Component
 from hubbub.flow.declaring import Boxes
+from hubbub.flow.draining import is_dry
 from hubbub.flow.recalling import Kept, Seen, check_count
 from hubbub.kernel import GraphError, Stopped
+
+_LOOK_AGAIN_S = 0.02
+"""How often a circle of backplanes that is asked to finish is looked at: nobody tells when it has come to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,10 @@ class Backplane(Component):
 
     Raises:
         GraphError: If a count makes no sense.
+
+    Attributes:
+        name: Its name.
+        publishers: The components that may publish on it and have not ended.
     """
 
     inboxes: Boxes = {}
@@ -124,9 +134,10 @@ class Backplane(Component):
         self._seen = Seen(unique_by, remember) if unique_by is not None else None
         self._members: dict[Member, None] = {}
         self._bounds: dict[int, int] = {}
-        self._publishers: dict[Component, None] = {}
+        self.publishers: dict[Component, None] = {}
         self._changes = LocalBus()
         self._finishing = False
+        self._looking: asyncio.TimerHandle | None = None
         if self._kept is not None:
             self._bus.subscribe("*", self._keep)
 
@@ -275,11 +286,11 @@ class Backplane(Component):
 
     def publisher_came(self, publisher: Component) -> None:
         """``publisher`` may publish from now on."""
-        self._publishers[publisher] = None
+        self.publishers[publisher] = None
 
     def publisher_went(self, publisher: Component) -> None:
         """``publisher`` publishes nothing more. Idempotent."""
-        self._publishers.pop(publisher, None)
+        self.publishers.pop(publisher, None)
         self._look()
 
     def _tell(self, member: Member, *, here: bool, reason: str = "") -> None:
@@ -305,6 +316,8 @@ class Backplane(Component):
         self._look()
 
     def withdraw(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         names = self.running.runner.names
         if names.get((Backplane, self.name)) is self:
             del names[Backplane, self.name]
@@ -313,8 +326,17 @@ class Backplane(Component):
 
     def _look(self) -> None:
         """Let everybody come to an end if nobody is left who could publish, and it is time for it."""
-        if self._finishing and not self._publishers:
+        if not self._finishing or not self.running.lives(self):
+            return
+        dry = is_dry(self)
+        if dry:
             self.running.cancel(self)
+        elif dry is None and (self._looking is None or self._looking.when() <= _now()):
+            self._looking = asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._look)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def backplane_of(component: Component, name: str) -> Backplane:

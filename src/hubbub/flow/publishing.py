@@ -121,6 +121,9 @@ class Join(SubscribeTo):
         if self._backplane is not None:
             self._backplane.publisher_went(self)
 
+    def is_idle(self) -> bool:
+        return super().is_idle() and self.inbox.is_read
+
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         self._is_leaving = False

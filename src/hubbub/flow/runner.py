@@ -57,12 +57,14 @@ class Runner:
     Attributes:
         dev: Likewise.
         names: What components have announced: kind and name, to what is called so.
+        is_finishing: Whether all that runs was asked to come to a good end, and has not yet.
     """
 
     def __init__(self, *, dev: bool = False) -> None:
         self.dev = dev
         self._watchdog: Watchdog | None = None
         self.names: dict[tuple[type, str], Any] = {}
+        self.is_finishing = False
         self._roots: set[Running] = set()
         self._failure: BaseException | None = None
         self._changed: asyncio.Event = asyncio.Event()
@@ -214,6 +216,7 @@ class Runner:
 
     def finish(self) -> None:
         """Let all graphs come to a good end: see `Running.finish`."""
+        self.is_finishing = bool(self._roots)
         for running in list(self._roots):
             running.finish()
 
@@ -232,6 +235,8 @@ class Runner:
     def _root_over(self, running: Running) -> None:
         """A graph has ended; if it has failed, everything has."""
         self._roots.discard(running)
+        if not self._roots:
+            self.is_finishing = False
         self._changed.set()
         if not all(leaf.passive for leaf in running.leaves()):
             self._first_ended = True

@@ -21,10 +21,10 @@ from typing import Any, Literal
 from hubbub.flow.backplane import Backplane, Member, SubscriberChange, backplane_of
 from hubbub.flow.box import ITEMS, Box, BoxState, WhenFull
 from hubbub.flow.bus import Published, Sink, Subscription
-from hubbub.flow.component import Component
 from hubbub.flow.declaring import Boxes, box
+from hubbub.flow.draining import Hearer
 from hubbub.flow.recalling import check_count
-from hubbub.kernel import GraphError, SubscriberTooSlowError
+from hubbub.kernel import GraphError, Stopped, SubscriberTooSlowError
 
 log = logging.getLogger("hubbub.flow")
 
@@ -40,7 +40,7 @@ _BOX_POLICIES: dict[str, WhenFull] = {
 }
 
 
-class SubscribeTo(Component):
+class SubscribeTo(Hearer):
     """Send on what is published on a backplane.
 
     Args:
@@ -91,7 +91,7 @@ class SubscribeTo(Component):
         self._when_full = when_full
         self._who = who
         self._reason: BaseException | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._at_work: asyncio.Task[Any] | None = None
         self._backplane: Backplane | None = None
         self._subscription: Subscription | None = None
         self._member: Member
@@ -111,22 +111,34 @@ class SubscribeTo(Component):
         self._subscribe()
 
     async def main(self) -> None:
-        self._task = asyncio.current_task()
+        self._at_work = asyncio.current_task()
         try:
             self._check_reason()
             if self._subscription is None and self._member.box.state is BoxState.STOPPED:
                 self._subscribe()  # it failed, and was started again
             await self._work()
         except asyncio.CancelledError:
-            if self._reason is not None and self._task is not None:
-                self._task.uncancel()
+            if self._reason is not None and self._at_work is not None:
+                self._at_work.uncancel()
             self._check_reason()
             raise
         finally:
-            self._task = None
+            self._at_work = None
+
+    def hears(self) -> Backplane:
+        assert self._backplane is not None
+        return self._backplane
+
+    def is_idle(self) -> bool:
+        box = self._member.box
+        return box.is_read and not len(box)
 
     def finish(self) -> None:
-        self._end_box()
+        if self.running.runner.is_finishing:
+            # Others may still have something to publish: the backplane knows when they have not.
+            self.hears().finish()
+        else:
+            self._end_box()
 
     def withdraw(self) -> None:
         if self._backplane is not None:
@@ -176,9 +188,12 @@ class SubscribeTo(Component):
             return
         items = published.items
         mine = self._member.box
-        if mine.is_read and self._pass_by(items):
-            mine.passed += len(items)
-            return
+        if mine.is_read:
+            passed = self._pass_by(items)
+            mine.passed += passed
+            if passed == len(items):
+                return
+            items = items[passed:]
         taken = mine.offer_all(items)
         if taken < len(items):
             if self._when_full == "wait" and published.waits is not None:
@@ -187,23 +202,18 @@ class SubscribeTo(Component):
             else:
                 self._too_slow(published, len(items) - taken)
 
-    def _pass_by(self, items: Sequence[Any]) -> bool:
-        """Put ``items`` where they are sent anyway, if all is sent and there is room: it saves waking a task."""
+    def _pass_by(self, items: Sequence[Any]) -> int:
+        """Put ``items`` where they are sent anyway: all else is sent, and it saves waking a task. Return how many."""
         outlets = self._out or ()
-        count = len(items)
-        for each in outlets:
-            if (
-                type(each) is not Box
-                or each.when_full != "wait"
-                or each.state is not BoxState.OPEN
-                or each.limit_bytes is not None
-                or each.waiting_writers
-                or each.limit_items - len(each) < count
-            ):
-                return False
-        for each in outlets:
-            each.offer_all(items)  # type: ignore[union-attr]
-        return True
+        if len(outlets) == 1:
+            (outlet,) = outlets
+            if type(outlet) is not Box or outlet.when_full != "wait":
+                return 0
+            try:
+                return outlet.offer_all(items)
+            except Stopped:
+                return 0  # the subscriber finds out when it sends
+        return 0 if outlets else len(items)
 
     def _too_slow(self, published: Published, refused: int) -> None:
         who = self._member.who
@@ -227,8 +237,8 @@ class SubscribeTo(Component):
     def _interrupt(self, reason: BaseException) -> None:
         """Let `main` end with ``reason``."""
         self._reason = reason
-        if self._task is not None:
-            self._task.cancel()
+        if self._at_work is not None:
+            self._at_work.cancel()
 
     def _check_reason(self) -> None:
         reason, self._reason = self._reason, None

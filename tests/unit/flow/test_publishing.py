@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hubbub.flow import (
+    Backoff,
     Backplane,
     Component,
     Duplex,
@@ -16,6 +17,7 @@ from hubbub.flow import (
     Join,
     PresenceOf,
     PublishTo,
+    Restart,
     Runner,
     SubscriberTooSlowError,
     SubscribeTo,
@@ -291,3 +293,131 @@ async def test_a_tracked_item_is_handled_when_it_has_been_published() -> None:
         await runner.wait()
     assert handled == [0, 1, 2]
     assert slow.seen == [0, 1, 2]
+
+
+async def test_who_cannot_wait_takes_off_a_subscriber_that_wants_to_be_waited_for() -> None:
+    slow = Holding()
+    backplane = Backplane("news")
+    async with Runner() as runner:
+        runner.start(backplane, Idle())
+        (child,) = runner.launch([SubscribeTo("news", items=2, when_full="wait") | slow])
+        backplane.publish_all("", range(3))
+        with pytest.raises(ComponentFailedError, match="too slow"):
+            await child.wait()
+
+
+async def test_a_subscriber_taken_off_before_it_runs_ends_with_the_reason() -> None:
+    backplane = Backplane("news")
+    async with Runner() as runner:
+        runner.start(backplane, Idle())
+        (child,) = runner.launch([SubscribeTo("news", items=1)])
+        backplane.publish_all("", range(3))
+        with pytest.raises(ComponentFailedError) as failed:
+            await child.wait()
+    assert isinstance(failed.value.__cause__, SubscriberTooSlowError)
+
+
+@pytest.mark.rule("FL3")
+async def test_one_that_was_too_slow_may_subscribe_again_by_its_restart() -> None:
+    heard = Collect(101)
+    backplane = Backplane("news")
+    subscriber = SubscribeTo("news", items=2)
+    subscriber.restart = Restart(backoff=Backoff(first_s=0.001))
+    gone = asyncio.Event()
+    back = asyncio.Event()
+
+    def change(published: Any) -> None:
+        (back if published.items[0].here else gone).set()
+
+    async with Runner() as runner:
+        runner.start(backplane, Idle(), subscriber | heard)
+        await asyncio.sleep(0)
+        backplane.watch_subscribers(change)
+        backplane.publish_all("", range(1000))
+        await gone.wait()
+        await back.wait()
+        backplane.publish("", "again")
+        await heard.enough.wait()
+    assert heard.seen == [*range(100), "again"]  # what found room was heard
+
+
+@pytest.mark.rule("FL1")
+async def test_a_burst_takes_off_nobody_that_keeps_up() -> None:
+    small, large = Collect(), Collect()
+    async with Runner() as runner:
+        runner.start(
+            range(10_000) | PublishTo("news"),
+            SubscribeTo("news", items=3) | (lambda n: n) | small,
+            SubscribeTo("news", items=100) | large,
+            Backplane("news"),
+        )
+        await runner.wait("first")
+    assert small.seen == large.seen == list(range(10_000))
+
+
+async def test_a_topic_that_cannot_be_made_fails_the_publisher_and_loses_nothing_else() -> None:
+    heard = Collect()
+
+    def topic(item: Any) -> str:
+        if item == 3:
+            raise ValueError("three")
+        return "odd" if item % 2 else "even"
+
+    publisher = PublishTo("news", topic)
+    publisher.restart = Restart(backoff=Backoff(first_s=0.001))
+    async with Runner() as runner:
+        runner.start(
+            range(8) | publisher,
+            SubscribeTo("news") | heard,
+            Backplane("news", unique_by=lambda item: item),
+        )
+        await runner.wait("first")
+    assert heard.seen == [0, 1, 2, 4, 5, 6, 7]
+    async with Runner() as runner:
+        runner.start(Backplane("news"), Idle())
+        (child,) = runner.launch([range(8) | PublishTo("news", topic)])
+        with pytest.raises(ComponentFailedError, match="three"):
+            await child
+
+
+async def test_a_member_whose_listener_has_gone_still_says_what_it_is_given() -> None:
+    heard = Collect()
+
+    class Deaf(Component):
+        """Stops listening at once, and says a lot later."""
+
+        inboxes = {}
+
+        async def main(self) -> None:
+            for number in range(300):
+                await self.send(number)
+                await asyncio.sleep(0)
+
+    class First(Component):
+        outboxes = {}
+
+        async def main(self) -> None:
+            await self.inbox.get()
+
+    async with Runner() as runner:
+        runner.start(
+            Deaf() | Join("chat") | First(),
+            [1, 2, 3] | PublishTo("chat"),
+            SubscribeTo("chat") | heard,
+            Backplane("chat"),
+            Idle(),
+        )
+        while len(heard.seen) < 303:
+            await asyncio.sleep(0)
+    assert [n for n in heard.seen[3:] if n > 3] == list(range(4, 300))
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    for options in (
+        {"items": 0},
+        {"limit_bytes": 0},
+        {"last": -1},
+        {"when_full": "fail"},
+    ):
+        with pytest.raises(GraphError):
+            SubscribeTo("news", **options)  # type: ignore[arg-type]

@@ -246,3 +246,16 @@ def test_what_makes_no_sense_is_refused() -> None:
     for make in wrong:
         with pytest.raises(GraphError):
             make()
+
+
+async def test_a_publisher_that_is_cancelled_takes_back_what_was_not_put_in() -> None:
+    pubsub: PublishSubscribeQueue[int] = PublishSubscribeQueue()
+    me, other = pubsub.subscribe(items=1, when_full="wait"), pubsub.subscribe(items=5)
+    await pubsub.publish(1)
+    waiting = asyncio.create_task(pubsub.publish(2))
+    await turns()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert (await fetched(me), await fetched(other)) == ([1], [1, 2])
+    await pubsub.publish(3)
+    assert (await fetched(me), await fetched(other)) == ([3], [3])
