@@ -83,6 +83,7 @@ class Carrier(Component):
         self._finishing = False
         self._source: Box[Any] | None = None
         self._feeds_itself = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def _take_boxes(self) -> Outlets:
         """Note the inbox, if it is linked; return where the outbox leads."""
@@ -95,6 +96,12 @@ class Carrier(Component):
         """Whether everything has been sent that ever will be."""
         source = self._source
         return source is not None and not len(source) and source.state is not BoxState.OPEN
+
+    def leave_inbox(self) -> None:
+        """Watch the inbox no more: a connection does."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and self._source is not None:
+            unwatch(self._source, waiter)
 
     def _come_to_end(self, connection: Carried) -> None:
         """The graph is asked to finish, and ``connection`` is still there: bring it on its way."""
@@ -110,24 +117,22 @@ class Carrier(Component):
     async def _wait(self, seconds: float | None = None) -> None:
         """Wait until something has changed: a connection, a wish, the end of the inbox; or so long."""
         source = self._source
-        waiter: asyncio.Future[None] | None = None
         if (
             source is not None
             and not len(source)
             and source.state is BoxState.OPEN
             and not source.is_read
         ):
-            waiter = asyncio.get_running_loop().create_future()
-            waiter.add_done_callback(lambda _: self._changed.set())
-            source.watch(waiter)
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter.add_done_callback(lambda _: self._changed.set())
+            source.watch(self._waiter)
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         except TimeoutError:
             pass
         finally:
-            if source is not None and waiter is not None:
-                unwatch(source, waiter)
+            self.leave_inbox()
         self._changed.clear()
 
 

@@ -357,7 +357,7 @@ class Connection(asyncio.Protocol):
 def unwatch(source: Box[Any], waiter: asyncio.Future[None]) -> None:
     """Let ``source`` wake ``waiter`` no more, if it is the one that waits there."""
     if source._reader is waiter:
-        source.watch(None)
+        source._reader = None
 
 
 async def _put_all(targets: Outlets, items: Sequence[Any]) -> None:

@@ -94,7 +94,7 @@ class Server(Component):
         self.failed = 0
         self._connections: set[Served] = set()
         self._finishing = False
-        self._ended = asyncio.Event()
+        self._empty = asyncio.Event()
         self._refused_at = float("-inf")
 
     def _takes_peer(self, protocol: Callable[..., Any]) -> bool:
@@ -127,7 +127,7 @@ class Server(Component):
             if not self._finishing:
                 await self._place.serve(self._accept)
                 log.info("listening on %s", self.address)
-                await self._ended.wait()
+                await self._empty.wait()
         finally:
             self._place.close()
             graphs = [child for served in list(self._connections) if (child := served.stop())]
@@ -183,7 +183,7 @@ class Server(Component):
 
     def _look(self) -> None:
         if self._finishing and not self._connections:
-            self._ended.set()
+            self._empty.set()
 
 
 class SimpleServer(Server):

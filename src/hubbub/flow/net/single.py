@@ -147,6 +147,7 @@ class SingleServer(Carrier):
             )
             return False
         self.accepted += 1
+        self.leave_inbox()
         self._connection = connection
         return True
 
