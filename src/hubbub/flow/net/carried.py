@@ -9,7 +9,8 @@ from typing import Any
 from hubbub.flow.box import Box, BoxState
 from hubbub.flow.component import Component, Outlets
 from hubbub.flow.declaring import Boxes, box
-from hubbub.flow.net.connection import Connection, unwatch
+from hubbub.flow.net.connection import Connection
+from hubbub.flow.net.speech import Speech
 from hubbub.flow.net.wires import Wire
 from hubbub.flow.running import ENDED
 
@@ -78,11 +79,13 @@ class Carrier(Component):
     outboxes: Boxes = {"outbox": box("what the other side sends", loose=True)}
     independent = True
 
-    def __init__(self) -> None:
+    def __init__(self, speech: Speech) -> None:
+        self.speech = speech
         self._changed = asyncio.Event()
         self._finishing = False
         self._source: Box[Any] | None = None
         self._feeds_itself = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def _take_boxes(self) -> Outlets:
         """Note the inbox, if it is linked; return where the outbox leads."""
@@ -92,9 +95,20 @@ class Carrier(Component):
         return self.outlets()
 
     def _all_sent(self) -> bool:
-        """Whether everything has been sent that ever will be."""
+        """Whether everything has been sent that ever will be, and is handled where that is asked for."""
         source = self._source
-        return source is not None and not len(source) and source.state is not BoxState.OPEN
+        return (
+            source is not None
+            and not len(source)
+            and source.state is not BoxState.OPEN
+            and self.speech.settled
+        )
+
+    def leave_inbox(self) -> None:
+        """Watch the inbox no more: a connection does."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and self._source is not None:
+            self._source.unwatch(waiter)
 
     def _come_to_end(self, connection: Carried) -> None:
         """The graph is asked to finish, and ``connection`` is still there: bring it on its way."""
@@ -110,24 +124,22 @@ class Carrier(Component):
     async def _wait(self, seconds: float | None = None) -> None:
         """Wait until something has changed: a connection, a wish, the end of the inbox; or so long."""
         source = self._source
-        waiter: asyncio.Future[None] | None = None
         if (
             source is not None
             and not len(source)
             and source.state is BoxState.OPEN
             and not source.is_read
         ):
-            waiter = asyncio.get_running_loop().create_future()
-            waiter.add_done_callback(lambda _: self._changed.set())
-            source.watch(waiter)
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter.add_done_callback(lambda _: self._changed.set())
+            source.watch(self._waiter)
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         except TimeoutError:
             pass
         finally:
-            if source is not None and waiter is not None:
-                unwatch(source, waiter)
+            self.leave_inbox()
         self._changed.clear()
 
 

@@ -9,13 +9,14 @@ import ssl
 from typing import Any
 
 from hubbub.flow.net.carried import Carried, Carrier
-from hubbub.flow.net.framing import Framing, framing_of, fresh
+from hubbub.flow.net.framing import Framing
 from hubbub.flow.net.listening import keep_alive
+from hubbub.flow.net.numbering import WINDOW
 from hubbub.flow.net.peer import address_text
 from hubbub.flow.net.places import HANDSHAKE_S
-from hubbub.flow.net.wires import Plain, TrackedPlain, Wire
+from hubbub.flow.net.speech import Speech
 from hubbub.flow.restarting import Backoff
-from hubbub.kernel import BrokenError, ConfigurationError
+from hubbub.kernel import BrokenError, ConfigurationError, ProtocolError
 
 log = logging.getLogger("hubbub.flow.net")
 
@@ -37,11 +38,20 @@ class TCPClient(Carrier):
     Asked to finish, it does not wait for the other side for more than a few seconds; without a linked inbox it ends at
     once.
 
+    With ``acked=True`` nothing is lost: each item has a number, and is sent again after each new connection until the
+    graph on the other side has handled it. It ends when all is handled. See `Position` for what a sink can do with the
+    numbers.
+
     Args:
         host: The server's address or name.
         port: Its port.
         path: A Unix socket's path, instead of both.
         framing: How bytes are cut into items: see `hubbub.flow.net.framing`.
+        acked: Whether items are numbered, and sent again until they are handled. The server has to say so, too.
+        origin: For ``acked``, by what name this numbers; a random one if it is left out. Give one only where the same
+            items get the same numbers again when this program is started again.
+        first_number: For ``acked``, the number of the first item.
+        window: For ``acked``, so many items may be on their way without being handled.
         tls: An `ssl.SSLContext`, such as `client_tls` returns.
         server_name: The name that the server's certificate must have, if it is not ``host``.
         reconnect: How long to wait before the next try. None: it fails where it can't connect or the connection breaks,
@@ -62,12 +72,18 @@ class TCPClient(Carrier):
         *,
         path: str | os.PathLike[str] | None = None,
         framing: str | Framing = "lines",
+        acked: bool = False,
+        origin: str | None = None,
+        first_number: int = 1,
+        window: int = WINDOW,
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
         reconnect: Backoff | None = Backoff(),  # noqa: B008 - frozen
         connect_timeout_s: float = CONNECT_S,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            Speech(framing, acked=acked, origin=origin, first_number=first_number, window=window)
+        )
         if (path is None) == (port is None) or (path is not None and host):
             raise ConfigurationError(
                 "TCPClient connects to a host and a port, or to a path=: say one of them"
@@ -79,7 +95,6 @@ class TCPClient(Carrier):
         self._host = host or "127.0.0.1"
         self._port = port
         self._path = None if path is None else os.fspath(path)
-        self._framing = framing_of(framing)
         self._tls = tls
         self._server_name = server_name
         self._reconnect = reconnect
@@ -123,7 +138,7 @@ class TCPClient(Carrier):
                         return
                     if self._finishing and self._feeds_itself and not len(self.inbox):
                         return
-                    if connection.received:
+                    if connection.received and not isinstance(connection.error, ProtocolError):
                         failing = False
                         waits = policy.waits()
                 await self._pause(next(waits))
@@ -143,7 +158,8 @@ class TCPClient(Carrier):
         loop = asyncio.get_running_loop()
 
         def make() -> Carried:
-            return Carried(self._wire(), self._source, targets, self._changed.set)
+            wire = self.speech.wire(tracked=self._feeds_itself)
+            return Carried(wire, self._source, targets, self._changed.set)
 
         options: dict[str, Any] = {}
         if self._tls is not None:
@@ -200,7 +216,3 @@ class TCPClient(Carrier):
         until = clock() + seconds
         while not self._all_sent() and (left := until - clock()) > 0:
             await self._wait(left)
-
-    def _wire(self) -> Wire:
-        kind = TrackedPlain if self._feeds_itself else Plain
-        return kind(self._framing.encode, fresh(self._framing))

@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Any, cast
 
 from hubbub.flow.box import Box, BoxState, Feed
-from hubbub.flow.component import Outlets, is_stopped
+from hubbub.flow.component import Outlets
+from hubbub.flow.net.giving import give
 from hubbub.flow.net.peer import Peer, peer_of
 from hubbub.flow.net.wires import Wire
-from hubbub.flow.tracking import Tracked
-from hubbub.kernel import BoxFullError, FramingError, HubbubError, ProtocolError, Stopped
+from hubbub.flow.tracking import let_go
+from hubbub.kernel import BoxFullError, BrokenError, FramingError, HubbubError, Stopped
 
 log = logging.getLogger("hubbub.flow.net")
 
@@ -51,14 +51,16 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_at_end",
+        "_beat",
         "_blocked",
-        "_deaf",
         "_giving",
         "_half",
         "_heard",
+        "_heard_bytes",
         "_no_more",
         "_paused",
         "_pending",
+        "_replying",
         "_said",
         "_source",
         "_targets",
@@ -84,11 +86,13 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self._source: Box[Any] | None = None
         self._targets: Outlets = ()
-        self._deaf = False
         self._waiter: asyncio.Future[None] | None = None
         self._pending: list[Any] = []
         self._giving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.TimerHandle | None = None
+        self._heard_bytes = 0
+        self._replying = False
         self._paused = False
         self._blocked = False
         self._at_end = False
@@ -121,13 +125,14 @@ class Connection(asyncio.Protocol):
             targets: Where what comes goes; None if it is only counted.
         """
         self._source = source
-        self._deaf = targets is None
+        if targets is None:
+            self.wire.deafen()
         self._targets = targets or ()
         self._pump()
 
     def end_reading(self) -> None:
         """Give what has come, but nothing that still comes. `heard` follows."""
-        self._deaf = True
+        self.wire.deafen()
         self._no_more = True
         self._look_heard()
 
@@ -135,46 +140,41 @@ class Connection(asyncio.Protocol):
         """End it because of ``error``; what is written may still go out."""
         if self.error is None and not self.lost:
             self.error = error
-            self.say_end()
+            self._say_end(b"")
             self.end_reading()
+
+    def refuse(self, reason: str) -> None:
+        """End it before it has begun."""
+        self.wire.deafen()
+        self._write(self.wire.refusal(reason))
+        self.close()
+
+    def say_end(self) -> None:
+        """Say that nothing more will be sent, and hear the other end out, for a few seconds."""
+        self._say_end(self.wire.farewell())
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent, where that can be said; else close it."""
+        self._half_close(self.wire.farewell())
 
     def close(self) -> None:
         """Close behind what is written, within a few seconds. Idempotent."""
         self._stop_writing()
-        self._deaf = True
         if not self.lost:
+            self._write(self.wire.reply())
+            self.wire.deafen()
             self._transport.close()
             self._linger()
 
-    def say_end(self) -> None:
-        """Say that nothing more will be sent, and hear the other end out, for a few seconds."""
-        if self.lost:
-            return
-        if self._at_end or not self._transport.can_write_eof():
-            self.close()
-            return
-        self.half_close()
-        self._linger()
-
-    def half_close(self) -> None:
-        """Say that nothing more will be sent, where the transport can; else close it."""
-        self._stop_writing()
-        if self.lost:
-            return
-        if self._transport.can_write_eof():
-            if not self._half and not self._transport.is_closing():
-                self._half = True
-                self._transport.write_eof()
-            if self._giving is None:
-                self._transport.resume_reading()
-        else:
-            self.close()
-
     def abort(self) -> None:
-        """Cut it off. Idempotent."""
-        self._stop_writing()
+        """Cut it off, and give nothing more of what has come. Idempotent."""
         if self._giving is not None:
             self._giving.cancel()
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut it off; what has come is still given. Idempotent."""
+        self._stop_writing()
         if not self.lost:
             self._transport.abort()
 
@@ -185,41 +185,35 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BYTES)
         self.peer = peer_of(transport)
-        first = self.wire.opened()
-        if first:
-            self._transport.write(first)
+        self._write(self.wire.opened(self._reply_soon))
+        self._beat_later()
         self.opened()
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
-        if self._deaf:
+        if self.error is not None:
             return
-        fault: ProtocolError | None = None
+        fault: FramingError | None = None
         try:
             items = self.wire.feed(data)
-        except ProtocolError as error:
+        except FramingError as error:
             fault = error
-            items = error.items if isinstance(error, FramingError) else []
+            items = error.items
         if items:
             self._give(items)
-        answer = self.wire.reply()
-        if answer and not self.lost:
-            self._transport.write(answer)
+        self._write(self.wire.reply())
         if fault is not None:
             self.fail(fault)
-        elif self._blocked:
+            return
+        if self._blocked:
             self._blocked = False
             self._pump()
+        if self.wire.at_end and not self._at_end:
+            self.eof_received()
 
     def eof_received(self) -> bool:
         if not self._at_end:
             self._at_end = self._no_more = True
-            self._end_of_stream()
-        # True keeps the other direction open; TLS has no such thing.
-        return not self._half and not self._transport.get_extra_info("sslcontext")
-
-    def _end_of_stream(self) -> None:
-        if not self._deaf:
             try:
                 items = self.wire.end()
             except FramingError as error:
@@ -227,23 +221,27 @@ class Connection(asyncio.Protocol):
                 self.fail(error)
             if items:
                 self._give(items)
-        self._look_heard()
+            self._look_heard()
+        # True keeps the other direction open; TLS has no such thing.
+        return not self._half and not self._transport.get_extra_info("sslcontext")
 
     def pause_writing(self) -> None:
         self._paused = True
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._write(self.wire.reply())
         self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._stop_writing()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._beat):
+            if timer is not None:
+                timer.cancel()
         if exc is not None and self.error is None:
             self.error = exc
+        self.wire.lost()
         self._at_end = self._no_more = True
         self._look_heard()
         self.over()
@@ -254,7 +252,7 @@ class Connection(asyncio.Protocol):
         """Write what waits in the source, as far as there is room; then be called again when there is more."""
         self._waiter = None
         source, wire = self._source, self.wire
-        if source is None or self._paused or self._said or self.lost:
+        if source is None or self._said or self.lost:
             return
         while not self._paused:
             if not len(source):
@@ -290,8 +288,69 @@ class Connection(asyncio.Protocol):
         if waiter is not None:
             waiter.remove_done_callback(self._pump)
             if self._source is not None:
-                unwatch(self._source, waiter)
+                self._source.unwatch(waiter)
         self._source = None
+
+    def _write(self, data: bytes) -> None:
+        if data and not self.lost and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _reply_soon(self) -> None:
+        """The wire has something to say: say it in the next turn, with what comes until then."""
+        if not self._replying and not self.lost:
+            self._replying = True
+            asyncio.get_running_loop().call_soon(self._reply)
+
+    def _reply(self) -> None:
+        self._replying = False
+        if not self._paused and not self.lost:
+            self._write(self.wire.reply())
+
+    def _say_end(self, farewell: bytes) -> None:
+        if self.lost:
+            return
+        if self._at_end or not (farewell or self._transport.can_write_eof()):
+            self._write(farewell)
+            self.close()
+            return
+        self._half_close(farewell)
+        self._linger()
+
+    def _half_close(self, farewell: bytes) -> None:
+        self._stop_writing()
+        if self.lost or self._half:
+            return
+        if not farewell and not self._transport.can_write_eof():
+            self.close()
+            return
+        self._half = True
+        self._write(farewell)
+        if not farewell and not self._transport.is_closing():
+            self._transport.write_eof()
+        if self._giving is None:
+            self._transport.resume_reading()
+
+    def _linger(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
+
+    def _beat_later(self) -> None:
+        every = self.wire.heartbeat_s
+        if every is not None:
+            self._beat = asyncio.get_running_loop().call_later(every, self._send_beat, every)
+
+    def _send_beat(self, every: float) -> None:
+        """Give a sign of life; if nothing came since the last one, the other side is gone."""
+        if self._giving is None and self._heard_bytes == self.received and not self._half:
+            self.error = self.error or BrokenError(
+                f"nothing was heard of {self.peer} for {every} s"
+            )
+            self.cut()
+            return
+        self._heard_bytes = self.received
+        if not self._paused and not self._half:
+            self._write(self.wire.alive())
+        self._beat_later()
 
     # ------------------------------------------------------------------------ reading
 
@@ -301,9 +360,7 @@ class Connection(asyncio.Protocol):
             return
         targets = self._targets
         if not targets:
-            for item in items:
-                if type(item) is Tracked:
-                    item.release()
+            let_go(items)
             return
         if len(targets) == 1:
             target = targets[0]
@@ -327,7 +384,7 @@ class Connection(asyncio.Protocol):
         try:
             while self._pending:
                 items, self._pending = self._pending, []
-                await _put_all(self._targets, items)
+                await give(self._targets, items)
         except (BoxFullError, Stopped) as error:
             self._pending = []
             self._not_given(error)
@@ -339,7 +396,7 @@ class Connection(asyncio.Protocol):
 
     def _not_given(self, error: HubbubError) -> None:
         """Nobody takes it any more: read on, so that the end is seen; or it was refused, which is a failure."""
-        self._deaf = True
+        self.wire.deafen()
         if isinstance(error, BoxFullError):
             self.ours = True
             self.fail(error)
@@ -348,27 +405,3 @@ class Connection(asyncio.Protocol):
         if self._no_more and self._giving is None and not self._heard:
             self._heard = True
             self.heard()
-
-    def _linger(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
-
-
-def unwatch(source: Box[Any], waiter: asyncio.Future[None]) -> None:
-    """Let ``source`` wake ``waiter`` no more, if it is the one that waits there."""
-    if source._reader is waiter:
-        source.watch(None)
-
-
-async def _put_all(targets: Outlets, items: Sequence[Any]) -> None:
-    """Put ``items`` into all of ``targets``; that one has stopped matters only where none is left."""
-    for position, target in enumerate(targets):
-        if position and Tracked in map(type, items):
-            items = [
-                Tracked(item.item, item.tokens) if type(item) is Tracked else item for item in items
-            ]
-        try:
-            await target.put_all(items)
-        except Stopped:
-            if all(is_stopped(other) for other in targets):
-                raise

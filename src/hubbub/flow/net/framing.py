@@ -7,7 +7,8 @@
 ``"msgpack"``  what MessagePack can hold  as ``length``, each a MessagePack value
 =============  =========================  ==========================================================
 
-Or an object with the three methods of `Framing`. Each connection gets a copy of it, made before anything was fed.
+Or an object with the three methods of `Framing`. Each connection gets a copy of it, made before anything was fed. If it
+has ``limit_bytes``, that is the longest item.
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ class Lines:
         limit_bytes: The longest line.
     """
 
-    __slots__ = ("_limit", "_rest")
+    __slots__ = ("_rest", "limit_bytes")
 
     def __init__(self, limit_bytes: int = LINE_BYTES) -> None:
-        self._limit = _checked(limit_bytes)
+        self.limit_bytes = _checked(limit_bytes)
         self._rest = bytearray()
 
     def encode(self, item: Any) -> bytes:
@@ -88,8 +89,8 @@ class Lines:
             line: bytes = item.encode()
         except UnicodeEncodeError as error:
             raise FramingError(f"framing 'lines' can't send this text: {error}") from None
-        if len(line) > self._limit:
-            raise _too_long("a line", self._limit)
+        if len(line) > self.limit_bytes:
+            raise _too_long("a line", self.limit_bytes)
         return line + b"\n"
 
     def feed(self, data: bytes) -> list[Any]:
@@ -97,8 +98,8 @@ class Lines:
         if rest:
             rest += data
             if b"\n" not in data:
-                if len(rest) > self._limit + 1:
-                    raise _too_long("a line", self._limit)
+                if len(rest) > self.limit_bytes + 1:
+                    raise _too_long("a line", self.limit_bytes)
                 return []
             data = bytes(rest)
             rest.clear()
@@ -106,8 +107,8 @@ class Lines:
         if tail:
             rest += tail
         items = self._decode(whole) if newline else []
-        if len(tail) > self._limit + 1:  # one more: it may be a carriage return
-            raise _too_long("a line", self._limit, items)
+        if len(tail) > self.limit_bytes + 1:  # one more: it may be a carriage return
+            raise _too_long("a line", self.limit_bytes, items)
         return items
 
     def end(self) -> list[Any]:
@@ -117,7 +118,7 @@ class Lines:
 
     def _decode(self, whole: bytes) -> list[Any]:
         """Return lines, which are separated by line feeds."""
-        if len(whole) <= self._limit:
+        if len(whole) <= self.limit_bytes:
             try:
                 text = whole.decode()
             except UnicodeDecodeError:
@@ -131,8 +132,8 @@ class Lines:
         for line in whole.split(b"\n"):
             if line.endswith(b"\r"):
                 line = line[:-1]
-            if len(line) > self._limit:
-                raise _too_long("a line", self._limit, items)
+            if len(line) > self.limit_bytes:
+                raise _too_long("a line", self.limit_bytes, items)
             try:
                 items.append(line.decode())
             except UnicodeDecodeError as error:
@@ -150,18 +151,18 @@ class Raw:
         limit_bytes: The longest chunk; longer ones are cut.
     """
 
-    __slots__ = ("_limit",)
+    __slots__ = ("limit_bytes",)
 
     def __init__(self, limit_bytes: int = FRAME_BYTES) -> None:
-        self._limit = _checked(limit_bytes)
+        self.limit_bytes = _checked(limit_bytes)
 
     def encode(self, item: Any) -> bytes:
         return _bytes(item, "raw")
 
     def feed(self, data: bytes) -> list[Any]:
-        if len(data) <= self._limit:
+        if len(data) <= self.limit_bytes:
             return [data] if data else []
-        return [data[at : at + self._limit] for at in range(0, len(data), self._limit)]
+        return [data[at : at + self.limit_bytes] for at in range(0, len(data), self.limit_bytes)]
 
     def end(self) -> list[Any]:
         return []
@@ -174,12 +175,12 @@ class Length:
         limit_bytes: The longest frame.
     """
 
-    __slots__ = ("_limit", "_rest")
+    __slots__ = ("_rest", "limit_bytes")
 
     _HEAD = struct.Struct(">I")
 
     def __init__(self, limit_bytes: int = FRAME_BYTES) -> None:
-        self._limit = _checked(limit_bytes)
+        self.limit_bytes = _checked(limit_bytes)
         self._rest = bytearray()
 
     def encode(self, item: Any) -> bytes:
@@ -193,8 +194,8 @@ class Length:
         try:
             while end - at >= head.size:
                 (length,) = head.unpack_from(rest, at)
-                if length > self._limit:
-                    raise _too_long("a frame", self._limit, items)
+                if length > self.limit_bytes:
+                    raise _too_long("a frame", self.limit_bytes, items)
                 if end - at - head.size < length:
                     break
                 at += head.size
@@ -212,8 +213,8 @@ class Length:
         return []
 
     def _framed(self, body: bytes) -> bytes:
-        if len(body) > self._limit:
-            raise _too_long("a frame", self._limit)
+        if len(body) > self.limit_bytes:
+            raise _too_long("a frame", self.limit_bytes)
         return self._HEAD.pack(len(body)) + body
 
     def _item(self, body: bytes, before: list[Any]) -> Any:
@@ -236,7 +237,7 @@ class MessagePack(Length):
         self._decoder = msgspec.msgpack.Decoder(kind)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MessagePack:
-        return MessagePack(self._limit, kind=self._decoder.type)
+        return MessagePack(self.limit_bytes, kind=self._decoder.type)
 
     def encode(self, item: Any) -> bytes:
         try:

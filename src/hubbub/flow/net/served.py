@@ -50,8 +50,7 @@ class Served(Connection):
     def opened(self) -> None:
         self._is_in = self._server.entered(self)
         if not self._is_in:
-            self._deaf = True
-            self.close()
+            self.refuse("this server has all the connections that it may have")
             return
         self.begin()
 
@@ -132,6 +131,7 @@ class Served(Connection):
     def _graph_over(self, graph: Running) -> None:
         if self._in is not None:
             self._in.stop()
+        self.wire.abandon()
         if graph.failure is not None:
             self._tell(graph.failure)
             self.fail(graph.failure)

@@ -14,11 +14,12 @@ from hubbub.flow.component import Component
 from hubbub.flow.declaring import Boxes
 from hubbub.flow.functions import as_component
 from hubbub.flow.net.descriptors import make_room_for
-from hubbub.flow.net.framing import Framing, framing_of, fresh
+from hubbub.flow.net.framing import Framing
 from hubbub.flow.net.peer import Peer
 from hubbub.flow.net.places import Place
 from hubbub.flow.net.served import Served
-from hubbub.flow.net.wires import EncodeOnce, Plain, Wire
+from hubbub.flow.net.speech import Speech
+from hubbub.flow.net.wires import EncodeOnce
 from hubbub.kernel import ConfigurationError
 
 log = logging.getLogger("hubbub.flow.net")
@@ -46,6 +47,9 @@ class Server(Component):
         host: The interface. Only this machine can connect unless it is told otherwise; "" means all interfaces.
         path: A Unix socket's path, instead of a port.
         framing: How bytes are cut into items: see `hubbub.flow.net.framing`.
+        acked: Whether items are numbered, and sent again until they are handled. The client has to say so, too. What
+            comes has a token then, whose `Position` a sink can store. What a graph sends is sent again on the same
+            connection only: it has no other.
         tls: An `ssl.SSLContext`, such as `server_tls` returns.
         max_connections: More are refused, with a word in the log. The limit of open files is raised for them, as far as
             the system permits.
@@ -71,6 +75,7 @@ class Server(Component):
         *,
         path: str | os.PathLike[str] | None = None,
         framing: str | Framing = "lines",
+        acked: bool = False,
         tls: ssl.SSLContext | None = None,
         max_connections: int = CONNECTIONS,
         items: int = 100,
@@ -85,8 +90,7 @@ class Server(Component):
         self._protocol = protocol
         self._tells_peer = self._takes_peer(protocol)
         self._place = Place(port, host, path, tls)
-        self._framing = framing_of(framing)
-        self._encode = EncodeOnce(self._framing.encode)
+        self._speech = Speech(framing, acked=acked, encode=EncodeOnce)
         self.max_connections = max_connections
         self.items = items
         self.accepted = 0
@@ -94,7 +98,7 @@ class Server(Component):
         self.failed = 0
         self._connections: set[Served] = set()
         self._finishing = False
-        self._ended = asyncio.Event()
+        self._empty = asyncio.Event()
         self._refused_at = float("-inf")
 
     def _takes_peer(self, protocol: Callable[..., Any]) -> bool:
@@ -127,7 +131,7 @@ class Server(Component):
             if not self._finishing:
                 await self._place.serve(self._accept)
                 log.info("listening on %s", self.address)
-                await self._ended.wait()
+                await self._empty.wait()
         finally:
             self._place.close()
             graphs = [child for served in list(self._connections) if (child := served.stop())]
@@ -176,14 +180,11 @@ class Server(Component):
         self._look()
 
     def _accept(self) -> Served:
-        return Served(self, self._wire())
-
-    def _wire(self) -> Wire:
-        return Plain(self._encode, fresh(self._framing))
+        return Served(self, self._speech.wire_of_its_own())
 
     def _look(self) -> None:
         if self._finishing and not self._connections:
-            self._ended.set()
+            self._empty.set()
 
 
 class SimpleServer(Server):

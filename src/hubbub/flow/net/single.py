@@ -10,11 +10,14 @@ from typing import Any
 from hubbub.flow.box import Box
 from hubbub.flow.component import Outlets
 from hubbub.flow.net.carried import Carried, Carrier
-from hubbub.flow.net.framing import Framing, framing_of, fresh
+from hubbub.flow.net.framing import Framing
 from hubbub.flow.net.places import Place
-from hubbub.flow.net.wires import TrackedPlain, Wire
+from hubbub.flow.net.speech import Speech
 
 log = logging.getLogger("hubbub.flow.net")
+
+KNOCKING = 16
+"""So many connections may be there that have not said yet who they are."""
 
 
 class SingleServer(Carrier):
@@ -33,6 +36,9 @@ class SingleServer(Carrier):
         host: The interface. Only this machine can connect unless it is told otherwise; "" means all interfaces.
         path: A Unix socket's path, instead of a port.
         framing: How bytes are cut into items: see `hubbub.flow.net.framing`.
+        acked: Whether items are numbered, and sent again until they are handled. The client has to say so, too. What
+            comes has a token then, whose `Position` a sink can store. A client that connects again takes the place of
+            its own old connection.
         tls: An `ssl.SSLContext`, such as `server_tls` returns.
 
     Attributes:
@@ -50,12 +56,13 @@ class SingleServer(Carrier):
         *,
         path: str | os.PathLike[str] | None = None,
         framing: str | Framing = "lines",
+        acked: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(Speech(framing, acked=acked))
         self._place = Place(port, host, path, tls)
-        self._framing = framing_of(framing)
-        self._connection: Carried | None = None
+        self._connection: _Single | None = None
+        self._knocking = 0
         self._targets: Outlets = ()
         self.accepted = 0
         self.refused = 0
@@ -124,10 +131,6 @@ class SingleServer(Carrier):
     def _accept(self) -> Carried:
         return _Single(self)
 
-    def wire(self) -> Wire:
-        """Return what a new connection speaks."""
-        return TrackedPlain(self._framing.encode, fresh(self._framing))
-
     def boxes(self) -> tuple[Box[Any] | None, Outlets]:
         """Return what a connection sends, and where what comes goes."""
         return self._source, self._targets
@@ -136,9 +139,22 @@ class SingleServer(Carrier):
         """A connection has heard or said all, or is over."""
         self._changed.set()
 
-    def entered(self, connection: Carried) -> bool:
-        """Take ``connection`` if there is none. Return whether it was taken."""
-        if self._finishing or self._connection is not None:
+    def may_enter(self, connection: _Single) -> bool:
+        """Whether there may be room for ``connection``, now or when it has said who it is."""
+        if self._finishing:
+            return False
+        return self._connection is None or (self.speech.acked and self._knocking < KNOCKING)
+
+    def knocks(self, number: int) -> None:
+        """So many more connections have not said yet who they are."""
+        self._knocking += number
+
+    def entered(self, connection: _Single) -> bool:
+        """Take ``connection`` if there is none, or if it takes the place of its own old one. Return whether it did."""
+        old = self._connection
+        if self._finishing or (
+            old is not None and not (connection.origin and connection.origin == old.origin)
+        ):
             self.refused += 1
             log.warning(
                 "the server at %s refused %s: it takes one connection at a time",
@@ -146,23 +162,59 @@ class SingleServer(Carrier):
                 connection.peer,
             )
             return False
+        if old is not None:
+            log.info("%s has connected again from %s", old.peer, connection.peer)
+            old.cut()
         self.accepted += 1
+        self.leave_inbox()
         self._connection = connection
+        self.changed()
         return True
 
 
 class _Single(Carried):
     """A connection of a `SingleServer`."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_knocks", "_server")
 
     def __init__(self, server: SingleServer) -> None:
         self._server = server
-        super().__init__(server.wire(), *server.boxes(), server.changed)
+        self._knocks = False
+        super().__init__(
+            server.speech.wire(tracked=True, met=self._met), *server.boxes(), server.changed
+        )
+
+    @property
+    def origin(self) -> str:
+        """Who is at the other end, as it says itself; nothing where nobody says that."""
+        return getattr(self.wire, "origin", "")
 
     def opened(self) -> None:
+        if not self._server.speech.acked:
+            self._enter()
+        elif self._server.may_enter(self):
+            self._knock(True)
+        else:
+            self.refuse(_BUSY)
+
+    def over(self) -> None:
+        self._knock(False)
+        super().over()
+
+    def _met(self) -> None:
+        self._knock(False)
+        self._enter()
+
+    def _enter(self) -> None:
         if self._server.entered(self):
             self.begin()
         else:
-            self.end_reading()
-            self.close()
+            self.refuse(_BUSY)
+
+    def _knock(self, knocks: bool) -> None:
+        if knocks != self._knocks:
+            self._knocks = knocks
+            self._server.knocks(1 if knocks else -1)
+
+
+_BUSY = "somebody else is connected, and there is one connection at a time"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from hubbub.flow.net.framing import Framing
-from hubbub.flow.tracking import Token, Tracked
+from hubbub.flow.tracking import Token, Tracked, let_go
 from hubbub.kernel import FramingError
 
 Encode = Callable[[Any], bytes]
@@ -19,8 +19,14 @@ Encode = Callable[[Any], bytes]
 class Wire(Protocol):
     """What one connection speaks. It is told what comes and what is to be sent, and does no I/O."""
 
-    def opened(self) -> bytes:
-        """Return what is said first."""
+    heartbeat_s: float | None
+    """How often a sign of life is due, or None if this knows none."""
+
+    at_end: bool
+    """Whether the other side has said, in its own words, that it sends nothing more."""
+
+    def opened(self, news: Callable[[], None]) -> bytes:
+        """Return what is said first. ``news`` is called when `reply` has something to say, later on."""
         ...
 
     def room(self) -> bool:
@@ -63,6 +69,30 @@ class Wire(Protocol):
         """Return what has to be said in answer to what came; perhaps nothing."""
         ...
 
+    def alive(self) -> bytes:
+        """Return a sign of life."""
+        ...
+
+    def farewell(self) -> bytes:
+        """Return what says that nothing more is sent; nothing where the end of the stream says it."""
+        ...
+
+    def refusal(self, reason: str) -> bytes:
+        """Return what says that this connection is not wanted; perhaps nothing."""
+        ...
+
+    def deafen(self) -> None:
+        """What still comes is for nobody: give nothing, and complain of nothing."""
+        ...
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        ...
+
+    def abandon(self) -> None:
+        """What was given to has ended: what is not handled will not be."""
+        ...
+
     def when_handled(self, call: Callable[[], None]) -> None:
         """Nothing more is given: call ``call`` when all that was has been handled, as far as this knows."""
         ...
@@ -76,13 +106,17 @@ class Plain:
         framing: Makes items of bytes; this connection's own.
     """
 
-    __slots__ = ("_encode", "_framing")
+    __slots__ = ("_deaf", "_encode", "_framing")
+
+    heartbeat_s: float | None = None
+    at_end = False
 
     def __init__(self, encode: Encode, framing: Framing) -> None:
         self._encode = encode
         self._framing = framing
+        self._deaf = False
 
-    def opened(self) -> bytes:
+    def opened(self, news: Callable[[], None]) -> bytes:
         return b""
 
     def room(self) -> bool:
@@ -93,6 +127,24 @@ class Plain:
 
     def reply(self) -> bytes:
         return b""
+
+    def alive(self) -> bytes:
+        return b""
+
+    def farewell(self) -> bytes:
+        return b""
+
+    def refusal(self, reason: str) -> bytes:
+        return b""
+
+    def deafen(self) -> None:
+        self._deaf = True
+
+    def lost(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
 
     def pack(self, items: Sequence[Any], limit_bytes: int) -> tuple[bytes, int]:
         encode = self._encode
@@ -112,16 +164,13 @@ class Plain:
         return (made[0] if len(made) == 1 else b"".join(made)), len(made)
 
     def wrote(self, items: Sequence[Any]) -> None:
-        if Tracked in map(type, items):
-            for item in items:
-                if type(item) is Tracked:
-                    item.release()
+        let_go(items)
 
     def feed(self, data: bytes) -> list[Any]:
-        return self._framing.feed(data)
+        return [] if self._deaf else self._framing.feed(data)
 
     def end(self) -> list[Any]:
-        return self._framing.end()
+        return [] if self._deaf else self._framing.end()
 
     def when_handled(self, call: Callable[[], None]) -> None:
         call()

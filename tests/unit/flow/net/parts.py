@@ -17,13 +17,13 @@ class Collect(Component):
     def __init__(self) -> None:
         self.items: list[Any] = []
         self._grown = asyncio.Event()
-        self.has_ended = False
+        self.done = False
 
     async def main(self) -> None:
         async for item in self.inbox:
             self.items.append(item)
             self._grown.set()
-        self.has_ended = True
+        self.done = True
 
     async def count(self, number: int) -> list[Any]:
         while len(self.items) < number:

@@ -194,7 +194,7 @@ async def test_what_came_before_the_bad_bytes_is_given() -> None:
         runner.start(server)
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"one\ntwo\n\xff\nthree\n")
-        await until(lambda: got.has_ended)
+        await until(lambda: got.done)
         assert got.items == ["one", "two"]
         writer.close()
 
