@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,14 +16,22 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
 
     Attributes:
         now: Its time. A test may put it forward, as if the loop had been held up for so long.
+        threads: Where `asyncio.to_thread` calls its functions.
     """
 
     def __init__(self) -> None:
         self.now = 1000.0
         super().__init__(_Selector(self))
+        self.threads = ThreadPoolExecutor()
+        self.set_default_executor(self.threads)
 
     def time(self) -> float:
         return self.now
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads in real time: in this one, any time-out is over at once."""
+        with self.threads:
+            pass
 
 
 class _Selector(selectors.DefaultSelector):

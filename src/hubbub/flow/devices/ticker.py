@@ -120,9 +120,9 @@ async def _run(screen: TickerScreen) -> None:
         raise ConfigurationError(
             "a Ticker needs a terminal on standard input and error; ConsoleEchoer prints anywhere"
         )
-    await screen.run_async()
-    if screen.return_code:
-        raise RuntimeError("the ticker's screen failed; what it printed says why")
+    from hubbub.flow.devices.ticker_screen import run_beside_others
+
+    await run_beside_others(screen)
 
 
 def _text_of(item: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events
@@ -114,3 +116,36 @@ class TickerScreen(App[None]):
         log = self.query_one(RichLog)
         for text in self._marquee.seen():
             log.write(Text(text))
+
+
+async def run_beside_others(screen: TickerScreen, **how: Any) -> None:
+    """Run ``screen`` in a loop that is not its own.
+
+    Args:
+        screen: What to run.
+        how: What `textual.app.App.run_async` takes.
+
+    Raises:
+        RuntimeError: If it failed; it has printed why.
+    """
+    with _tasks_as_they_are():
+        await screen.run_async(**how)
+    if screen.return_code:
+        raise RuntimeError("the ticker's screen failed; what it printed says why")
+
+
+@contextlib.contextmanager
+def _tasks_as_they_are() -> Iterator[None]:
+    """Keep Textual from letting every task of the loop start at once: the loop belongs to others, too."""
+    loop: Any = asyncio.get_running_loop()
+    set_task_factory = loop.set_task_factory
+
+    def set_unless_eager(factory: Any) -> None:
+        if factory is not getattr(asyncio, "eager_task_factory", loop):
+            set_task_factory(factory)
+
+    loop.set_task_factory = set_unless_eager
+    try:
+        yield
+    finally:
+        del loop.set_task_factory

@@ -14,7 +14,7 @@ import pytest
 
 from hubbub.flow import Component, Duplex, Pipeline, Runner, Ticker
 from hubbub.flow.devices import ticker as module
-from hubbub.flow.devices.ticker_screen import TickerScreen
+from hubbub.flow.devices.ticker_screen import TickerScreen, run_beside_others
 from hubbub.kernel import ComponentFailedError, ConfigurationError, GraphError
 from tests.unit.flow.neighbours import Seen, Tracking
 
@@ -32,7 +32,7 @@ class Screens:
             self._screens.append(screen)
             self._came.set()
 
-        await screen.run_async(headless=True, size=(40, 10), auto_pilot=begin)
+        await run_beside_others(screen, headless=True, size=(40, 10), auto_pilot=begin)
         self.closed += 1
 
     async def one(self) -> TickerScreen:
@@ -67,6 +67,17 @@ async def test_what_comes_faster_waits(screens: Screens) -> None:
         running.stop()
         await running
     assert source.handled == []
+
+
+async def test_the_tasks_of_others_stay_as_they_are(screens: Screens) -> None:
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    async with Runner() as runner:
+        runner.start(Pipeline(Tracking(["one"], stay=True), Ticker()))
+        await screens.one()
+        assert loop.get_task_factory() is before
+    assert loop.get_task_factory() is before
+    loop.set_task_factory(before)
 
 
 async def test_leaving_finishes_the_graph(screens: Screens) -> None:
