@@ -20,10 +20,24 @@ All of this belongs to one loop's thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from hubbub.flow.box import Box
+
+
+class Position(NamedTuple):
+    """What a source that numbers its items knows one by. A sink may store it, so as to know the item if it comes again.
+
+    Attributes:
+        origin: Who numbered it.
+        number: Its number, from 1 on.
+        floor: All numbers of this origin below are handled and will not come again: nobody has to know them any more.
+    """
+
+    origin: str
+    number: int
+    floor: int
 
 
 class Token:
@@ -31,7 +45,7 @@ class Token:
 
     Args:
         done: Called once with this token when the last place is gone.
-        position: What the source knows the item by, such as ``(origin, number)``; a sink may store it.
+        position: What the source knows the item by, such as a `Position`; a sink may store it.
     """
 
     __slots__ = ("_done", "_places", "position")

@@ -1,0 +1,12 @@
+"""Where flow and spaces meet: a space's feed as the beginning of a graph, a space as its end.
+
+SpaceSource --commits, from a tid on--> ... --> SpaceSink    each item stored exactly once
+"""
+
+from hubbub.spaceflow.beside import Beside
+from hubbub.spaceflow.numbers import HandledNumbers
+from hubbub.spaceflow.positions import Handled, handled_up_to
+from hubbub.spaceflow.sink import SpaceSink
+from hubbub.spaceflow.source import SpaceSource
+
+__all__ = ["Beside", "Handled", "HandledNumbers", "SpaceSink", "SpaceSource", "handled_up_to"]
