@@ -29,7 +29,7 @@ from hubbub.perspective.identity import Identity
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.realm import Realm
 from hubbub.space.root import Root
-from hubbub.spaceflow import Beside
+from hubbub.spaceflow.beside import Beside
 from hubbub.store import Store, open_store
 
 log = logging.getLogger("hubbub")

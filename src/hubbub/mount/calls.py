@@ -28,7 +28,7 @@ from hubbub.kernel import (
 )
 from hubbub.mount.base import MountStats
 from hubbub.mount.failures import from_failed, from_fault
-from hubbub.mount.link import Address, check_oids, checked_feed
+from hubbub.mount.link import Address, check_feed, check_oids
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.wire import peer
@@ -228,6 +228,8 @@ class Calls:
             )
         if isinstance(message, peer.OidBlock):
             check_oids(message.first, message.count)
+        elif isinstance(message, peer.Fed):
+            check_feed(call.message, message)
         self._forget(call)
         replica = self._replica
         if isinstance(message, peer.Loaded):
@@ -244,7 +246,7 @@ class Calls:
         elif isinstance(message, peer.Pong):
             call.answer = Tid(message.tid)
         elif isinstance(message, peer.Fed):
-            call.answer = checked_feed(call.message, message)
+            call.answer = message.commits
         else:
             call.error = from_failed(message)
             if replica.ahead.asked == message.id:

@@ -297,8 +297,8 @@ def check_oids(first: int, count: int) -> None:
         )
 
 
-def checked_feed(asked: peer.Feed, answer: peer.Fed) -> list[peer.FedCommit]:
-    """Return the commits in ``answer``.
+def check_feed(asked: peer.Feed, answer: peer.Fed) -> None:
+    """Refuse a piece of the feed that is not in order.
 
     Raises:
         RemoteProtocolError: If they are not in order, or others than ``asked`` for; code ``garbled``.
@@ -308,7 +308,6 @@ def checked_feed(asked: peer.Feed, answer: peer.Fed) -> list[peer.FedCommit]:
         if commit.tid <= last:
             raise RemoteProtocolError("the host told commits out of order", code="garbled")
         last = commit.tid
-    return answer.commits
 
 
 def _check_mounted(answer: peer.Mounted, address: str) -> None:

@@ -3,10 +3,8 @@
 SpaceSource --commits, from a tid on--> ... --> SpaceSink    each item stored exactly once
 """
 
-from hubbub.spaceflow.beside import Beside
-from hubbub.spaceflow.numbers import HandledNumbers
-from hubbub.spaceflow.positions import Handled, handled_up_to
+from hubbub.spaceflow.positions import handled_up_to
 from hubbub.spaceflow.sink import SpaceSink
 from hubbub.spaceflow.source import SpaceSource
 
-__all__ = ["Beside", "Handled", "HandledNumbers", "SpaceSink", "SpaceSource", "handled_up_to"]
+__all__ = ["SpaceSink", "SpaceSource", "handled_up_to"]

@@ -10,7 +10,8 @@ import pytest
 from hubbub import Hub, Log
 from hubbub.flow import Component, Pipeline
 from hubbub.kernel import GraphError
-from hubbub.spaceflow import Beside, SpaceSink
+from hubbub.spaceflow import SpaceSink
+from hubbub.spaceflow.beside import Beside
 from hubbub.store import MemoryStore
 from hubbub.testing import TestHub
 

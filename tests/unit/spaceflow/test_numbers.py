@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub.spaceflow import HandledNumbers
+from hubbub.spaceflow.numbers import HandledNumbers
 
 
 def test_neighbours_with_as_many_parts_are_one_run() -> None:
