@@ -444,7 +444,11 @@ def test_a_walk_sees_the_space_at_one_commit_after_the_other(open_space: Open) -
     one.run(lambda root: root.setdefault("a", Counter(1)))
     one.run(lambda root: root.setdefault("b", Counter(10)))
     one.run(lambda root: setattr(root["a"], "value", 2))
-    one.run(lambda root: (setattr(root["a"], "value", 3), setattr(root["b"], "value", 11)))
+
+    def both(root: Any) -> None:
+        root["a"].value, root["b"].value = 3, 11
+
+    one.run(both)
     with two.connect() as connection:
         connection.sync()
     walk = two.walk()

@@ -29,7 +29,7 @@ async def test_graphs_start_with_the_hub_and_drain_before_it_stops() -> None:
         given.set()
         await asyncio.Event().wait()
 
-    hub = Hub(graphs=[lambda: Pipeline(numbers, SpaceSink(hub, store, name="log"))])
+    hub: Hub = Hub(graphs=[lambda: Pipeline(numbers, SpaceSink(hub, store, name="log"))])
     first = MemoryStore()
     await hub.start(first)
     await given.wait()

@@ -12,11 +12,11 @@ def test_neighbours_with_as_many_parts_are_one_run() -> None:
     numbers = HandledNumbers()
     for number in (5, 7, 6, 3):
         assert numbers.add(number)
-    assert numbers.runs == ((3, 3, 1), (5, 7, 1))
+    assert list(numbers.runs) == [(3, 3, 1), (5, 7, 1)]
     assert numbers.add(6, 2)
-    assert numbers.runs == ((3, 3, 1), (5, 5, 1), (6, 6, 2), (7, 7, 1))
+    assert list(numbers.runs) == [(3, 3, 1), (5, 5, 1), (6, 6, 2), (7, 7, 1)]
     assert numbers.add(5, 2)
-    assert numbers.runs == ((3, 3, 1), (5, 6, 2), (7, 7, 1))
+    assert list(numbers.runs) == [(3, 3, 1), (5, 6, 2), (7, 7, 1)]
 
 
 def test_what_is_handled_is_not_added_again() -> None:
@@ -35,12 +35,12 @@ def test_what_lies_below_the_floor_counts_as_handled_and_is_forgotten() -> None:
     for number in range(1, 11):
         numbers.add(number)
     numbers.raise_floor(6)
-    assert numbers.runs == ((6, 10, 1),)
+    assert list(numbers.runs) == [(6, 10, 1)]
     assert numbers.has(2, 9)
     numbers.raise_floor(3)
     assert numbers.floor == 6
     numbers.raise_floor(20)
-    assert numbers.runs == ()
+    assert list(numbers.runs) == []
     assert numbers.has(19)
     assert not numbers.has(20)
 
