@@ -75,6 +75,8 @@ class SpaceSource(Component):
             BrokenError: If the host is gone for too long.
         """
         place = self._place
+        # What a failure left in hand is sent anew.
+        self.track().release()
         await place.open()
         try:
             if self._after is None:

@@ -15,14 +15,22 @@ class Sender:
         self.items = items
         self.origin = origin
         self.handled: set[int] = set()
+        self._floor = 0
 
     @property
     def floor(self) -> int:
-        return next(n for n in range(len(self.items) + 1) if n not in self.handled)
+        while self._floor in self.handled:
+            self._floor += 1
+        return self._floor
 
     @property
     def is_done(self) -> bool:
         return self.floor == len(self.items)
+
+    def forget(self, first: int = 0) -> None:
+        """Lose the acknowledgements of the items from ``first`` on."""
+        self.handled = {number for number in self.handled if number < first}
+        self._floor = min(self._floor, first)
 
     def source(self, *, order: list[int] | None = None) -> Component:
         """Return a component that sends all that is not handled yet, or just what is asked for."""

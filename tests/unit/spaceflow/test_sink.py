@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import hubbub
-from hubbub.flow import Backoff, Component, Graphline, Pipeline, Restart, Runner
+from hubbub import Persistent
+from hubbub.flow import Backoff, Component, Graphline, Pipeline, Restart, Router, Runner
 from hubbub.kernel import ComponentFailedError, GraphError
 from hubbub.space.containers import Log
 from hubbub.spaceflow import SpaceSink, handled_up_to
@@ -113,7 +114,7 @@ async def test_an_item_that_becomes_several_is_stored_part_by_part(space: Any) -
     lines = ["one", "two words", "now three words", ""]
     sender = Sender(lines)
     await Pipeline(sender.source(), words, SpaceSink(space, store, name="log", batch=2))
-    sender.handled.clear()
+    sender.forget()
     await Pipeline(sender.source(), words, SpaceSink(space, store, name="log", batch=3))
     assert stored(space) == " ".join(lines).split()
 
@@ -238,3 +239,43 @@ async def test_senders_that_were_not_heard_of_for_long_are_forgotten_at_the_limi
         await Pipeline(sender.source(), SpaceSink(space, store, name="log"))
     origins = space.read(lambda root: set(root["hubbub.handled"]["log"]))
     assert origins == {f"sender {number}" for number in range(2, 12)}
+
+
+class Total(Persistent):
+    def __init__(self) -> None:
+        self.value = 0
+
+
+async def test_writes_that_meet_others_are_run_again(space: Any) -> None:
+    """Nothing of what is written here merges."""
+
+    def add(root: Any, numbers: list[int]) -> None:
+        root.setdefault("total", Total()).value += sum(numbers)
+
+    senders = [Sender(list(range(200)), name) for name in "abc"]
+    sinks = [SpaceSink(space, add, name=sender.origin, batch=10) for sender in senders]
+    async with Runner() as runner:
+        for sender, sink in zip(senders, sinks, strict=True):
+            runner.start(Pipeline(sender.source(), sink))
+        await runner.wait()
+    assert space.read(lambda root: root["total"].value) == 3 * sum(range(200))
+
+
+async def test_what_is_sent_several_ways_has_a_sink_for_each(space: Any) -> None:
+    def odd(root: Any, numbers: list[int]) -> None:
+        root.setdefault("odd", Log()).extend(numbers)
+
+    sender = Sender(list(range(40)))
+    for again in range(2):
+        if again:
+            sender.forget(10)
+        await Graphline(
+            numbers=sender.source(),
+            which=Router(odd=lambda n: n % 2),
+            odd=SpaceSink(space, odd, name="odd", batch=7),
+            even=SpaceSink(space, store, name="even", batch=5),
+            linkages=["numbers -> which", "which.odd -> odd", "which.otherwise -> even"],
+        )
+        assert sender.is_done
+    assert stored(space) == list(range(0, 40, 2))
+    assert space.read(lambda root: list(root["odd"])) == list(range(1, 40, 2))

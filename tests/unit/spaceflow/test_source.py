@@ -9,7 +9,7 @@ import pytest
 
 import hubbub
 from hubbub import Hub, Persistent
-from hubbub.flow import Component, Pipeline, Runner
+from hubbub.flow import Backoff, Component, Pipeline, Restart, Runner
 from hubbub.kernel import ClosedError, ComponentFailedError, FeedGapError, GraphError
 from hubbub.mount import FeedEntry
 from hubbub.space.containers import Log
@@ -260,3 +260,45 @@ async def test_the_hub_of_this_process_is_a_source_and_a_sink() -> None:
         assert [count for _, count in gather.items] == [7]
         assert await t.read(lambda root: list(root["log"])) == [14]
         assert hub.beside.failure is None
+
+
+async def test_a_source_that_restarts_goes_on_where_it_was(space: Any) -> None:
+    for count in range(10):
+        await space.arun(up, count)
+    failures = [3, 3, 6]
+
+    def fails(root: Any, commit: FeedEntry) -> Iterator[int]:
+        count: int = root["counter"].count
+        yield count
+        if failures and failures[0] == count:
+            failures.pop(0)
+            raise ValueError("again, please")
+        yield count
+
+    def copy(root: Any, items: list[Any]) -> None:
+        root.setdefault("log", Log()).extend(items)
+
+    source = SpaceSource(space, of=fails, follow=False)
+    source.restart = Restart(backoff=Backoff(first_s=0), item="again")
+    with hubbub.open("memory:") as target:
+        await Pipeline(source, SpaceSink(target, copy, name="copy"))
+        assert target.read(lambda root: list(root["log"])) == [n for n in range(10) for _ in "ab"]
+
+
+async def test_a_source_whose_receiver_fails_in_the_middle_and_restarts(space: Any) -> None:
+    for count in range(10):
+        await space.arun(up, count)
+    failures = 3
+
+    def copy(root: Any, items: list[Any]) -> None:
+        nonlocal failures
+        root.setdefault("log", Log()).extend(items)
+        if failures:
+            failures -= 1
+            raise ValueError("not now")
+
+    with hubbub.open("memory:") as target:
+        sink = SpaceSink(target, copy, name="copy", batch=3)
+        sink.restart = Restart(backoff=Backoff(first_s=0), item="again")
+        await Pipeline(SpaceSource(space, of=count_at, follow=False), sink)
+        assert [c for _, c in target.read(lambda root: list(root["log"]))] == list(range(10))
