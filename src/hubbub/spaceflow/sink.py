@@ -82,20 +82,23 @@ class SpaceSink(Component):
         self.skipped = 0
 
     def provide(self) -> None:
-        """See that no other sink of this name writes to the same space: each would take the other's parts for its own.
+        """See that no other sink of this name is in the graph: each would take the other's parts for its own.
+
+        Graphs of their own, such as those of connections, may each have one: what one sender sends goes to one of them.
 
         Raises:
             GraphError: If there is one.
         """
-        running = self.running
-        key = (SpaceSink, f"{self._place.name} {self._name}")
-        other = running.runner.names.get(key)
-        if other is not None and other is not self and other.running.lives(other):
-            raise GraphError(
-                f"two sinks write to {self._place.name} by the name {self._name!r}: give each its own, "
-                "or let both ways lead into one"
-            )
-        running.runner.names[key] = self
+        for other in self.running.leaves():
+            if isinstance(other, SpaceSink) and other is not self and other._key == self._key:
+                raise GraphError(
+                    f"two sinks write to {self._place.name} by the name {self._name!r}: give each its own, "
+                    "or let both ways lead into one"
+                )
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self._place.name, self._name
 
     async def main(self) -> None:
         """Store what comes until there is no more.

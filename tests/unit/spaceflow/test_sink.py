@@ -279,3 +279,15 @@ async def test_what_is_sent_several_ways_has_a_sink_for_each(space: Any) -> None
         assert sender.is_done
     assert stored(space) == list(range(0, 40, 2))
     assert space.read(lambda root: list(root["odd"])) == list(range(1, 40, 2))
+
+
+async def test_graphs_of_several_senders_may_have_sinks_of_one_name(space: Any) -> None:
+    """As a server has a graph for each connection."""
+    senders = [Sender([f"{name} {n}" for n in range(100)], name) for name in "abc"]
+    async with Runner() as runner:
+        for sender in senders:
+            runner.start(Pipeline(sender.source(), SpaceSink(space, store, name="log", batch=7)))
+        await runner.wait()
+    everything = stored(space)
+    for sender in senders:
+        assert [text for text in everything if text[0] == sender.origin] == sender.items
