@@ -15,7 +15,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "docs" / "reference" / "api.md"
-MODULES = ("hubbub", "hubbub.sync", "hubbub.testing", "hubbub.flow", "hubbub.store")
+MODULES = (
+    "hubbub",
+    "hubbub.sync",
+    "hubbub.testing",
+    "hubbub.flow",
+    "hubbub.spaceflow",
+    "hubbub.store",
+)
 
 HEAD = """# The public API
 

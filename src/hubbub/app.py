@@ -1,6 +1,7 @@
 """The hub: the only place that wires the rooms together.
 
     store -> ledger, queue, live space (host) -> portal, desk, sessions -> gateway (web, TCP, peers)
+                                             '-> graphs that run beside it
 
 A `Hub` is what an application declares. It does nothing until it is started: by ``hubbub serve``, by another ASGI app's
 lifespan, or by `hubbub.testing.TestHub`. It can be started again after it was stopped.
@@ -28,6 +29,7 @@ from hubbub.perspective.identity import Identity
 from hubbub.perspective.portal import Portal
 from hubbub.perspective.realm import Realm
 from hubbub.space.root import Root
+from hubbub.spaceflow.beside import Beside
 from hubbub.store import Store, open_store
 
 log = logging.getLogger("hubbub")
@@ -49,6 +51,9 @@ class Hub:
         gateway: Which web transports there are, and what they allow.
         limits: What outsiders may ask for.
         data: Where the space is kept when nobody says otherwise (`hubbub serve --data`): a path or ``memory:``.
+        graphs: Graphs of `hubbub.flow` that run while the hub does, in its loop. A graph runs once: give functions that
+            make one, where the hub may be started again. They end with `stop`, which lets them drain before; if one
+            fails, all of them end, the log says why, and the hub goes on.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Hub:
         gateway: Gateway | None = None,
         limits: Limits | None = None,
         data: str | None = None,
+        graphs: Sequence[Any] = (),
     ) -> None:
         if realm is not None and not isinstance(realm, Realm):
             raise ConfigurationError(f"Hub(realm) takes a Realm, not {type(realm).__qualname__}")
@@ -74,6 +80,7 @@ class Hub:
         self.gateway = gateway or Gateway()
         self.limits = limits or Limits()
         self.data = data
+        self.beside = Beside(graphs)
         self._every: list[tuple[float, Callable[[Root], Any]]] = []
         self._alarms: Alarms = LoopAlarms()
         self._armed: dict[int, Alarm] = {}
@@ -145,6 +152,11 @@ class Hub:
                 raise
         for number, (seconds, fn) in enumerate(self._every):
             self._arm(number, seconds, fn)
+        try:
+            self.beside.start()
+        except BaseException:
+            await self.stop()
+            raise
 
     def _give_accounts(self, where: str) -> None:
         """Passwords are kept beside the space; a name that has one is not for the anonymous."""
@@ -169,8 +181,10 @@ class Hub:
             alarm.cancel()
         self._armed.clear()
         if drain:
+            await self.beside.finish()
             # What was begun is finished and its results handed to the sessions before they are told to come back.
             await host.call(lambda connection: None, Label(command="drain"))
+        await self.beside.stop()
         portal.drain()
         await host.close()
         self._host = self._portal = None

@@ -58,7 +58,7 @@ from hubbub.flow.runner import Runner, activate, run
 from hubbub.flow.running import Running
 from hubbub.flow.subscribing import PresenceOf, SubscribeTo
 from hubbub.flow.threaded import Threaded, ThreadedComponent
-from hubbub.flow.tracking import Token, Tracked
+from hubbub.flow.tracking import Position, Token, Tracked
 from hubbub.kernel import (
     BoxFullError,
     ComponentFailedError,
@@ -112,6 +112,7 @@ __all__ = [
     "PassThrough",
     "Peer",
     "Pipeline",
+    "Position",
     "PresenceOf",
     "Process",
     "ProcessFailedError",

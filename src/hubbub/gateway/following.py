@@ -1,4 +1,4 @@
-"""Tell a peer of commits: what was stored before, then each as it becomes durable (``hubbub tail``)."""
+"""Tell a peer of commits: each as it becomes durable (``hubbub tail``), or piece by piece as it asks."""
 
 from __future__ import annotations
 
@@ -7,61 +7,112 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from hubbub.kernel import Commit
+from hubbub.kernel import Commit, HubbubError, LimitError, RemoteProtocolError
+from hubbub.mount.failures import to_failed
 from hubbub.perspective.host import Host
 from hubbub.store.base import FeedEntry
+from hubbub.store.feeding import FEED_COMMITS, feed_piece
 from hubbub.wire import peer
 
 _MOST = 10_000
+_PIECES = 8
+"""So many pieces of the feed may be asked for at a time."""
 
 
 class Following:
-    """One `Follow` of a peer. Belongs to the loop.
+    """What one peer wants to know of commits. Belongs to the loop.
 
     Args:
         host: Whose commits.
-        asked: What the peer wants.
-        tell: Sends a message; False when the peer is gone.
+        told: Returns the tid up to which the peer was told what changed.
+        tell: Sends a message that nobody waits for; False when the peer is gone.
+        answer: Sends an answer.
     """
 
-    def __init__(self, host: Host, asked: peer.Follow, tell: Callable[[peer.ToPeer], bool]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        told: Callable[[], int],
+        tell: Callable[[peer.ToPeer], bool],
+        answer: Callable[[peer.ToPeer], None],
+    ) -> None:
         self._host = host
-        self._asked = asked
+        self._told = told
         self._tell = tell
+        self._answer = answer
+        self._asked: peer.Follow | None = None
+        self._is_open = False
+        self._past: asyncio.Task[None] | None = None
+        self._pieces: set[asyncio.Task[None]] = set()
         # What settles while the past is being read waits here, so that nothing is left out or told twice.
         self._waiting: list[peer.Told] | None = []
-        host.on_settled(self._settled)
+
+    def follow(self, asked: peer.Follow) -> None:
+        """Tell what was stored before, then each commit."""
+        if self._asked is not None:
+            raise RemoteProtocolError("a connection follows once")
+        self._asked = asked
+        self._host.on_settled(self._settled)
         self._is_open = True
-        self._past = asyncio.get_running_loop().create_task(self._tell_past())
+        self._past = asyncio.get_running_loop().create_task(self._tell_past(asked))
+
+    def feed(self, asked: peer.Feed) -> None:
+        """Answer with a piece of the feed: none of it above what the peer was told of (ST2)."""
+        if len(self._pieces) >= _PIECES:
+            refusal = LimitError(f"more than {_PIECES} pieces of the feed wait for answers")
+            self._answer(to_failed(asked.id, refusal))
+            return
+        piece = asyncio.get_running_loop().create_task(self._tell_piece(asked))
+        self._pieces.add(piece)
+        piece.add_done_callback(self._pieces.discard)
 
     def close(self) -> None:
         """Stop. Idempotent."""
+        for piece in self._pieces:
+            piece.cancel()
+        self._unfollow()
+
+    def _unfollow(self) -> None:
         if self._is_open:
             self._is_open = False
             self._host.remove_listener(self._settled)
-            self._past.cancel()
+            if self._past is not None:
+                self._past.cancel()
 
-    async def _tell_past(self) -> None:
+    async def _tell_piece(self, asked: peer.Feed) -> None:
         loop = asyncio.get_running_loop()
-        last = min(max(self._asked.last, 0), _MOST)
+        most = min(max(asked.most, 1), FEED_COMMITS)
+        try:
+            entries = await loop.run_in_executor(
+                None, feed_piece, self._host.store, asked.after, self._told(), most
+            )
+        except HubbubError as error:
+            self._answer(to_failed(asked.id, error))
+            return
+        commits = [peer.FedCommit(e.tid, e.label, e.oids, e.byte_count) for e in entries]
+        self._answer(peer.Fed(asked.id, commits))
+
+    async def _tell_past(self, asked: peer.Follow) -> None:
+        loop = asyncio.get_running_loop()
+        last = min(max(asked.last, 0), _MOST)
         entries = await loop.run_in_executor(None, self._read_past, last)
         newest = 0
         for entry in entries:
             newest = entry.tid
             told = peer.Told(
-                self._asked.id, entry.tid, entry.label, len(entry.oids), entry.byte_count, -1.0
+                asked.id, entry.tid, entry.label, len(entry.oids), entry.byte_count, -1.0
             )
             if not self._tell(told):
-                self.close()
+                self._unfollow()
                 return
         waiting, self._waiting = self._waiting or [], None
-        if not self._asked.go_on:
-            self.close()
-            self._tell(peer.Pong(self._asked.id, newest))
+        if not asked.go_on:
+            self._unfollow()
+            self._tell(peer.Pong(asked.id, newest))
             return
         for told in waiting:
             if told.tid > newest and not self._tell(told):
-                self.close()
+                self._unfollow()
                 return
 
     def _read_past(self, last: int) -> list[FeedEntry]:
@@ -71,6 +122,7 @@ class Following:
         return list(deque(self._host.store.feed(), maxlen=last))
 
     def _settled(self, commits: Sequence[Commit]) -> None:
+        assert self._asked is not None
         now = time.perf_counter()
         for commit in commits:
             if not commit.records:
@@ -87,5 +139,5 @@ class Following:
             if self._waiting is not None:
                 self._waiting.append(told)
             elif not self._tell(told):
-                self.close()
+                self._unfollow()
                 return

@@ -217,7 +217,9 @@ class PeerConnection:
         self._pushed = Pushed()
         self._commits = 0
         self._read_only = self._options.read_only
-        self._following: Following | None = None
+        self._following = Following(
+            host, lambda: self._peers.log.newest, self._tell_commit, self._answer
+        )
         self._is_mounted = False
         self._is_busy = False
         self._untold = 0
@@ -231,7 +233,8 @@ class PeerConnection:
             peer.Commit: self._commit,
             peer.Oids: self._oids,
             peer.Ping: self._ping,
-            peer.Follow: self._follow,
+            peer.Follow: self._following.follow,
+            peer.Feed: self._following.feed,
         }
         self._greeting = self._loop.call_later(HELLO_S, self._no_greeting)
 
@@ -262,8 +265,7 @@ class PeerConnection:
         """The connection is gone. Commits that have begun go on."""
         self._is_over = True
         self._greeting.cancel()
-        if self._following is not None:
-            self._following.close()
+        self._following.close()
         self._peers.connections.pop(self, None)
         for key in [key for key, owner in self._peers.writers.items() if owner is self]:
             del self._peers.writers[key]
@@ -421,11 +423,6 @@ class PeerConnection:
 
     def _ping(self, message: peer.Ping) -> None:
         self._answer(peer.Pong(message.id, self._peers.log.newest))
-
-    def _follow(self, message: peer.Follow) -> None:
-        if self._following is not None:
-            raise RemoteProtocolError("a connection follows once")
-        self._following = Following(self._host, message, self._tell_commit)
 
     def _oids(self, message: peer.Oids) -> None:
         if not 0 < message.count <= _MAX_OID_BLOCK:

@@ -4,7 +4,7 @@
       TransientError        worth trying again: ConflictError, DiskFullError
       OutcomeUnknownError   may or may not have happened: not to be repeated blindly
       StoreError            the data: UnknownObjectError, UnknownClassError, CorruptRecordError,
-                            SpaceInUseError, UnstorableError, ReadOnlyError
+                            SpaceInUseError, UnstorableError, ReadOnlyError, FeedGapError
       ProtocolError         a peer or user spoke nonsense (remote), or we did (local); FramingError: no item, but bytes
       AccessError           who you are and what you may: LoginFailedError, NotAllowedError, LimitError,
                             InvalidArgumentsError
@@ -128,6 +128,12 @@ class SpaceInUseError(StoreError):
     """Another process owns this space (ST8)."""
 
     code = "space_in_use"
+
+
+class FeedGapError(StoreError):
+    """The feed does not hold what was asked for: it is packed, or the position is of another space (ST1)."""
+
+    code = "feed_gap"
 
 
 class UnstorableError(StoreError):

@@ -14,12 +14,14 @@ from hubbub.mount.local import LocalMount
 from hubbub.mount.remote import DEFAULT_CACHE_BYTES, RemoteMount
 from hubbub.mount.space import Space
 from hubbub.mount.tail import TailEntry, tail
+from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection
-from hubbub.store import open_store
+from hubbub.store import FeedEntry, open_store
 
 __all__ = [
     "Change",
+    "FeedEntry",
     "InvalidationLog",
     "LocalMount",
     "Mount",
@@ -28,6 +30,7 @@ __all__ = [
     "Space",
     "SpaceConnection",
     "TailEntry",
+    "Walk",
     "open",
     "tail",
 ]

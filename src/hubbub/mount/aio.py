@@ -70,9 +70,20 @@ class News:
 
 
 async def call(executor: Executor, fn: Callable[..., Any], *args: Any) -> Any:
-    """Run ``fn`` in the pool."""
+    """Run ``fn`` in the pool.
+
+    Raises:
+        ClosedError: If the space was closed before its turn came.
+    """
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, functools.partial(fn, *args))
+    try:
+        return await loop.run_in_executor(executor, functools.partial(fn, *args))
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Not the caller was cancelled: the pool has dropped what waited in it.
+        raise ClosedError("the space was closed meanwhile") from None
 
 
 async def _until(news: News, subscriber: _Subscriber, is_new: Callable[[], bool]) -> bool:

@@ -19,6 +19,8 @@ import msgspec
 
 from hubbub.kernel import Changeset, Record, Tid
 from hubbub.mount.cache import RecordCache
+from hubbub.store.base import FeedEntry
+from hubbub.store.feeding import FEED_COMMITS
 
 NOTHING: Mapping[int, int] = {}
 
@@ -123,6 +125,21 @@ class Mount(Protocol):
         """Wait until something newer than ``after_tid`` is known, or the time is over; return the newest tid known.
 
         It survives broken connections: it goes on when the host is back.
+        """
+        ...
+
+    def feed(self, after: int, most: int = FEED_COMMITS) -> list[FeedEntry]:
+        """Return commits above ``after``, in tid order, none left out: the first ones, ``most`` of them or fewer.
+
+        Nothing comes back only where there is nothing. Whatever it tells of can be read at its tid.
+
+        Args:
+            after: A tid; 0 begins with the oldest commit that is kept.
+            most: How many at most.
+
+        Raises:
+            FeedGapError: If the feed does not reach back to ``after``, or ``after`` is in the future.
+            BrokenError: As `begin`.
         """
         ...
 

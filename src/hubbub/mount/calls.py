@@ -28,7 +28,7 @@ from hubbub.kernel import (
 )
 from hubbub.mount.base import MountStats
 from hubbub.mount.failures import from_failed, from_fault
-from hubbub.mount.link import Address, check_oids
+from hubbub.mount.link import Address, check_feed, check_oids
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.wire import peer
@@ -41,6 +41,7 @@ _ASKED: dict[type, tuple[type, ...]] = {
     peer.Committed: (peer.Commit,),
     peer.OidBlock: (peer.Oids,),
     peer.Pong: (peer.Ping,),
+    peer.Fed: (peer.Feed,),
 }
 
 
@@ -120,6 +121,7 @@ class Calls:
             peer.Failed: self._answer,
             peer.OidBlock: self._answer,
             peer.Pong: self._answer,
+            peer.Fed: self._answer,
         }
         self._in_flight: dict[int, Call] = {}
         self._commits: dict[int, Sequence[Record]] = {}
@@ -214,7 +216,7 @@ class Calls:
 
     def _answer(
         self,
-        message: peer.Loaded | peer.Committed | peer.Failed | peer.OidBlock | peer.Pong,
+        message: peer.Loaded | peer.Committed | peer.Failed | peer.OidBlock | peer.Pong | peer.Fed,
     ) -> None:
         call = self._in_flight.get(message.id)
         if call is None:
@@ -226,6 +228,8 @@ class Calls:
             )
         if isinstance(message, peer.OidBlock):
             check_oids(message.first, message.count)
+        elif isinstance(message, peer.Fed):
+            check_feed(call.message, message)
         self._forget(call)
         replica = self._replica
         if isinstance(message, peer.Loaded):
@@ -241,6 +245,8 @@ class Calls:
             call.answer = message
         elif isinstance(message, peer.Pong):
             call.answer = Tid(message.tid)
+        elif isinstance(message, peer.Fed):
+            call.answer = message.commits
         else:
             call.error = from_failed(message)
             if replica.ahead.asked == message.id:

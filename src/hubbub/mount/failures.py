@@ -8,6 +8,7 @@ from hubbub.kernel import (
     ConflictError,
     CorruptRecordError,
     DiskFullError,
+    FeedGapError,
     HubbubError,
     LimitError,
     LoginFailedError,
@@ -27,6 +28,7 @@ _CLASSES: dict[str, type[HubbubError]] = {
     cls.code: cls
     for cls in (
         DiskFullError,
+        FeedGapError,
         LimitError,
         LoginFailedError,
         NotAllowedError,

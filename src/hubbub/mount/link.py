@@ -297,6 +297,19 @@ def check_oids(first: int, count: int) -> None:
         )
 
 
+def check_feed(asked: peer.Feed, answer: peer.Fed) -> None:
+    """Refuse a piece of the feed that is not in order.
+
+    Raises:
+        RemoteProtocolError: If they are not in order, or others than ``asked`` for; code ``garbled``.
+    """
+    last = asked.after
+    for commit in answer.commits:
+        if commit.tid <= last:
+            raise RemoteProtocolError("the host told commits out of order", code="garbled")
+        last = commit.tid
+
+
 def _check_mounted(answer: peer.Mounted, address: str) -> None:
     check_oids(answer.first_oid, answer.oid_count)
     heartbeat_fits = _SHORTEST_HEARTBEAT_S <= answer.heartbeat_s <= _LONGEST_HEARTBEAT_S

@@ -35,7 +35,8 @@ from hubbub.kernel import (
 from hubbub.mount.base import NOTHING, InvalidationLog, MountStats
 from hubbub.mount.cache import RecordCache
 from hubbub.space.containers import merge_records
-from hubbub.store.base import Store
+from hubbub.store.base import FeedEntry, Store
+from hubbub.store.feeding import FEED_COMMITS, feed_piece
 from hubbub.store.ledger import Ledger
 from hubbub.store.queue import CommitQueue, Settled
 
@@ -117,6 +118,10 @@ class LocalMount:
                 self._news.wait(remaining)
             self._check_open()
             return self._log.newest
+
+    def feed(self, after: int, most: int = FEED_COMMITS) -> list[FeedEntry]:
+        self._check_open()
+        return feed_piece(self._store, after, self._log.newest, most)
 
     def sync(self) -> Tid:
         return self.begin()

@@ -52,6 +52,8 @@ from hubbub.mount.link import Address, Bell, Link
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.space.containers import merge_records
+from hubbub.store.base import FeedEntry
+from hubbub.store.feeding import FEED_COMMITS
 from hubbub.wire import peer
 from hubbub.wire.frames import frame
 
@@ -200,6 +202,13 @@ class RemoteMount:
         with self._lock:
             self._check()
             return self._replica.newest
+
+    def feed(self, after: int, most: int = FEED_COMMITS) -> list[FeedEntry]:
+        found = self._ask(peer.Feed(0, after, most))
+        return [
+            FeedEntry(Tid(commit.tid), commit.label, commit.oids, commit.byte_count)
+            for commit in found
+        ]
 
     def sync(self) -> Tid:
         self._ask(peer.Ping(0))

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from hubbub.kernel import ClosedError, ReadOnlyError, Tid, TransientError
 from hubbub.mount import watching
 from hubbub.mount.base import Mount, MountStats
+from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection, Workspace, peer_label
 from hubbub.space.context import Transaction, enter, leave, running
+from hubbub.store.base import FeedEntry
+from hubbub.store.feeding import FEED_COMMITS
 
 if TYPE_CHECKING:
     from hubbub.mount.aio import News
@@ -181,6 +184,25 @@ class Space:
         """
         return watching.changes(self._mount)
 
+    def feed(self, after: int = 0, most: int = FEED_COMMITS) -> list[FeedEntry]:
+        """Return commits above ``after``, in tid order, none left out (ST1): the first ones, ``most`` or fewer.
+
+        Nothing comes back only where there is nothing.
+
+        Args:
+            after: A tid; 0 begins with the oldest commit that is kept.
+            most: How many at most.
+
+        Raises:
+            FeedGapError: If the feed no longer reaches back to ``after``, or ``after`` is in the future.
+            HubbubError: As `Mount.feed`.
+        """
+        return self._mount.feed(after, most)
+
+    def walk(self, after: int = 0) -> Walk:
+        """Return what reads the space at one commit of the feed after the other, from behind ``after`` on."""
+        return Walk(self._mount, after)
+
     def watch(self, fn: Callable[..., T], *args: Any) -> Iterator[T]:
         """Yield what ``fn(root, *args)`` returns: at once, then whenever something that it read has changed.
 
@@ -202,6 +224,13 @@ class Space:
         from hubbub.mount import aio
 
         value: T = await aio.call(self._threads(), lambda: self.run(fn, *args, attempts=attempts))
+        return value
+
+    async def acall(self, fn: Callable[..., T], *args: Any) -> T:
+        """Return ``fn(*args)``, which may wait for this space, without blocking the loop."""
+        from hubbub.mount import aio
+
+        value: T = await aio.call(self._threads(), fn, *args)
         return value
 
     def awatch(self, fn: Callable[..., T], *args: Any) -> AsyncIterator[T]:

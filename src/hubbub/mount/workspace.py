@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from hubbub.kernel import (
     Changeset,
@@ -18,6 +18,7 @@ from hubbub.kernel import (
     tid_text,
 )
 from hubbub.mount.base import Mount
+from hubbub.mount.cache import RecordCache
 from hubbub.space.connection import Connection
 from hubbub.space.context import Transaction
 
@@ -27,12 +28,29 @@ def peer_label() -> Label:
     return Label(command="peer", note=Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "")
 
 
-class _Snapshot:
+class Records(Protocol):
+    """Where records are: a mount, or what stands for one."""
+
+    @property
+    def cache(self) -> RecordCache:
+        """See `Mount`."""
+        ...
+
+    def load(self, oid: int, at: int) -> Record:
+        """See `Mount`."""
+        ...
+
+    def new_oid(self) -> int:
+        """See `Mount`."""
+        ...
+
+
+class Snapshot:
     """The records of a mount at one tid (a `hubbub.space.connection.Source`)."""
 
     __slots__ = ("_cache", "_load", "new_oid", "tid")
 
-    def __init__(self, mount: Mount, tid: int) -> None:
+    def __init__(self, mount: Records, tid: int) -> None:
         self._cache = mount.cache
         self._load = mount.load
         self.tid = tid
@@ -67,7 +85,7 @@ class Workspace:
         by_hand: bool = False,
     ) -> None:
         self.mount = mount
-        self._snapshot = _Snapshot(mount, mount.begin() if at is None else at)
+        self._snapshot = Snapshot(mount, mount.begin() if at is None else at)
         self._written: dict[int, int] = {}
         self.objects = Connection(
             self._snapshot, read_only=read_only, keep_volatile=keep_volatile, by_hand=by_hand

@@ -10,6 +10,7 @@ import os
 
 from hubbub.kernel import StoreError
 from hubbub.store.base import FeedEntry, Store
+from hubbub.store.feeding import feed_piece
 from hubbub.store.lock import Owner, SideFile
 from hubbub.store.memory import MemoryStore
 from hubbub.store.queue import CommitQueue, QueueStats, Settled
@@ -28,6 +29,7 @@ __all__ = [
     "Store",
     "WalReport",
     "examine_wal",
+    "feed_piece",
     "open_store",
 ]
 

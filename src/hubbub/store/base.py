@@ -68,6 +68,11 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def feed_floor(self) -> Tid:
+        """Above this tid the feed is whole; 0 if nothing was packed yet."""
+        ...
+
     def feed(self, after: int = 0) -> Iterator[FeedEntry]:
         """Yield every stored transaction with records above ``after``, in tid order, none left out (ST1).
 

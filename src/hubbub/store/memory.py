@@ -138,6 +138,10 @@ class MemoryStore:
         data.max_oid = Oid(max(data.max_oid, *oids))
         data.last_tid = commit.tid
 
+    @property
+    def feed_floor(self) -> Tid:
+        return Tid(0)
+
     def feed(self, after: int = 0) -> Iterator[FeedEntry]:
         self._check_open()
         data = self._data

@@ -63,7 +63,7 @@ class Reader:
     def __init__(self, path: Path, vfs: str | None, packed_tid: int) -> None:
         self.path = path
         self._vfs = vfs
-        self._packed_tid = packed_tid
+        self.packed_tid = packed_tid
         self._is_closed = False
         self._local = threading.local()
         self._readers: weakref.WeakSet[_ThreadReader] = weakref.WeakSet()
@@ -157,7 +157,7 @@ class Reader:
         while position < end:
             rows = self._fetch(_FEED, (position, end))
             for tid, previous, first, count, byte_count, label, oids, crc, found in rows:
-                if previous > max(position, self._packed_tid) if is_first else previous != position:
+                if previous > max(position, self.packed_tid) if is_first else previous != position:
                     raise self._gap(position, tid)
                 try:
                     is_sound = crc == transaction_crc(
@@ -166,7 +166,7 @@ class Reader:
                     is_sound = is_sound and len(oids) == 8 * count
                 except (TypeError, struct.error):
                     is_sound = False
-                if not is_sound or (found != count and tid > self._packed_tid):
+                if not is_sound or (found != count and tid > self.packed_tid):
                     raise CorruptRecordError(
                         f"transaction {tid_text(tid)} in {self.path} is damaged, or records of it are missing: "
                         f"restore a backup",

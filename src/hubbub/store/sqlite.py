@@ -286,6 +286,10 @@ class SQLiteStore:
             found.update(self._reader.load_many(wanted, bound))
         return [found[oid] for oid in oids if oid in found]
 
+    @property
+    def feed_floor(self) -> Tid:
+        return Tid(self._reader.packed_tid)
+
     def feed(self, after: int = 0) -> Iterator[FeedEntry]:
         self._check_open()
         return self._feed(after, self._last_tid, self._recents)

@@ -249,6 +249,7 @@ class TestHub:
     async def _kill(self) -> None:
         hub = self.hub
         host, portal = hub.host, hub.portal
+        await hub.beside.stop()
         # Nothing that its threads still do may reach the loop, or the store of the next life.
         host._loop = None
         host._closing = host._failed = True

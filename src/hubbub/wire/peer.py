@@ -14,7 +14,7 @@ import msgspec
 
 from hubbub.kernel import Label, Record, RecordFields, RemoteProtocolError
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 class _Message(msgspec.Struct, array_like=True, gc=False):
@@ -91,6 +91,14 @@ class More(_Message, tag=7):
     id: int
     at: int
     room: int
+
+
+class Feed(_Message, tag=8):
+    """The commits above tid ``after``, in order: at most ``most`` of them, none left out."""
+
+    id: int
+    after: int
+    most: int
 
 
 # --- host to peer ---------------------------------------------------------------------------------------------------
@@ -201,7 +209,23 @@ class Told(_Message, tag=30):
     ms: float
 
 
-ToHost = Mount | Load | Commit | Oids | Ping | Follow | More
+class FedCommit(msgspec.Struct, array_like=True, gc=False):
+    """One commit in `Fed`: see `hubbub.store.FeedEntry`."""
+
+    tid: int
+    label: Label
+    oids: tuple[int, ...]
+    byte_count: int
+
+
+class Fed(_Message, tag=31):
+    """Answer to `Feed`. Nothing is in it only where there is nothing yet."""
+
+    id: int
+    commits: list[FedCommit]
+
+
+ToHost = Mount | Load | Commit | Oids | Ping | Follow | More | Feed
 ToPeer = (
     Mounted
     | Loaded
@@ -214,6 +238,7 @@ ToPeer = (
     | Fault
     | Closing
     | Told
+    | Fed
 )
 
 _encoder = msgspec.msgpack.Encoder()

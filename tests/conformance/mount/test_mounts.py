@@ -11,6 +11,7 @@ from hubbub.kernel import (
     Changeset,
     ClosedError,
     ConflictError,
+    FeedGapError,
     Label,
     ReadOnlyError,
     Record,
@@ -209,3 +210,26 @@ def test_many_threads_lose_nothing(open_mount: Open) -> None:
     for mount in mounts:
         mount.sync()
         assert mount.load(oid, mount.begin()).payload == b"150"
+
+
+@pytest.mark.rule("ST1")
+def test_the_feed_tells_every_commit_in_order_from_any_tid(open_mount: Open) -> None:
+    one, two = open_mount(), open_mount()
+    oids = [one.new_oid() for _ in range(5)]
+    tids = [write(one, oid, b"x") for oid in oids]
+    two.sync()
+    assert [(e.tid, e.oids, e.label.command) for e in two.feed(0)] == [
+        (tid, (oid,), "test") for tid, oid in zip(tids, oids, strict=True)
+    ]
+    assert [e.tid for e in two.feed(tids[1])] == tids[2:]
+    assert [e.tid for e in two.feed(tids[1], 2)] == tids[2:4]
+    assert two.feed(tids[-1]) == []
+    write(one, one.new_oid(), b"y")
+    assert len(two.feed(tids[-1])) == (len(one.feed(tids[-1])))
+
+
+def test_a_feed_from_the_future_says_so(open_mount: Open) -> None:
+    mount = open_mount()
+    tid = write(mount, mount.new_oid(), b"x")
+    with pytest.raises(FeedGapError, match="in the future"):
+        mount.feed(tid + 1)

@@ -416,3 +416,53 @@ def test_an_unknown_object_is_an_error(open_space: Open) -> None:
     space = open_space()
     with pytest.raises(UnknownObjectError):
         space._mount.load(12345, space.tid)
+
+
+async def test_a_call_that_waits_for_its_turn_hears_that_the_space_was_closed(
+    open_space: Open,
+) -> None:
+    space = open_space()
+    hold, busy = threading.Event(), threading.Semaphore(0)
+
+    def block() -> None:
+        busy.release()
+        assert hold.wait(20)
+
+    blocking = [asyncio.ensure_future(space.acall(block)) for _ in range(8)]
+    await asyncio.to_thread(lambda: [busy.acquire() for _ in range(8)])
+    waiting = asyncio.ensure_future(space.acall(block))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(space.close)
+    with pytest.raises(ClosedError):
+        await waiting
+    hold.set()
+    await asyncio.gather(*blocking)
+
+
+def test_a_walk_sees_the_space_at_one_commit_after_the_other(open_space: Open) -> None:
+    one, two = open_space(), open_space()
+    one.run(lambda root: root.setdefault("a", Counter(1)))
+    one.run(lambda root: root.setdefault("b", Counter(10)))
+    one.run(lambda root: setattr(root["a"], "value", 2))
+
+    def both(root: Any) -> None:
+        root["a"].value, root["b"].value = 3, 11
+
+    one.run(both)
+    with two.connect() as connection:
+        connection.sync()
+    walk = two.walk()
+    seen = []
+    for entry in two.feed():
+        walk.go(entry)
+        assert walk.tid == entry.tid
+        seen.append(walk.read(lambda root: [(name, root[name].value) for name in sorted(root)]))
+    assert seen == [
+        [("a", 1)],
+        [("a", 1), ("b", 10)],
+        [("a", 2), ("b", 10)],
+        [("a", 3), ("b", 11)],
+    ]
+    with pytest.raises(ReadOnlyError):
+        walk.read(lambda root: setattr(root["a"], "value", 9))
+    assert walk.read(lambda root: root["a"].value) == 3

@@ -104,6 +104,7 @@ def test_a_greeting_that_makes_no_sense_is_refused(lie: dict[str, Any]) -> None:
         lambda i: peer.Pong(i, 5),
         lambda i: peer.Mounted(**GREETING),
         lambda i: peer.Told(i, 5, Label(), 1, 1, 1.0),
+        lambda i: peer.Fed(i, []),
     ],
 )
 def test_an_answer_to_another_question_ends_the_link(wrong: Callable[[int], Any]) -> None:
@@ -118,6 +119,21 @@ def test_an_answer_to_another_question_ends_the_link(wrong: Callable[[int], Any]
         with pytest.raises(HubbubError):
             mount.load(7, 10)
         assert time.monotonic() - began < 10
+        mount.close()
+
+
+@pytest.mark.parametrize("tids", [(11, 11), (12, 11), (10,), (9,)])
+def test_a_feed_out_of_order_ends_the_link(tids: tuple[int, ...]) -> None:
+    def answers(message: Any) -> bytes | None:
+        if isinstance(message, peer.Feed):
+            commits = [peer.FedCommit(tid, Label(), (1,), 1) for tid in tids]
+            return frame(peer.encode(peer.Fed(message.id, commits)))
+        return None
+
+    with host_that(answers) as url:
+        mount = RemoteMount(url, wait_timeout_s=0.3)
+        with pytest.raises(HubbubError):
+            mount.feed(10)
         mount.close()
 
 

@@ -359,3 +359,42 @@ async def test_who_waits_for_a_commit_hears_of_others_with_its_answer_or_a_momen
     assert told.oids == [11]
     held_up.set()
     await two.until(peer.Committed)
+
+
+@pytest.mark.rule("ST1", "ST2")
+async def test_the_feed_is_told_piece_by_piece_up_to_what_the_peer_knows(host: Host) -> None:
+    one = FakePeer(host)
+    one.mount()
+    tids = []
+    for number in range(3):
+        one.say(commit(number + 1, (50 + number, 0)))
+        tids.append((await one.until(peer.Committed))[-1].tid)  # type: ignore[union-attr]
+    one.say(peer.Feed(10, 0, 2))
+    first = (await one.until(peer.Fed))[-1]
+    assert isinstance(first, peer.Fed)
+    assert [(entry.tid, entry.oids) for entry in first.commits] == [
+        (tids[0], (50,)),
+        (tids[1], (51,)),
+    ]
+    one.say(peer.Feed(11, tids[1], 1000), peer.Feed(12, tids[2], 0), peer.Feed(13, tids[2] + 1, 1))
+    rest = await one.until(peer.Failed)
+    told = [message for message in one.messages + rest if isinstance(message, peer.Fed)]
+    while len(told) < 2:
+        told += [m for m in await one.until(peer.Fed) if isinstance(m, peer.Fed)]
+    assert {message.id: [entry.tid for entry in message.commits] for message in told} == {
+        11: [tids[2]],
+        12: [],
+    }
+    failed = rest[-1]
+    assert isinstance(failed, peer.Failed)
+    assert (failed.id, failed.kind) == (13, "feed_gap")
+
+
+async def test_pieces_of_the_feed_that_wait_are_bounded(host: Host) -> None:
+    one = FakePeer(host)
+    one.mount()
+    one.say(*(peer.Feed(number, 0, 1) for number in range(1, 10)))
+    failed = (await one.until(peer.Failed))[-1]
+    assert isinstance(failed, peer.Failed)
+    assert (failed.id, failed.kind) == (9, "limit")
+    one.connection.lost()
