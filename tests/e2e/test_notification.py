@@ -122,8 +122,13 @@ def test_b_is_killed_and_no_event_is_lost(system: System, wire: Wire) -> None:
 def test_a_client_that_leaves_is_not_missed(system: System, wire: Wire) -> None:
     system.until_subscribed(wire)
     with LineClient(system.port + 3) as other:
+
+        def is_heard() -> bool:
+            wire.say("!fire other")
+            return not other.hears_nothing(0.05)
+
         until(
-            lambda: wire.say("!fire other") is None and not other.hears_nothing(0.05),
+            is_heard,
             "a notification",
             20.0,
         )

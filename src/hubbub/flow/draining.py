@@ -64,15 +64,15 @@ class _Sources:
                 self.is_fed = True  # a source that has not ended yet, or one outside of the graph
             if not leaf.is_idle() or any(len(box) or box.waiting_writers for box in boxes):
                 self.is_idle = False
-            for source in before.get(leaf, ()):
-                if isinstance(source, Hearer):
-                    self.backplanes.add(source.hears())
-                    self.is_idle = self.is_idle and source.is_idle()
-                elif source.independent:
+            for sender in before.get(leaf, ()):
+                if isinstance(sender, Hearer):
+                    self.backplanes.add(sender.hears())
+                    self.is_idle = self.is_idle and sender.is_idle()
+                elif sender.independent:
                     self.is_fed = True
-                elif source not in seen:
-                    seen.add(source)
-                    left.append(source)
+                elif sender not in seen:
+                    seen.add(sender)
+                    left.append(sender)
 
 
 def is_dry(backplane: Backplane) -> bool | None:
