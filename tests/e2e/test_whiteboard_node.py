@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.flow_programs import LineClient, ports_in_a_row
@@ -39,6 +40,10 @@ def joined(programs: list[Program]) -> None:
         until(all_have_seen, f"what {name} draws in all three", 30.0)
 
 
+def has_twice(program: Program, text: str) -> bool:
+    return program.printed.count(text) >= 2
+
+
 def test_in_a_ring_of_three_each_stroke_comes_to_everybody_once(
     hosts: Hosts, tmp_path: Path
 ) -> None:
@@ -51,7 +56,7 @@ def test_in_a_ring_of_three_each_stroke_comes_to_everybody_once(
     for program in programs:
         for number, text in enumerate(last):
             # stroke 5 and stroke 19 both end on line 5
-            until(lambda p=program, t=text: p.printed.count(t) >= 2, f"{text} twice", 20.0)
+            until(partial(has_twice, program, text), f"{text} twice", 20.0)
             assert program.printed.count(text) == 2, number
     for number, name in enumerate(("ann", "bob", "cat")):
         for other in programs:

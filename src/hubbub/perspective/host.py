@@ -109,7 +109,11 @@ class _Command(_Waiting):
         session: Any,
         durable: bool,
     ) -> None:
-        super().__init__(done)
+        # Not by the class above: a call for each command.
+        self.done = done
+        self.value = None
+        self.error = None
+        self.spare = ()
         self.host = host
         self.body = body
         self.label = label

@@ -48,7 +48,8 @@ from hubbub.perspective.live_query import Update
 from hubbub.perspective.realm import Realm
 from hubbub.perspective.releasing import Releases
 from hubbub.perspective.seat import Seat
-from hubbub.perspective.session import Carrier, Due, Session
+from hubbub.perspective.session import Due, Session
+from hubbub.perspective.sides import Carrier
 from hubbub.perspective.stored_sessions import (
     CALL,
     StoredCall,

@@ -157,7 +157,10 @@ class SerialThread:
                 task = tasks.popleft()
                 if task is None:
                     return
-                _guarded(task)
+                try:
+                    task()
+                except BaseException:
+                    log.exception(_FAILED)
             else:
                 self._sleep()
 
@@ -176,8 +179,11 @@ class SerialThread:
                 self._bell.release()
 
 
+_FAILED = "a task of the serial order failed; the order goes on"
+
+
 def _guarded(task: Callable[[], None]) -> None:
     try:
         task()
     except BaseException:
-        log.exception("a task of the serial order failed; the order goes on")
+        log.exception(_FAILED)

@@ -20,9 +20,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any
 
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
 from hubbub.perspective.backlog import Backlog
@@ -30,8 +30,9 @@ from hubbub.perspective.calls import FLOOD, CallTable, StoredResult, Verdict
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.identity import Identity
 from hubbub.perspective.offers import TOO_SLOW, Offered
+from hubbub.perspective.sides import Carrier, Desk
 from hubbub.wire import session as wire
-from hubbub.wire.deliveries import Encoded, Run, encoded
+from hubbub.wire.deliveries import Encoded, Run, encoded, encoded_result
 from hubbub.wire.session import Answer, Closing, Delivery, End, Failure, Fault, Gap, Result
 
 MAX_ID = (1 << 53) - 1
@@ -55,34 +56,6 @@ class Due(Enum):
     NOTHING = auto()
     SILENT = auto()  # attached, and nothing was heard for too long: close the carrier and detach it
     EXPIRED = auto()  # detached for longer than the grace time: close the session
-
-
-class Carrier(Protocol):
-    """What moves a session's messages: a WebSocket, an event stream, a poll, a TCP connection."""
-
-    def wake(self) -> None:
-        """There is something to take: now, or as soon as it suits."""
-
-    def close(self, message: Closing | Fault) -> None:
-        """Send ``message`` and close. It may not take from the session any more."""
-
-
-class Desk(Protocol):
-    """Where a session hands in what its user wants: the host. Nothing here may raise.
-
-    ``refresh`` asks for the newest answer, whole: only a patch was at hand, and it does not fit.
-    """
-
-    def call(self, session: Session, message: wire.Call) -> None: ...
-    def watch(self, session: Session, message: wire.Watch) -> None: ...
-    def refresh(self, session: Session, watch_id: int) -> None: ...
-    def unwatch(self, session: Session, watch_id: int) -> None: ...
-    def cancel(self, session: Session, call_id: int) -> None: ...
-    def reply(
-        self, session: Session, mind_id: int, value: Raw, failure: Failure | None
-    ) -> None: ...
-    def pruned(self, session: Session, ids: list[int], pruned_to: int) -> None: ...
-    def bye(self, session: Session) -> None: ...
 
 
 class _Watched:
@@ -474,8 +447,7 @@ class Session:
             self._desk.pruned(self, gone, self._calls.pruned_to)
 
     def _offer_result(self, call_id: int, stored: StoredResult) -> None:
-        value = UNSET if stored.value is None else Raw(stored.value)
-        self._offer(Result(0, call_id, stored.tid, value, stored.failure), kept=True)
+        self._put(encoded_result(call_id, stored.tid, stored.value, stored.failure, self.form))
 
     def _fail(self, call_id: int, failure: Failure) -> None:
         if not self._backlog.has_result(call_id):

@@ -229,7 +229,7 @@ class Connection:
             ReadOnlyError: In a query.
         """
         self._check_writable(obj)
-        self._changed[oid_from_bytes(obj._p_oid)] = obj
+        self._changed[_number(obj._p_oid)[0]] = obj
 
     def _check_writable(self, obj: Any) -> None:
         transaction = context.current()
@@ -253,10 +253,11 @@ class Connection:
 
         A plain mutable value that was reached outside of a transaction may have been changed in place: it goes too.
         """
-        for obj, _ in self._mutable.values():
-            if obj._p_jar is self:
-                obj._p_invalidate()
-        self._mutable.clear()
+        if self._mutable:
+            for obj, _ in self._mutable.values():
+                if obj._p_jar is self:
+                    obj._p_invalidate()
+            self._mutable.clear()
         if self._spoiled:
             spoiled, self._spoiled = self._spoiled, []
             for obj in spoiled:
@@ -293,9 +294,10 @@ class Connection:
         Raises:
             NoTransactionError, ReadOnlyError: As `register`. Nothing has changed.
         """
-        self._check_writable(obj)
         oid: int = _number(obj._p_oid)[0]
         changes = self._changes.get(oid)
+        if oid not in self._changed:  # else it has been asked
+            self._check_writable(obj)
         if changes is None:
             changes = self._changes[oid] = {}
         changes[key] = value
@@ -382,13 +384,15 @@ class Connection:
         queue = list(changed.items())
         for oid, obj in queue:  # grows while new objects are found
             new_before = len(self._new)
-            payload, refs, has_mutable = examine_object(obj, self._ref_from(oid))
+            is_stored = not is_ephemeral(oid)
+            ref_of = self._durable_ref if is_stored else self.add
+            payload, refs, has_mutable = examine_object(obj, ref_of)
             if has_mutable:
                 self._to_ghost.append(obj)
             serial = obj._p_serial
-            read_tid = oid_from_bytes(serial) if serial is not None else 0
+            read_tid = _number(serial)[0] if serial is not None else 0
             record = Record(oid, read_tid, class_name(type(obj)), refs, payload)
-            (ephemerals if is_ephemeral(oid) else records).append(record)
+            (records if is_stored else ephemerals).append(record)
             written.append(obj)
             if len(self._new) > new_before:
                 queue += [(oid_from_bytes(new._p_oid), new) for new in self._new[new_before:]]

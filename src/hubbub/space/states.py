@@ -105,7 +105,8 @@ def examine_object(obj: Any, ref_of: RefOf) -> Encoded:
 
     So a connection knows, without looking itself, which of the objects that it has written must be watched.
     """
-    return _codec_of(type(obj)).encode(obj, ref_of)
+    codec = _found.get(type(obj)) or _codec_of(type(obj))
+    return codec.encode(obj, ref_of)
 
 
 def fill_object(obj: Any, record: Record, object_of: ObjectOf) -> bool:

@@ -125,13 +125,21 @@ class Ledger:
 
     def settle(self, commits: Iterable[Commit]) -> None:
         """Take note that ``commits`` are durable. Called by the writer, in tid order."""
+        commits = tuple(commits)
+        if not commits:
+            return
+        # Of an object that several of them have written, the last state is the one to keep.
+        newest = {record.oid: record for commit in commits for record in commit.records}
         with self._lock:
-            for commit in commits:
-                for record in commit.records:
-                    if self._old:
-                        self._old.pop(record.oid, None)
+            if self._old:
+                for oid in newest:
+                    self._old.pop(oid, None)
+            if len(self._young) + len(newest) <= self._cache_records // 2:
+                self._young.update(newest)
+            else:
+                for record in newest.values():
                     self._keep(record)
-                self._settled_tid = commit.tid
+            self._settled_tid = commits[-1].tid
 
     def _keep(self, record: Record) -> None:
         young = self._young
@@ -297,10 +305,16 @@ class Ledger:
         while count < len(pending) and pending[count].tid <= settled:
             count += 1
         done, self._pending = pending[:count], pending[count:]
+        # A newer record of the same object stays.
+        table = self._pending_records
         for commit in done:
+            for record in commit.records:
+                if table.get(record.oid) is record:
+                    del table[record.oid]
             for record in commit.ephemerals:
                 self._ephemerals[record.oid] = record
-            self._drop(commit)
+                if table.get(record.oid) is record:
+                    del table[record.oid]
             if self._pending_keys:
                 self._forget_keys(commit)
         self._absorbed_tid = settled
@@ -322,16 +336,6 @@ class Ledger:
         """Drop ephemeral objects that nobody can reach any more."""
         for oid in oids:
             self._ephemerals.pop(oid, None)
-
-    def _drop(self, commit: Commit) -> None:
-        # A newer one of the same object stays.
-        table = self._pending_records
-        for record in commit.records:
-            if table.get(record.oid) is record:
-                del table[record.oid]
-        for record in commit.ephemerals:
-            if table.get(record.oid) is record:
-                del table[record.oid]
 
     def _forget_keys(self, commit: Commit) -> None:
         for kind, key, _ in commit.rows:

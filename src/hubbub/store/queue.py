@@ -323,7 +323,7 @@ class CommitQueue:
         self._stats = QueueStats(
             before.groups + 1,
             before.commits + len(durable),
-            before.bytes + sum(commit.byte_count for commit in durable),
+            before.bytes + sum([len(r.payload) for commit in durable for r in commit.records]),
             time.perf_counter() - started,
         )
         return None, None

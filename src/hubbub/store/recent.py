@@ -47,9 +47,14 @@ class Recent:
         newest = self._newest
         for record in group.newest:
             oid = record.oid
-            # First here, so that a reader who finds a newer one than it wants finds the older one too.
-            if oid in newest:
-                self._before.setdefault(oid, []).append(newest[oid])
+            former = newest.get(oid)
+            if former is not None:
+                # First here, so that a reader who finds a newer one than it wants finds the older one too.
+                older = self._before.get(oid)
+                if older is None:
+                    self._before[oid] = [former]
+                else:
+                    older.append(former)
             newest[oid] = record
         self.add_rows(group.rows)
         self.number = number

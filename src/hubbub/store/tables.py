@@ -62,14 +62,18 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
 
-_AT_ONCE = 100
-"""So many rows go into one statement: each step of SQLite gives Python's lock away and has to wait for it again."""
+_AT_ONCE = (400, 20, 1)
+"""So many rows go into one statement, as long as there are so many left: each step of SQLite gives Python's lock away
+and has to wait for it again, and takes it from others who work."""
+
+_Statements = tuple[tuple[int, str], ...]
+"""A number of rows, and the statement that takes them; the largest first."""
 
 
-def _for_rows(before: str, columns: int, after: str = "") -> tuple[str, str]:
-    """Return a statement for `_AT_ONCE` rows, and one for a single row."""
+def _for_rows(before: str, columns: int, after: str = "") -> _Statements:
+    """Return the same statement for each number of rows in `_AT_ONCE`."""
     row = f"({', '.join('?' * columns)})"
-    return before + ", ".join([row] * _AT_ONCE) + after, before + row + after
+    return tuple((count, before + ", ".join([row] * count) + after) for count in _AT_ONCE)
 
 
 _PUT_RECORDS = _for_rows("INSERT INTO record VALUES ", 7)
@@ -170,13 +174,13 @@ class Tables:
                 raise explain(self.path, error) from error
             raise
 
-    def _execute(self, statements: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-        many, one = statements
-        whole = len(rows) - len(rows) % _AT_ONCE
-        for begin in range(0, whole, _AT_ONCE):
-            values = list(chain.from_iterable(rows[begin : begin + _AT_ONCE]))
-            self._connection.execute(many, values)
-        self._connection.executemany(one, rows[whole:])
+    def _execute(self, statements: _Statements, rows: Sequence[tuple[Any, ...]]) -> None:
+        begin = 0
+        for count, statement in statements:
+            while len(rows) - begin >= count:
+                values = list(chain.from_iterable(rows[begin : begin + count]))
+                self._connection.execute(statement, values)
+                begin += count
 
     def set_doubt(self, error: BaseException) -> OutcomeUnknownError:
         """Write no more from now on; return the error that says so."""

@@ -13,8 +13,19 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, Raw
 
-from hubbub.wire.session import Answer, Delivery, End, Gap, Item, MindCall, Result, encode
+from hubbub.wire.session import (
+    Answer,
+    Delivery,
+    End,
+    Failure,
+    Gap,
+    Item,
+    MindCall,
+    Result,
+    encode,
+)
 
 OVERHEAD_BYTES: Final = 64
 """What a delivery counts beside its values."""
@@ -77,6 +88,19 @@ def encoded(delivery: Delivery, form: str, *, kept: bool = False) -> Encoded:
     cost = _cost(kind, delivery)
     # A number of 0 takes one byte in either form.
     return Encoded(kind, delivery.id, cost, not kept, data[:cut], data[cut + 1 :])
+
+
+def encoded_result(
+    call_id: int, tid: str, value: bytes | None, failure: Failure | None, form: str
+) -> Encoded:
+    """Return the result of a call, which its owner keeps: as `encoded`, with less to do for each of many."""
+    if value is None or failure is not None:
+        raw: msgspec.Raw | msgspec.UnsetType = UNSET if value is None else Raw(value)
+        return encoded(Result(0, call_id, tid, raw, failure), form, kept=True)
+    data = encode(Result(0, call_id, tid, Raw(value)), form)
+    cut = _CUTS[form][Result]
+    size = OVERHEAD_BYTES + len(value)
+    return Encoded(Result, call_id, size, False, data[:cut], data[cut + 1 :])
 
 
 def numbered(entries: Sequence[Encoded], first: int, form: str) -> list[bytes]:

@@ -198,6 +198,16 @@ def test_the_cache_is_bounded_and_misses_come_from_the_store() -> None:
     assert len(ledger._young) + len(ledger._old) <= 6
 
 
+def test_of_an_object_written_again_and_again_in_a_group_the_last_state_is_kept() -> None:
+    ledger, store, _ = make()
+    group = [decide(ledger, record(1, 0, b"%d" % n), record(n, 0, b"x")) for n in range(2, 12)]
+    settle(ledger, store, *group)
+    assert ledger.load(1).payload == b"11"
+    assert ledger.load(1, group[3].tid).payload == b"5"
+    assert ledger.settled_tid == group[-1].tid
+    assert len(ledger._young) + len(ledger._old) <= 6
+
+
 def test_oids_are_given_once() -> None:
     ledger, store, clock = make()
     given = [ledger.new_oid() for _ in range(3)] + list(ledger.new_oids(3))

@@ -222,3 +222,24 @@ def test_groups_of_every_size_survive_a_crash_in_order(tmp_path: Path) -> None:
             copy.close()
             (tmp_path / "copy.hub-lock").unlink()
     store.close()
+
+
+@pytest.mark.parametrize("count", [1, 19, 21, 399, 401, 843])
+def test_all_rows_get_into_the_tables_however_many_there_are(tmp_path: Path, count: int) -> None:
+    def keys(numbers: range, value: bytes | None) -> list[tuple[str, bytes, bytes | None]]:
+        return [("call", b"%d" % number, value) for number in numbers]
+
+    every = range(count)
+    store = SQLiteStore(tmp_path / "chat.hub")
+    store.write([commit(1, every, keys(every, b"first"))])
+    store.write([commit(number, [0]) for number in range(2, count + 1)])
+    store.close()  # what is recent goes into the tables
+    store = SQLiteStore(tmp_path / "chat.hub")
+    assert [record.oid for record in store.load_many(every)] == list(every)
+    assert [entry.tid for entry in store.feed()] == [tid(n) for n in range(1, count + 1)]
+    assert len(store.rows("call")) == count
+    store.write([commit(count + 1, rows=keys(every[1:], None))])
+    store.close()
+    store = SQLiteStore(tmp_path / "chat.hub")
+    assert store.rows("call") == [(b"0", b"first")]
+    store.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
 from hubbub.wire import session as wire
-from hubbub.wire.deliveries import OVERHEAD_BYTES, Run, encoded, numbered
+from hubbub.wire.deliveries import OVERHEAD_BYTES, Run, encoded, encoded_result, numbered
 
 ids = st.integers(0, (1 << 53) - 1)
 texts = st.text(max_size=20)
@@ -49,6 +49,18 @@ def test_what_is_numbered_later_is_what_would_have_been_encoded(form: str, data:
         expected.append(wire.encode(delivery, form))
     assert numbered(entries, first, form) == expected
     assert [entry.id for entry in entries] == [delivery.id for delivery in several]
+
+
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+@given(data=st.data())
+def test_a_result_is_encoded_as_any_delivery(form: str, data: Any) -> None:
+    value = data.draw(st.none() | raws(form).map(bytes))
+    call_id, tid, failure = data.draw(ids), data.draw(texts), data.draw(failures)
+    found = encoded_result(call_id, tid, value, failure, form)
+    raw = UNSET if value is None else Raw(value)
+    expected = encoded(wire.Result(0, call_id, tid, raw, failure), form, kept=True)
+    for name in type(found).__slots__:
+        assert getattr(found, name) == getattr(expected, name)
 
 
 def test_a_delivery_costs_its_values_and_something_more() -> None:

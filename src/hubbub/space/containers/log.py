@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from hubbub.space import context
@@ -12,7 +12,7 @@ from hubbub.space.containers.loghead import HeadCodec, front_of
 from hubbub.space.containers.parts import Inline, Part, by_oid, chunks, folded, opened, sealed
 from hubbub.space.persistent import Persistent
 from hubbub.space.states import use_codec
-from hubbub.space.writing import examine_value
+from hubbub.space.writing import Encoded, examine_value
 
 T = TypeVar("T")
 
@@ -78,40 +78,36 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         Raises:
             UnstorableError: If it can't be stored; nothing has changed.
         """
-        self.extend((item,))
+        encoded = examine_value(item, _any_oid, f"{type(self).__qualname__} item")
+        self._add((item,), (encoded,))
 
     def extend(self, items: Iterable[T]) -> None:
         """Add ``items`` at the end, in order, with the transaction's time. Raises as `append`; all or none."""
         added = list(items)
-        if not added:
-            return
-        where = f"{type(self).__qualname__} item"
-        encoded = [examine_value(item, _any_oid, where) for item in added]
+        if added:
+            where = f"{type(self).__qualname__} item"
+            self._add(added, [examine_value(item, _any_oid, where) for item in added])
+
+    def _add(self, items: Sequence[T], encoded: Sequence[Encoded]) -> None:
         own_from = self._begin()
         now = context.now()
         jar = self._p_jar
         # Awake and registered: from here on it is this dict that changes.
         state = self.__dict__
         noted = {} if jar is None else jar.note_change(self, FIRST, state["_first"])
-        for item, (data, refs, has_mutable) in zip(added, encoded, strict=True):
+        parts = state["_parts"]
+        inline = parts[-1] if parts else None
+        for item, (data, refs, has_mutable) in zip(items, encoded, strict=True):
             end = state["_end"]
             noted[end] = item
-            parts = state["_parts"]
-            inline = parts[-1] if parts else None
             if type(inline) is not Inline:
                 inline = Inline([], [], 0, bytearray())
-                state["_parts"] = (*parts, inline)
-            inline.times.append(now)
-            inline.items.append(item)
-            inline.byte_count += len(data)
-            if refs or has_mutable:
-                inline.packed = None
-            elif inline.packed is not None:
-                inline.packed += data
+                state["_parts"] = (*state["_parts"], inline)
+            inline.add(now, item, data, is_final=not (refs or has_mutable))
             state["_end"] = end + 1
             if inline.byte_count > CHUNK_BYTES:
                 self._seal_own(own_from)
-        inline = state["_parts"][-1]
+                inline = state["_parts"][-1]
         if type(inline) is Inline and inline.byte_count > OWN_BYTES:
             self._seal_own(own_from)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from hubbub.space.containers.parts import (
     Inline,
     Part,
     array_head,
-    array_of,
+    encoded_inline,
     items_of,
     packed_part,
     read_part,
@@ -55,15 +56,31 @@ def front_of(state: dict[str, Any]) -> Front | None:
     front: Front | None = state.get("_v_front")
     if front is not None and front.parts is parts:
         return front
-    *sealed, last = parts or (None,)
-    if type(last) is not Inline or not _PARTS.issuperset(map(type, sealed)):
+    if not parts or type(parts[-1]) is not Inline:
         return None
-    refs = [part.ref for part in sealed]
-    if not _OIDS.issuperset(map(type, refs)):
+    sealed = parts[:-1]
+    if not _PARTS.issuperset(map(type, sealed)):
         return None
-    encoded = array_head(len(parts)) + b"".join(map(_encode, sealed))
-    front = state["_v_front"] = Front(parts, encoded, tuple(dict.fromkeys(refs)))
+    if not _OIDS.issuperset([type(part.ref) for part in sealed]):
+        return None
+    front = state["_v_front"] = _front(parts, sealed)
     return front
+
+
+def _front_with_new(parts: tuple[Any, ...], ref_of: RefOf) -> Front | None:
+    """As `front_of`, where some of the sealed parts are new objects. Not to be kept: these may lose their oids."""
+    sealed = parts[:-1]
+    if not _PARTS.issuperset(map(type, sealed)):
+        return None
+    stored = [
+        part if type(part.ref) is int else part._replace(ref=ref_of(part.ref)) for part in sealed
+    ]
+    return _front(parts, stored)
+
+
+def _front(parts: tuple[Any, ...], stored: Sequence[Part]) -> Front:
+    encoded = array_head(len(parts)) + b"".join(map(_encode, stored))
+    return Front(parts, encoded, tuple(dict.fromkeys([part.ref for part in stored])))
 
 
 class HeadCodec:
@@ -74,21 +91,21 @@ class HeadCodec:
 
     def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
         obj._p_activate()
-        return self._encode_known(obj.__dict__) or self._encode_any(obj, ref_of)
+        return self._encode_known(obj.__dict__, ref_of) or self._encode_any(obj, ref_of)
 
-    def _encode_known(self, state: dict[str, Any]) -> Encoded | None:
-        """Encode a head whose parts are all stored and whose items are encoded: as most are. None for any other."""
-        front = front_of(state)
-        if front is None:
-            return None
-        last = front.parts[-1]
-        items = array_of(last)
+    def _encode_known(self, state: dict[str, Any], ref_of: RefOf) -> Encoded | None:
+        """Encode a head whose parts are sealed but the last, of which the items are encoded. None for any other."""
+        parts: tuple[Any, ...] = state["_parts"]
+        last = parts[-1] if parts else None
+        items = encoded_inline(last) if type(last) is Inline else None
         if items is None:
+            return None
+        front = front_of(state) or _front_with_new(parts, ref_of)
+        if front is None:
             return None
         # An array of four, of which msgspec writes the first three.
         numbers = _encode((state["_start"], state["_first"], state["_end"]))
-        rest = _encode((last.times, items))
-        return b"".join((_FOUR, numbers[1:], front.encoded, rest)), front.refs, False
+        return b"".join((_FOUR, numbers[1:], front.encoded, items)), front.refs, False
 
     def _encode_any(self, obj: Any, ref_of: RefOf) -> Encoded:
         def pack(writer: Writer) -> Any:

@@ -15,6 +15,7 @@ that another has added meanwhile.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_wi
 FANOUT = 16
 
 _encode = msgspec.msgpack.Encoder().encode
+_time = struct.Struct(">Bd").pack
+_FLOAT = 0xCB  # what a float begins with in MessagePack
 
 
 class Part(NamedTuple):
@@ -58,9 +61,10 @@ class Inline:
         byte_count: About how many bytes they take.
         packed: The items as they are stored, one behind the other; None if they have to be encoded each time, because
             one of them refers to an object or can be changed in place.
+        packed_times: The times likewise.
     """
 
-    __slots__ = ("byte_count", "items", "packed", "times")
+    __slots__ = ("byte_count", "items", "packed", "packed_times", "times")
 
     level = -1
 
@@ -75,6 +79,18 @@ class Inline:
         self.items = items
         self.byte_count = byte_count
         self.packed = packed
+        self.packed_times = bytearray(b"".join([_time(_FLOAT, time) for time in times]))
+
+    def add(self, time: float, item: Any, data: bytes, *, is_final: bool) -> None:
+        """Add ``item``, which is ``data`` when it is stored. ``is_final``: that stays so."""
+        self.times.append(time)
+        self.items.append(item)
+        self.byte_count += len(data)
+        self.packed_times += _time(_FLOAT, time)
+        if not is_final:
+            self.packed = None
+        elif self.packed is not None:
+            self.packed += data
 
     @property
     def length(self) -> int:
@@ -201,6 +217,15 @@ def array_of(part: Inline) -> msgspec.Raw | None:
     if packed is None:
         return None
     return msgspec.Raw(array_head(len(part.items)) + packed)
+
+
+def encoded_inline(part: Inline) -> bytes | None:
+    """Return ``part`` as `packed_part` has it stored, if its items need not be encoded."""
+    packed = part.packed
+    if packed is None:
+        return None
+    head = array_head(len(part.items))
+    return b"".join((b"\x92", head, part.packed_times, head, packed))
 
 
 def array_head(count: int) -> bytes:

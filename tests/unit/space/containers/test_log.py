@@ -10,6 +10,7 @@ import pytest
 from hubbub.kernel import NoTransactionError, UnstorableError
 from hubbub.space.classes import register
 from hubbub.space.containers import Log
+from hubbub.space.containers.loghead import HeadCodec
 from hubbub.space.persistent import Persistent
 from tests.unit.space.small_space import Conflict, SmallSpace
 
@@ -225,3 +226,41 @@ def test_what_is_sealed_and_stored_is_known_by_its_oid() -> None:
     assert len(parts) > 3
     assert {type(part.ref) for part in parts[:-2]} == {int}
     assert client.run(lambda root: list(root["log"])) == [f"{n:060}" for n in range(60)]
+
+
+@pytest.mark.rule("SP5")
+def test_a_log_whose_commit_failed_keeps_nothing_of_the_oids_it_lost() -> None:
+    space = world(Log())
+    client = space.connect()
+    log: Log[str] = Log(["a" * 5000])
+    log.append("b")
+
+    def fail(root: Any) -> None:
+        root.update(other=log)
+        client.connection.prepare()
+
+    client.run(fail)
+    client.abort()
+    other: Log[str] = Log(["c" * 5000])
+    other.append("d")
+    client.run(lambda root: root.update(other=other, late=log))
+    client.commit()
+    assert space.do(lambda root: list(root["late"])) == ["a" * 5000, "b"]
+    assert space.do(lambda root: list(root["other"])) == ["c" * 5000, "d"]
+
+
+def test_a_head_is_encoded_from_its_pieces_as_it_would_be_anew() -> None:
+    client = world(Log()).connect()
+    client.connection.invalidate_all = lambda: None  # type: ignore[method-assign]
+    codec = HeadCodec()
+
+    def add(root: Any, item: str) -> None:
+        log, ref_of = root["log"], client.connection.add
+        log.append(item)
+        known = codec._encode_known(log.__dict__, ref_of)
+        assert known is not None
+        assert known == codec._encode_any(log, ref_of)
+
+    for n in range(200):
+        client.run(lambda root, n=n: add(root, f"{n:060}"))  # type: ignore[misc]
+        client.commit()
