@@ -111,8 +111,12 @@ def test_b_is_killed_and_no_event_is_lost(system: System, wire: Wire) -> None:
     missing = [number for number in range(40) if f"odd {number}." not in heard]
     assert missing == []
     # The clients come back by themselves.
+    def is_heard_again() -> bool:
+        wire.say("!fire again")
+        return "FIRE again" in system.clients[2].printed
+
     until(
-        lambda: wire.say("!fire again") is None and "FIRE again" in system.clients[2].printed,
+        is_heard_again,
         "a notification after the restart",
         40.0,
     )
