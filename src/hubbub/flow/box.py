@@ -571,4 +571,4 @@ class Box(Generic[T]):
                 first.set_result(None)
 
 
-__all__ = ["ITEMS", "POLICIES", "Box", "BoxState", "Feed", "Owner", "WhenFull"]
+__all__ = ["ITEMS", "POLICIES", "Box", "BoxState", "Feed", "Owner", "WhenFull", "size_of"]
