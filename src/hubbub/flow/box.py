@@ -82,7 +82,6 @@ class Box(Generic[T]):
         passed: How many items have been put in so far, dropped ones not counted.
         dropped: How many the policy has dropped.
         producers: How many linkages lead here whose sender has not finished.
-        is_read_out: Whether its reader has been told that nothing more comes.
     """
 
     __slots__ = (
@@ -98,7 +97,6 @@ class Box(Generic[T]):
         "_writers",
         "dropped",
         "hand",
-        "is_read_out",
         "owner",
         "passed",
         "producers",
@@ -130,7 +128,6 @@ class Box(Generic[T]):
         self._taken: list[Any] = _EMPTY
         self._tracks = False
         self._remembers = False
-        self.is_read_out = False
         self._reader: asyncio.Future[None] | None = None
         self._writers: deque[asyncio.Future[None]] | None = None
 
@@ -381,7 +378,6 @@ class Box(Generic[T]):
     def check_open(self) -> None:
         """Raise what a reader gets who finds nothing: `Finished`, `Stopped`, or nothing where more may come."""
         if self.state is BoxState.FINISHED:
-            self.is_read_out = True
             raise Finished(f"{self.name} is read to its end")
         if self.state is BoxState.STOPPED:
             raise Stopped(f"{self.name} was stopped")
@@ -575,4 +571,4 @@ class Box(Generic[T]):
                 first.set_result(None)
 
 
-__all__ = ["ITEMS", "POLICIES", "Box", "BoxState", "Feed", "Owner", "WhenFull"]
+__all__ = ["ITEMS", "POLICIES", "Box", "BoxState", "Feed", "Owner", "WhenFull", "size_of"]

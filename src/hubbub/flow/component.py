@@ -266,8 +266,9 @@ class Component:
     def finish(self) -> None:
         """Come to a good end: called when the graph is asked to finish.
 
-        As it stands, a component that has nothing to read, or knows that nothing more comes, is cancelled, but not
-        before what it is just sending is sent; the others come to their inboxes' ends.
+        As it stands, a component with no linked inbox is cancelled, but not before what it is just sending is sent;
+        the others come to their inboxes' ends, and may send what they kept. One that goes on for ever after that
+        overrides this.
         Override it, and call `Running.cancel` or end by yourself, in a component that is `independent`.
         """
         if not self.running.is_fed(self):

@@ -195,8 +195,8 @@ class Running:
         return leaf in self._waiting
 
     def is_fed(self, leaf: Component) -> bool:
-        """Whether ``leaf`` has an inbox whose end it has not been told of yet."""
-        return any(not box.is_read_out for box in self.boxes_of(leaf).values())
+        """Whether ``leaf`` has an inbox that is linked, and so hears of the end by it."""
+        return bool(self.boxes_of(leaf))
 
     def is_idle(self) -> bool:
         """Whether nothing is on its way in it: see `Component.is_idle`."""

@@ -210,7 +210,7 @@ async def test_a_finished_box_is_read_to_its_end() -> None:
     box.producers = 2
     box.offer_all([1, 2])
     box.producer_finished()
-    assert not box.is_read_out
+    assert repr(box) == "<box 'b': 2 of 100 items, open>"
     box.producer_finished()
     assert [item async for item in box] == [1, 2]
     with pytest.raises(Finished) as caught:

@@ -377,7 +377,6 @@ def test_a_third_signal_ends_a_program_that_holds_up_its_loop() -> None:
 
 
 def test_sys_exit_in_a_component_ends_the_program() -> None:
-    code = "import sys; from hubbub.flow import run; run([1, 2], lambda x: sys.exit(x))"
     code = "import sys\nfrom hubbub.flow import Pipeline\nPipeline([3], sys.exit).run()"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert done.returncode == 3

@@ -186,20 +186,25 @@ async def test_a_receiver_that_has_ended_does_not_count_while_there_are_others(
     assert all_.items == list(range(1000))
 
 
-async def test_a_component_that_knows_that_nothing_more_comes_is_cancelled_on_finish() -> None:
-    class ReadsFirst(Component):
-        outboxes = {}
+@pytest.mark.rule("FL2")
+async def test_finishing_lets_a_component_send_what_it_kept_to_the_end() -> None:
+    go_on = asyncio.Event()
 
+    class Keeps(Component):
         async def main(self) -> None:
-            async for _ in self.inbox:
-                pass
-            await asyncio.Event().wait()
+            kept = [item async for item in self.inbox]
+            await go_on.wait()
+            await self.send(kept)
 
+    seen = Seen()
     async with Runner() as runner:
-        running = runner.start(Pipeline([1], ReadsFirst()))
-        await turns()
+        running = runner.start(Pipeline([1, 2], Keeps(), seen))
+        await turns(20)
         running.finish()
+        await turns(20)
+        go_on.set()
         await running
+    assert seen.items == [[1, 2]]
 
 
 # ---------------------------------------------------------------------------- FL3
