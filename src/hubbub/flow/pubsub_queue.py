@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Generic, Literal, TypeVar
 
-from hubbub.flow.box import size_of
+from hubbub.flow.bounds import size_of
 from hubbub.flow.recalling import check_count
 from hubbub.kernel import GraphError, LimitError, SubscriberDroppedError
 
