@@ -48,9 +48,9 @@ class _Sources:
         self.is_idle = True
         running = publisher.running
         before: dict[Component, list[Component]] = {}
-        for source, target in running.flat.linkages:
-            if running.lives(source.leaf):
-                before.setdefault(target.leaf, []).append(source.leaf)
+        for way_out, way_in in running.flat.linkages:
+            if running.lives(way_out.leaf):
+                before.setdefault(way_in.leaf, []).append(way_out.leaf)
         seen = {publisher}
         left = [publisher]
         while left:
