@@ -110,6 +110,7 @@ def test_b_is_killed_and_no_event_is_lost(system: System, wire: Wire) -> None:
     heard = first + system.b.printed
     missing = [number for number in range(40) if f"odd {number}." not in heard]
     assert missing == []
+
     # The clients come back by themselves.
     def is_heard_again() -> bool:
         wire.say("!fire again")

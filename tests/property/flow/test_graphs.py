@@ -84,15 +84,9 @@ async def carry_out(run: Run) -> Outcome:
         sources.append(Source(range(first, first + count), run.pauses_s[0]))
         first += count
     sink = Sink(run.bound, run.when_full, run.pauses_s[1])
-<<<<<<< HEAD
-    named: dict[str, Any] = {f"source{n}": source for n, source in enumerate(sources)}
-    graph = Graphline(
-        **named,
-=======
     parts: dict[str, Any] = {f"source{n}": source for n, source in enumerate(sources)}
     graph = Graphline(
         **parts,
->>>>>>> flow-core
         plan=build(run.plan),
         sink=sink,
         linkages=[*(f"source{n} -> plan" for n in range(len(sources))), "plan -> sink"],

@@ -62,11 +62,7 @@ async def test_a_thread_that_blocks_holds_up_nobody_else() -> None:
 
 @pytest.mark.rule("FL1")
 async def test_back_pressure_reaches_a_thread() -> None:
-<<<<<<< HEAD
-    sent: list[Any] = []
-=======
     sent: list[int] = []
->>>>>>> flow-core
 
     def produce(me: Main) -> None:
         while True:
@@ -127,11 +123,7 @@ async def test_what_a_thread_raises_fails_the_graph() -> None:
 async def test_a_thread_restarts_and_loses_nothing_of_its_batch(
     item: Any, expected: list[int]
 ) -> None:
-<<<<<<< HEAD
-    failed: list[Any] = []
-=======
     failed: list[int] = []
->>>>>>> flow-core
 
     def sometimes(me: Main) -> None:
         for number in me.inbox:
