@@ -47,16 +47,10 @@ class Sequence(_InItsPlace):
 
     async def main(self) -> None:
         for part in self._parts:
-            inbox = self.inbox
-            inboxes = {} if inbox is ENDED or "inbox" not in part.inboxes else {"inbox": inbox}
-            outlets = {"outbox": self.outlets()} if "outbox" in part.outboxes else {}
-            (child,) = self.running.runner.launch(
-                [part], inboxes=inboxes, outlets=outlets, within=self
-            )
-            self._child = child
+            self._child = self.launch(part)
             if self._finishing:
-                child.finish()
-            await run_child(child)
+                self._child.finish()
+            await self._child.to_its_end()
 
     def finish(self) -> None:
         self._finishing = True
@@ -196,22 +190,10 @@ class Carousel(_InItsPlace):
     async def _let_end(self) -> None:
         child = self._child
         assert child is not None
-        await run_child(child)
+        await child.to_its_end()
         self._ended(child)
         self._child = None
 
 
 def _at_end(box: Box[Any]) -> bool:
     return box.state is not BoxState.OPEN and not len(box)
-
-
-async def run_child(child: Running) -> None:
-    """Wait for the end of a graph that a component has started; being cancelled stops it.
-
-    Raises:
-        ComponentFailedError: If it failed.
-    """
-    await child.to_its_end()
-
-
-__all__ = ["Carousel", "Sequence", "run_child"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hubbub.flow.box import Box, BoxState, Feed
@@ -216,6 +216,35 @@ class Component:
         """Have in hand again what `keep` returned: what is sent from now on stems from it, too."""
         if tokens:
             self.track().resume(tokens)
+
+    def launch(
+        self, part: Any, *, inboxes: Iterable[str] = ("inbox",), outboxes: Iterable[str] = ("outbox",)
+    ) -> Running:
+        """Start ``part`` as a child, in this component's place: its boxes are passed through to it.
+
+        What comes into these inboxes the child reads, and what it sends leaves by these outboxes; whichever it has of
+        them. When it ends, what it has not read is here. Look after it: ``await child.to_its_end()`` waits for its end,
+        raises its failure, and stops it if this component is cancelled.
+
+        Args:
+            part: A component, a graph, a function, an iterable.
+            inboxes: Which of this component's inboxes the child takes over. Don't read them meanwhile.
+            outboxes: Which of this component's outboxes are its, too.
+
+        Raises:
+            GraphError: If ``part`` can't be started. It was not.
+        """
+        from hubbub.flow.functions import as_component
+
+        child = as_component(part)
+        own = self.running.boxes_of(self)
+        (running,) = self.running.runner.launch(
+            [child],
+            inboxes={name: own[name] for name in inboxes if name in own and name in child.inboxes},
+            outlets={name: self.outlets(name) for name in outboxes if name in child.outboxes},
+            within=self,
+        )
+        return running
 
     def activate(self) -> Self:
         """Register it for the next `run`, or start it where a runner already runs. Return it.
