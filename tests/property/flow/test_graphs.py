@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hubbub.flow import ComponentFailedError, Graphline, Runner, Running
@@ -25,7 +26,16 @@ from tests.property.flow.planned import (
 )
 from tests.property.flow.simulated import simulate
 
-logging.getLogger("hubbub.flow").setLevel(logging.CRITICAL)  # of restarts there are many
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """There are many restarts, and each would be told of with its stack."""
+    log = logging.getLogger("hubbub.flow")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(before)
+
 
 BOUNDS = st.sampled_from([1, 1, 2, 3, 100])
 FAILS_AT = st.frozensets(st.integers(0, 12), max_size=3)
@@ -136,6 +146,9 @@ def check(run: Run) -> None:
 
 
 @pytest.mark.rule("FL1", "FL2", "FL3")
+@example(Run(Plan("fan-out", (Plan("function"), Plan("component"))), (3,)))
+@example(Run(Plan("component"), (6, 1, 17), (0, 0.1), 2, "drop-newest", ("finish", 0)))
+@example(Run(Plan("sequence", (Plan("pipeline", (Plan("slow"), Plan("ring"))),)), (9,), (0, 0.1)))
 @given(run=runs())
 @settings(max_examples=400, deadline=None)
 def test_a_graph_never_hangs_loses_or_doubles(run: Run) -> None:
@@ -143,6 +156,14 @@ def test_a_graph_never_hangs_loses_or_doubles(run: Run) -> None:
 
 
 @pytest.mark.rule("FL1", "FL2", "FL3", "FL4")
+@example(
+    Run(
+        Plan("fan-out", (Plan("component"), Plan("threaded"))),
+        (3,),
+        (0, 0.1),
+        after=("finish", 0.1),
+    )
+)
 @given(run=runs(threads=True).filter(lambda run: run.plan.has_threads))
 @settings(max_examples=60, deadline=None)
 def test_neither_does_one_with_threads(run: Run) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import logging
+import tracemalloc
 import weakref
 from typing import Any
 
@@ -531,6 +532,29 @@ async def test_a_graph_that_has_ended_is_let_go() -> None:
     del graph, seen
     gc.collect()
     assert gone() is None
+
+
+async def test_an_idle_component_takes_less_than_2_kb() -> None:
+    count = 1000
+    gc.collect()
+    tracemalloc.start(1)
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        async with Runner() as runner:
+            runner.start(Pipeline(Quiet(), *[Pass() for _ in range(count)], Seen()))
+            await turns()
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / count < 2048
+
+
+class Quiet(Forever):
+    """A source that sends nothing."""
+
+    async def main(self) -> None:
+        await asyncio.Event().wait()
 
 
 async def test_a_box_is_bounded_as_the_graph_says(caplog: pytest.LogCaptureFixture) -> None:
