@@ -218,7 +218,11 @@ class Component:
             self.track().resume(tokens)
 
     def launch(
-        self, part: Any, *, inboxes: Iterable[str] = ("inbox",), outboxes: Iterable[str] = ("outbox",)
+        self,
+        part: Any,
+        *,
+        inboxes: Iterable[str] = ("inbox",),
+        outboxes: Iterable[str] = ("outbox",),
     ) -> Running:
         """Start ``part`` as a child, in this component's place: its boxes are passed through to it.
 

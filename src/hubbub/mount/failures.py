@@ -44,6 +44,9 @@ _CLASSES["protocol"] = RemoteProtocolError
 def to_failed(call_id: int, error: BaseException) -> peer.Failed:
     """Return ``error`` as the answer to a call. What is not Hubbub's own crosses as ``internal`` only (PE2)."""
     if isinstance(error, ConflictError):
+        # A peer could merge no better what the host knows as well as anybody.
+        is_known = error.class_name.startswith(("hubbub.", "BTrees."))
+        committed, base = (None, None) if is_known else (error.committed, error.base)
         return peer.Failed(
             call_id,
             error.code,
@@ -52,8 +55,8 @@ def to_failed(call_id: int, error: BaseException) -> peer.Failed:
             error.class_name,
             error.read_tid,
             error.committed_tid,
-            error.committed.fields() if error.committed is not None else None,
-            error.base.fields() if error.base is not None else None,
+            committed.fields() if committed is not None else None,
+            base.fields() if base is not None else None,
         )
     if isinstance(error, CorruptRecordError):
         return peer.Failed(call_id, error.code, error.message, error.oid or 0, "", error.tid or 0)

@@ -24,9 +24,13 @@ from hubbub.wire import peer
 from hubbub.wire.frames import PREFACE_PEER, FrameReader, frame
 
 DEFAULT_PORT = 1975
-_READ_BYTES = 256 << 10
-_LOOK_S = 0.00015
+_READ_BYTES = 64 << 10
+_MORE_BYTES = 256 << 10
+"""So much is read once that was not enough: room of this size costs ten times as much to get as to fill."""
+LOOK_S = 0.00015
 """So long a thread looks for an answer before it sleeps, if the last one came within it."""
+_SLEEPS = 16
+"""So often it does not after it has looked in vain."""
 _LIMIT_BYTES = 1 << 30
 _GREETING_BYTES = 16 << 20
 _SHORTEST_HEARTBEAT_S, _LONGEST_HEARTBEAT_S = 0.01, 86_400.0
@@ -151,6 +155,7 @@ class Link:
         self._poller.register(self._socket, select.POLLIN)
         self._poller.register(bell, select.POLLIN)
         self._is_quick = False
+        self._sleeps_yet = 0
         self.heartbeat_s = 15.0
         self.max_bytes = 1 << 20
         self.bytes_in = 0
@@ -212,9 +217,10 @@ class Link:
         """
         messages = list(self._early)
         self._early.clear()
+        size = _READ_BYTES
         while True:
             try:
-                data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+                data = self._socket.recv(size, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return messages
             if not data:
@@ -225,24 +231,33 @@ class Link:
             self.received_at = time.monotonic()
             self.pinged_at = None
             messages += [peer.decode_to_peer(payload) for payload in self._frames.feed(data)]
-            if len(data) < _READ_BYTES:
+            if len(data) < size:
                 return messages
+            size = _MORE_BYTES
 
-    def poll(self, timeout_s: float) -> None:
+    def poll(self, timeout_s: float, look_s: float = LOOK_S) -> None:
         """Wait until something arrives, the bell rings or the time is over. One thread at a time.
 
         A thread that sleeps takes some time to wake. So where the last answer came quickly, this looks a few times
-        before it sleeps; where that was in vain, the next wait sleeps at once.
+        before it sleeps; where that was in vain, the next waits sleep at once.
+
+        Args:
+            timeout_s: How long to wait at most.
+            look_s: What is quick: so long it looks at most.
         """
         poll = self._poller.poll
         began = time.perf_counter()
         ready: list[tuple[int, int]] = []
-        if self._is_quick:
-            patience = began + min(_LOOK_S, timeout_s)
+        if self._sleeps_yet:
+            self._sleeps_yet -= 1
+        elif self._is_quick:
+            patience = began + min(look_s, timeout_s)
             while not ready and time.perf_counter() < patience:
                 ready = poll(0)
+            if not ready:
+                self._sleeps_yet = _SLEEPS
         ready = ready or poll(max(0.0, timeout_s * 1000))
-        self._is_quick = time.perf_counter() - began < _LOOK_S
+        self._is_quick = time.perf_counter() - began < look_s
         for descriptor, _ in ready:
             if descriptor == self._bell.fileno():
                 self._bell.clear()

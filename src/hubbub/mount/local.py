@@ -34,7 +34,7 @@ from hubbub.kernel import (
 )
 from hubbub.mount.base import NOTHING, InvalidationLog, MountStats
 from hubbub.mount.cache import RecordCache
-from hubbub.space.containers import merge_records
+from hubbub.space.containers import merge_records, rebase
 from hubbub.store.base import FeedEntry, Store
 from hubbub.store.feeding import FEED_COMMITS, feed_piece
 from hubbub.store.ledger import Ledger
@@ -62,7 +62,7 @@ class LocalMount:
         self.read_only = read_only
         self._store = store
         self._ledger = Ledger(
-            store, clock or SystemClock(), merge_records, cache_records=cache_records
+            store, clock or SystemClock(), merge_records, rebase, cache_records=cache_records
         )
         self._serial = threading.Lock()
         self._news = threading.Condition()

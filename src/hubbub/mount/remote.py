@@ -48,7 +48,7 @@ from hubbub.kernel import (
 from hubbub.mount.base import NOTHING, MountStats
 from hubbub.mount.calls import Call, Calls
 from hubbub.mount.dialling import Dialler
-from hubbub.mount.link import Address, Bell, Link
+from hubbub.mount.link import LOOK_S, Address, Bell, Link
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.space.containers import merge_records
@@ -61,6 +61,8 @@ DEFAULT_CACHE_BYTES = 256 << 20
 _OID_BLOCK = 1000
 _MERGES = 10
 _DONE_KEYS = 1000
+_LOOK_FOR_COMMIT_S = 0.00035
+"""As `LOOK_S`, for an answer that waits for a disk."""
 
 
 class RemoteMount:
@@ -304,7 +306,7 @@ class RemoteMount:
 
     def _lead_once(self, link: Link, call: Call) -> bool:
         """Have the turn until something comes. Most often that is the answer, and the turn is given back: then True."""
-        link.poll(link.heartbeat_s)
+        link.poll(link.heartbeat_s, _LOOK_FOR_COMMIT_S if call.writes else LOOK_S)
         with self._lock:
             self._take_in(link)
             if call.answer is None:

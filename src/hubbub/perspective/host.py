@@ -11,6 +11,8 @@ objects. The *writer* (`hubbub.store.queue`) makes commits durable in groups.
     writer:                                          write + fsync --settled--.
     serial:                                                       absorb, live queries run --> loop: answers
 
+Commits of peers have no body, and where it is cheaper the loop does all of that itself (`applying.py`).
+
 Whatever a body leads to, an error included, leaves as the context of a commit through the queue, so that nothing that
 depends on a commit gets out before that commit is durable (ST2). The serial thread is told of a settled group before
 the loop is, so a user who has read a result and asks again sees at least that.
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,11 +38,12 @@ from hubbub.kernel import (
     SystemClock,
     Tid,
 )
+from hubbub.perspective.applying import Application, Applying, tellable
 from hubbub.perspective.live_query import LiveQueries, Update
 from hubbub.perspective.serial import SerialThread
 from hubbub.space import dev
 from hubbub.space.connection import Connection
-from hubbub.space.containers import merge_records
+from hubbub.space.containers import merge_records, rebase
 from hubbub.space.live import LiveSpace
 from hubbub.store.base import Store
 from hubbub.store.ledger import Ledger
@@ -125,15 +128,6 @@ class _Command(_Waiting):
         self.host._execute(self)
 
 
-def _tellable(error: BaseException) -> BaseException:
-    """Return ``error``, or what stands for it: the end of a process or of an iteration is not for a future to carry."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        return error
-    told = RuntimeError(f"a body raised {type(error).__name__}")
-    told.__cause__ = error
-    return told
-
-
 class Host:
     """Run bodies, release outcomes, keep queries live. Its public methods belong to the loop's thread.
 
@@ -160,7 +154,7 @@ class Host:
     ) -> None:
         self.store = store
         self.clock = clock or SystemClock()
-        self.ledger = Ledger(store, self.clock, merge_records)
+        self.ledger = Ledger(store, self.clock, merge_records, rebase)
         self.live = LiveSpace(self.ledger, dev_mode=dev_mode)
         self.serial = SerialThread()
         self.queue = CommitQueue(store, self._settled)
@@ -171,6 +165,10 @@ class Host:
             self.serial.end_body,
             limits,
         )
+        self._applying = Applying(
+            self.live, self.queue, self._put, self._nothing, self._tell_settled
+        )
+        self._untold: deque[Settled] = deque()
         self._release = release
         self._deliver = deliver
         self._listeners: list[Callable[[Sequence[Commit]], None]] = []
@@ -188,7 +186,7 @@ class Host:
     def start(self) -> None:
         """Begin to run bodies; call it in the loop."""
         self._loop = asyncio.get_running_loop()
-        self.serial.start(self._loop.call_soon)
+        self.serial.start(self._loop.call_soon, self._applying.at_turn_end)
         self._watch_bodies()
 
     async def close(self) -> None:
@@ -213,6 +211,11 @@ class Host:
     def remove_listener(self, listener: Callable[[Sequence[Commit]], None]) -> None:
         """Undo `on_settled`."""
         self._listeners.remove(listener)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether neither the serial thread nor the writer does anything."""
+        return self.serial.is_asleep and not self.queue.is_busy
 
     # --- running bodies (loop) ----------------------------------------------------------------------------------------
 
@@ -266,7 +269,7 @@ class Host:
                 value, _, tid = self.live.query(body, session=session)
                 outcome = Outcome(value, tid=tid)
             except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
-                outcome = Outcome(error=_tellable(error), tid=self.ledger.absorbed_tid)
+                outcome = Outcome(error=tellable(error), tid=self.ledger.absorbed_tid)
             finally:
                 self.serial.end_body()
             self._call_loop(self._tell, done, outcome)
@@ -281,23 +284,7 @@ class Host:
             )
             return
 
-        def task() -> None:
-            began = time.perf_counter()
-            try:
-                if changeset.key:
-                    known = self.ledger.outcome_of(changeset.key)
-                    if known is not None:
-                        self._put_nothing(_Waiting(done, (known, [])))
-                        return
-                commit, merged = self.live.apply(changeset, done_keys)
-            except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
-                self._put_nothing(_Waiting(done, error=_tellable(error)))
-                return
-            commit.context = _Waiting(done, (commit.tid, merged))
-            commit.began = began
-            self._put(commit)
-
-        self.serial.submit(task)
+        self.serial.submit(Application(self._applying, changeset, done_keys, _Waiting(done)))
 
     async def call(
         self, body: Callable[[Connection], Any], label: Label, *, session: Any = None
@@ -332,7 +319,7 @@ class Host:
                 command.body, command.label, session=command.session, durable=command.durable
             )
         except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
-            command.error = _tellable(error)
+            command.error = tellable(error)
             self._put_nothing(command)
             return
         finally:
@@ -352,7 +339,10 @@ class Host:
 
     def _put_nothing(self, waiting: _Waiting) -> None:
         """Send an outcome on its way behind the commits that it may have seen (ST2)."""
-        self._put(Commit(Tid(self.ledger.last_tid), Label(), context=waiting))
+        self._put(self._nothing(waiting))
+
+    def _nothing(self, waiting: _Waiting) -> Commit:
+        return Commit(Tid(self.ledger.last_tid), Label(), context=waiting)
 
     def _put(self, commit: Commit) -> None:
         # Nobody waits to run: write here, and save the hand-over to the writer's thread and back.
@@ -376,12 +366,16 @@ class Host:
             self.spare_rows.setdefault((kind, key), row)
         self._failed = False
 
-    # --- writer's thread (or the serial one, when nothing had to be written) ------------------------------------------
+    # --- whoever has written ------------------------------------------------------------------------------------------
 
     def _settled(self, settled: Settled) -> None:
+        is_in_loop = self.serial.is_taken_over
         if settled.error is None:
             self.ledger.settle(settled.commits)
-            self.serial.control(self._absorb)
+            if is_in_loop and not len(self.queries):
+                self._absorb()
+            else:
+                self.serial.control(self._absorb)
         else:
             for commit in settled.commits:
                 self._lost_rows += commit.context.spare
@@ -389,11 +383,12 @@ class Host:
                 self._failed = True
                 log.error("commits could not be stored: %s", settled.error)
                 self.serial.control(self._roll_back)
+        self._untold.append(settled)
+        if is_in_loop:
+            return
         # Nothing runs again for it: taking it in is quick, and the loop is better woken behind that.
-        if len(self.queries) or not self.serial.defer(
-            lambda: self._call_loop(self._tell_all, settled)
-        ):
-            self._call_loop(self._tell_all, settled)
+        if len(self.queries) or not self.serial.defer(lambda: self._call_loop(self._tell_settled)):
+            self._call_loop(self._tell_settled)
 
     def _deliver_updates(self, updates: list[Update]) -> None:
         self._call_loop(self._deliver, updates)
@@ -405,6 +400,11 @@ class Host:
         loop.call_soon_threadsafe(fn, *args)
 
     # --- loop ---------------------------------------------------------------------------------------------------------
+
+    def _tell_settled(self) -> None:
+        """Tell what has settled, in order: who comes later finds nothing left to tell."""
+        while self._untold:
+            self._tell_all(self._untold.popleft())
 
     def _tell_all(self, settled: Settled) -> None:
         error = settled.error

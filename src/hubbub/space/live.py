@@ -130,13 +130,20 @@ class LiveSpace:
         connection.committed(tid)
         return value, commit
 
-    def apply(self, changeset: Changeset, done: Sequence[bytes] = ()) -> tuple[Commit, list[int]]:
+    def apply(
+        self, changeset: Changeset, done: Sequence[bytes] = (), merge: Any = None
+    ) -> tuple[Commit, list[int]]:
         """Commit a peer's ``changeset`` in the serial order.
+
+        Args:
+            changeset: What to commit.
+            done: As `Ledger.commit_changeset`.
+            merge: Merges records instead of the usual one; what it raises goes on upwards.
 
         Raises:
             ConflictError: Nothing has changed.
         """
-        commit, merged = self.ledger.commit_changeset(changeset, done)
+        commit, merged = self.ledger.commit_changeset(changeset, done, merge)
         self._live.invalidate([record.oid for record in commit.records])
         return commit, merged
 

@@ -30,7 +30,8 @@ split_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 """Cut a node's payload into its parts, each still encoded."""
 
 
-def _oids(packed: bytes) -> tuple[int, ...]:
+def read_children(packed: bytes) -> tuple[int, ...]:
+    """Return the oids of a tree's children as its payload has them."""
     if len(packed) % 8:
         raise CorruptRecordError("a B-tree's list of children is cut off")
     return struct.unpack(f">{len(packed) // 8}Q", packed)
@@ -167,7 +168,7 @@ class Trees(_Node):
                 raise CorruptRecordError("a B-tree has a key without a value")
             return (items,)
         kind, packed, first = (reader.value(parts[index]) for index in (0, 2, 3))
-        keys, oids = reader.read_tuple(parts[1]), _oids(packed)
+        keys, oids = reader.read_tuple(parts[1]), read_children(packed)
         if len(parts) != 4 or not oids or len(keys) != len(oids) - 1 or type(first) is not int:
             raise CorruptRecordError("a B-tree's node has keys and children that don't fit")
         return kind, keys, oids, first

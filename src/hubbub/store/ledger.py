@@ -41,6 +41,13 @@ from hubbub.store.base import Store
 Merge = Callable[[Record, Record, Record], "tuple[bytes, tuple[int, ...]] | str"]
 """Merge (old, committed, new) into a payload and its refs, or say why it can't be done."""
 
+Rebase = Callable[
+    [Changeset, Callable[[int], "Record | None"], Callable[[int, int], Record]],
+    "tuple[Changeset, list[int]] | None",
+]
+"""Make of a changeset that conflicts, with means to look at records, one that does not; and say which oids it does not
+write as it did. None if there is none."""
+
 PEER_COMMIT = "peer-commit"
 """Row kind: attempt key of a changeset -> tid of its commit."""
 
@@ -54,15 +61,23 @@ class Ledger:
         store: Where settled records are.
         clock: Gives the time for tids.
         merge: Three-way merge of records; called in the serial thread.
+        rebase: Called for a changeset that can't be merged record by record.
         cache_records: About how many settled records are kept decoded-ready in memory.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, merge: Merge, *, cache_records: int = 100_000
+        self,
+        store: Store,
+        clock: Clock,
+        merge: Merge,
+        rebase: Rebase | None = None,
+        *,
+        cache_records: int = 100_000,
     ) -> None:
         self.store = store
         self._clock = clock
         self._merge = merge
+        self._rebase = rebase
         self._cache_records = max(2, cache_records)
         self._lock = threading.Lock()
         self._young: dict[int, Record] = {}
@@ -193,8 +208,15 @@ class Ledger:
             raise UnknownObjectError(oid)
         return record
 
-    def validate(self, changeset: Changeset, tid: Tid) -> tuple[list[Record], list[int]]:
+    def validate(
+        self, changeset: Changeset, tid: Tid, merge: Merge | None = None
+    ) -> tuple[list[Record], list[int]]:
         """Check ``changeset`` against what was committed since it was read (ST4, SP6).
+
+        Args:
+            changeset: What to check.
+            tid: Of its commit.
+            merge: Merges records instead of the ledger's own; what it raises goes on upwards.
 
         Returns:
             Its records as of ``tid``, and the oids of those that had to be merged.
@@ -224,7 +246,7 @@ class Ledger:
                 records.append(Record(write.oid, tid, write.class_name, write.refs, write.payload))
             else:
                 assert committed is not None or write.tid
-                records.append(self._merged(write, committed, tid))
+                records.append(self._merged(write, committed, tid, merge or self._merge))
                 merged.append(write.oid)
         return records, merged
 
@@ -234,14 +256,14 @@ class Ledger:
         except UnknownObjectError:
             return None
 
-    def _merged(self, write: Record, committed: Record | None, tid: Tid) -> Record:
+    def _merged(self, write: Record, committed: Record | None, tid: Tid, merge: Merge) -> Record:
         committed_tid = committed.tid if committed else _ABSENT_TID
         base = None
         if committed is None or not write.tid:
             outcome: tuple[bytes, tuple[int, ...]] | str = "it was made by both"
         else:
             base = self.load(write.oid, write.tid)
-            outcome = self._merge(base, committed, write)
+            outcome = merge(base, committed, write)
         if isinstance(outcome, str):
             error = ConflictError(write.oid, write.class_name, write.tid, committed_tid, outcome)
             error.committed, error.base = committed, base
@@ -258,13 +280,14 @@ class Ledger:
         return tid
 
     def commit_changeset(
-        self, changeset: Changeset, done: Sequence[bytes] = ()
+        self, changeset: Changeset, done: Sequence[bytes] = (), merge: Merge | None = None
     ) -> tuple[Commit, list[int]]:
         """Validate ``changeset``, give it a tid and append it.
 
         Args:
             changeset: What to commit.
             done: Attempt keys whose answers have arrived; their rows are deleted in the same commit.
+            merge: As `validate`.
 
         Returns:
             The appended commit, and the oids that were merged.
@@ -273,7 +296,7 @@ class Ledger:
             ConflictError: As `validate`.
         """
         tid = self.next_tid()
-        records, merged = self.validate(changeset, tid)
+        records, merged, moved = self._validated(changeset, tid, merge)
         # A peer may still use oids that a host before this one gave it: nobody else must get them.
         newest_oid = max((write.oid for write in changeset.writes if not write.tid), default=0)
         with self._oid_lock:
@@ -282,10 +305,26 @@ class Ledger:
         if changeset.key:
             rows.append((PEER_COMMIT, changeset.key, oid_bytes(tid)))
             self._pending_keys[changeset.key] = tid
+        merged += moved
         changes = {oid: c for oid, c in changeset.changes.items() if oid not in merged}
         commit = Commit(tid, changeset.label, records, rows, changes=changes)
         self.append(commit)
         return commit, merged
+
+    def _validated(
+        self, changeset: Changeset, tid: Tid, merge: Merge | None
+    ) -> tuple[list[Record], list[int], list[int]]:
+        """As `validate`, and once more for what the changeset can be rebased to; with the oids moved by that."""
+        try:
+            return *self.validate(changeset, tid, merge), []
+        except ConflictError:
+            rebased = None
+            if self._rebase is not None:
+                rebased = self._rebase(changeset, self._latest_or_none, self.load)
+            if rebased is None:
+                raise
+        changeset, moved = rebased
+        return *self.validate(changeset, tid, merge), moved
 
     def append(self, commit: Commit) -> None:
         """Add ``commit`` at the end of the serial order. It is pending until it is absorbed or rolled back."""

@@ -190,6 +190,11 @@ class CommitQueue:
         return self._failure
 
     @property
+    def is_busy(self) -> bool:
+        """Whether somebody writes or tells a fate just now."""
+        return self._has_turn
+
+    @property
     def stats(self) -> QueueStats:
         """What has been written so far."""
         return self._stats

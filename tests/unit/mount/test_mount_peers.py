@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from hubbub.gateway import peers
+from hubbub.gateway import outlet
 from hubbub.gateway.peers import PeerConnection, PeerOptions
 from hubbub.kernel import Label, Record
 from hubbub.perspective.host import Host
@@ -103,7 +103,10 @@ async def test_own_writes_that_others_wrote_over_in_the_same_group_are_told(host
     from hubbub.kernel import Commit, Record, Tid
 
     writers = peers.writers
-    writers[b"a"], writers[b"b"] = one.connection, two.connection
+    writers[b"a"], writers[b"b"] = (
+        (one.connection.outlet, {11, 12}),
+        (two.connection.outlet, {11, 13}),
+    )
     tids = [Tid(first.tid + 1), Tid(first.tid + 2)]
     rows = [[("peer-commit", key, b"")] for key in (b"a", b"b")]
     commits = [
@@ -339,7 +342,7 @@ async def test_what_is_asked_for_again_comes_along_with_its_next_change(host: Ho
 async def test_who_waits_for_a_commit_hears_of_others_with_its_answer_or_a_moment_later(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "_HOLD_S", 0.3)
+    monkeypatch.setattr(outlet, "_HOLD_S", 0.3)
     one, two, three = FakePeer(host), FakePeer(host), FakePeer(host)
     for fake in (one, two, three):
         fake.mount()

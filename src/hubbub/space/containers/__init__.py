@@ -12,7 +12,8 @@ from hubbub.space.containers.changes import CLEARED, DELETED, FIRST
 from hubbub.space.containers.list import List
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.map import Map
-from hubbub.space.containers.merge import merge_records
+from hubbub.space.containers.merge import NotPlainError, merge_plain_records, merge_records
+from hubbub.space.containers.rebase import rebase
 from hubbub.space.containers.sortedmap import SortedMap
 from hubbub.space.containers.views import changes_as_patch, container_value, is_container
 
@@ -23,9 +24,12 @@ __all__ = [
     "List",
     "Log",
     "Map",
+    "NotPlainError",
     "SortedMap",
     "changes_as_patch",
     "container_value",
     "is_container",
+    "merge_plain_records",
     "merge_records",
+    "rebase",
 ]

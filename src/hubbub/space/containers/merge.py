@@ -20,12 +20,13 @@ from BTrees.Interfaces import BTreesConflictError
 
 from hubbub.kernel import CorruptRecordError, HubbubError, Record, oid_bytes, oid_from_bytes
 from hubbub.space.classes import find_class
+from hubbub.space.containers.appended import merge_appended
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.logmerge import merge_logs
 from hubbub.space.reading import decode_state, read
 from hubbub.space.states import class_for
 from hubbub.space.trees import split_parts
-from hubbub.space.writing import encode_state
+from hubbub.space.writing import SIMPLE, encode_state
 
 Merged = tuple[bytes, tuple[int, ...]] | str
 """Payload and the oids that it refers to; or why there is none."""
@@ -51,6 +52,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _split_items = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 
+class NotPlainError(Exception):
+    """A merge would run code of the application's."""
+
+
 def merge_records(old: Record, committed: Record, new: Record) -> Merged:
     """Return the payload and refs of the record that has both changes, or say why that can't be had.
 
@@ -59,6 +64,19 @@ def merge_records(old: Record, committed: Record, new: Record) -> Merged:
         committed: What the first of them made of it.
         new: What the second would make of it.
     """
+    return _merge(old, committed, new, plain_only=False)
+
+
+def merge_plain_records(old: Record, committed: Record, new: Record) -> Merged:
+    """As `merge_records`, where no code of the application's may run: its merges, and comparisons of its keys.
+
+    Raises:
+        NotPlainError: If that would have to.
+    """
+    return _merge(old, committed, new, plain_only=True)
+
+
+def _merge(old: Record, committed: Record, new: Record, *, plain_only: bool) -> Merged:
     name = new.class_name
     if not name == old.class_name == committed.class_name:
         return "its class was changed"
@@ -68,10 +86,12 @@ def merge_records(old: Record, committed: Record, new: Record) -> Merged:
     base = next((base for base in cls.__mro__ if base.__module__.startswith("BTrees.")), None)
     try:
         if base is not None:
-            return _merge_nodes(base, old, committed, new)
+            return _merge_nodes(base, old, committed, new, plain_only)
         if issubclass(cls, Log):
             return merge_logs(old, committed, new)
         if hasattr(cls, "merge"):
+            if plain_only:
+                raise NotPlainError
             return _merge_states(cls, old, committed, new)
     except (CorruptRecordError, msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
         return f"a record could not be read: {error}"
@@ -96,10 +116,15 @@ class _NextBucket:
         self.oid = oid
 
 
-def _merge_nodes(base: Any, old: Record, committed: Record, new: Record) -> Merged:
+def _merge_nodes(
+    base: Any, old: Record, committed: Record, new: Record, plain_only: bool
+) -> Merged:
     is_tree = hasattr(base, "_bucket_type")
     bucket: Any = base._bucket_type if is_tree else base
     is_set = bucket.__name__.endswith("Set")
+    appended = merge_appended(old, committed, new, 1 if is_set else 2)
+    if appended is not None:
+        return appended, ()
     has_objects = bucket.__name__[1] == "O"
     interned = _Interned()
     tokens: dict[int, msgspec.Raw] = {}
@@ -112,6 +137,8 @@ def _merge_nodes(base: Any, old: Record, committed: Record, new: Record) -> Merg
             states.append(None)
             continue
         items = _items(parts[0], tokens, is_set=is_set, has_objects=has_objects)
+        if plain_only and not SIMPLE.issuperset(map(type, items if is_set else items[::2])):
+            raise NotPlainError
         following = [interned[msgspec.msgpack.decode(part)] for part in parts[1:]]
         state = (items, *following)
         states.append(((state,),) if is_tree else state)
@@ -170,14 +197,16 @@ def _payload(
         values = [msgspec.Raw(v) if type(v) is bytes else v for v in items[1::2]]
         if has_value_refs:
             for value in values:
-                _note_refs(value, refs)
+                note_refs(value, refs)
         raw = [part for pair in zip(raw, values, strict=True) for part in pair]
     oids = [bucket.oid for bucket in following]
     refs.update(dict.fromkeys(oids))
     return _encode([raw, *oids]), tuple(refs)
 
 
-def _note_refs(token: Any, refs: dict[int, None]) -> None:
+def note_refs(token: Any, refs: dict[int, None]) -> None:
+    """Add the oids that an encoded value refers to."""
+
     def note(oid: int, _name: str) -> Any:
         refs[oid] = None
         return _Stranger()

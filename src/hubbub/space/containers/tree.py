@@ -14,7 +14,8 @@ from hubbub.space.containers.attributes import check_attribute
 class Tree(OOBTree):
     """A B-tree whose nodes are records of their own.
 
-    Two transactions that change different keys merge, except when one of them splits or empties a node.
+    Two transactions that change different keys merge, also beside the split of a leaf where they only add; except when
+    one of them empties a node or splits an inner one, or deletes from a leaf that the other has split.
     """
 
     __slots__ = ()

@@ -1,0 +1,216 @@
+"""What goes out to one peer: answers and news, in one order, within bounds.
+
+Theory of operation
+===================
+
+A peer that does not read is not queued for without end (PE5):
+
+    FOLLOWING --buffer over its limit--> BEHIND     no invalidations any more
+    BEHIND --drained, or an answer has to go out--> FOLLOWING    DropCache first: all copies may be old
+    any --buffer over four times the limit--> ended
+
+What is written in one turn of the loop leaves in one piece. A peer that waits for an answer to a commit gets the news
+with that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+
+from hubbub.gateway.neighbours import Neighbours
+from hubbub.gateway.pushed import Pushed
+from hubbub.kernel import Record
+from hubbub.wire import peer
+from hubbub.wire.frames import frame
+
+_PUSH_BELOW_BYTES = 64 << 10
+_HOLD_S = 0.005
+"""So long a peer that waits for an answer may not be told of others' commits."""
+
+_oid_of = attrgetter("oid")
+
+
+class Outlet:
+    """What goes out to one peer. Belongs to the loop.
+
+    Attributes:
+        neighbours: Guesses what the peer wants next.
+        pushed: Knows which changed records it wants to be sent.
+        awaited: How many of its commits are not answered yet.
+        is_busy: More is about to come; who set it flushes.
+        is_over: Nothing goes out any more.
+
+    Args:
+        write: Takes bytes for the peer; never waits.
+        buffered_bytes: Tells how many bytes have been written and not sent.
+        limit_bytes: So many may wait before the peer is told to drop its cache.
+        neighbours: Of this peer.
+        newest: Returns the newest tid that peers were told.
+        sent: Called when something was written.
+        give_up: Called when the peer does not read at all.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        buffered_bytes: Callable[[], int],
+        limit_bytes: int,
+        neighbours: Neighbours,
+        newest: Callable[[], int],
+        sent: Callable[[], None],
+        give_up: Callable[[], None],
+    ) -> None:
+        self._write = write
+        self._buffered_bytes = buffered_bytes
+        self._limit_bytes = limit_bytes
+        self.neighbours = neighbours
+        self.pushed = Pushed()
+        self._newest = newest
+        self._sent = sent
+        self._give_up = give_up
+        self._loop = asyncio.get_running_loop()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._flush_handle: asyncio.Handle | None = None
+        self._held: asyncio.TimerHandle | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._untold = 0
+        self._is_behind = False
+        self.awaited = 0
+        self.is_busy = False
+        self.is_over = False
+
+    def close(self) -> None:
+        """Send nothing any more."""
+        self.is_over = True
+        for handle in (self._flush_handle, self._held, self._drain_timer):
+            if handle is not None:
+                handle.cancel()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether far more waits than should."""
+        return self._buffered_bytes() + self._out_bytes > 4 * self._limit_bytes
+
+    # --- news ---------------------------------------------------------------------------------------------------------
+
+    def tell(
+        self,
+        tid: int,
+        changed: Mapping[int, Record],
+        commits: Sequence[Mapping[int, Record]],
+        made: dict[tuple[int, ...], bytes] | None = None,
+    ) -> None:
+        """Say that objects changed up to ``tid``, or note that the peer is behind (PE5).
+
+        Args:
+            tid: The newest.
+            changed: The newest records of the objects.
+            commits: What each of the commits has written.
+            made: The frames that say it, by the oids of the records that go with it: those that others were sent, and
+                this one. None: nobody else is told the same.
+        """
+        if self._is_behind:
+            self._catch_up()
+            return
+        waiting = self._buffered_bytes() + self._out_bytes
+        pushed: list[Record] = []
+        # Who does not keep up with what is sent gets no more than has to be.
+        if self.pushed.wanted and waiting < _PUSH_BELOW_BYTES:
+            pushed = self.pushed.chosen(changed, commits)
+        key = tuple(map(_oid_of, pushed))
+        message = made.get(key) if made is not None else None
+        if message is None:
+            told = peer.Invalidate(tid, list(changed), peer.written(pushed))
+            message = frame(peer.encode(told))
+            if made is not None:
+                made[key] = message
+        if waiting + len(message) > self._limit_bytes:
+            self._is_behind = True
+            self.forget_all()
+            self._catch_up()
+            return
+        had = self.neighbours.has(changed)
+        if pushed:
+            fresh = set(key)
+            self.neighbours.remember(fresh)
+            had -= fresh
+        if had:
+            self.neighbours.forget(had)
+            self.pushed.told(had)
+        self._put(message)
+
+    def flush_told(self) -> None:
+        """Send what the peer was told: at once, so that it is under way before any answer to the same group is.
+
+        A peer that waits for an answer to a commit gets it with that, or after `_HOLD_S`: else all would wake all.
+        """
+        if not self.awaited:
+            self.flush()
+        elif self._held is None and self._out:
+            if self._flush_handle is not None:
+                self._flush_handle.cancel()
+                self._flush_handle = None
+            self._held = self._loop.call_later(_HOLD_S, self.flush)
+
+    def forget_all(self) -> None:
+        """Note that the peer's copies are gone, or may be old."""
+        self.neighbours.forget_all()
+        self.pushed.clear()
+
+    def expect(self, answers: int) -> None:
+        """So many answers to commits of this group are about to come: the last sends all that is told to this peer."""
+        self._untold = answers
+
+    def _catch_up(self, *, now: bool = False) -> None:
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
+        is_drained = self._buffered_bytes() + self._out_bytes < self._limit_bytes // 2
+        if now or is_drained:
+            self._is_behind = False
+            self._put(frame(peer.encode(peer.DropCache(self._newest()))))
+        else:
+            self._drain_timer = self._loop.call_later(0.05, self._catch_up)
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def answer(self, message: peer.ToPeer) -> None:
+        """Send ``message`` behind all that is told: at the end of the turn, or when `flush` is called."""
+        if self.is_over:
+            return
+        if self._is_behind:
+            # An answer says that everything before it was told.
+            self._catch_up(now=True)
+        self._put(frame(peer.encode(message)))
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._flush_handle is None and not self.is_busy:
+            self._flush_handle = self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send all that waits, in one piece."""
+        for handle in (self._flush_handle, self._held):
+            if handle is not None:
+                handle.cancel()
+        self._flush_handle = self._held = None
+        if not self._out or self.is_over:
+            return
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        self._out_bytes = 0
+        self._write(data)
+        self._sent()
+        if self._buffered_bytes() > 4 * self._limit_bytes + len(data):
+            self._give_up()
+
+    def answered(self) -> None:
+        """An answer to a commit has been given."""
+        if self._untold:
+            self._untold -= 1
+            if not self._untold:
+                self.flush()
