@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bench.harness import MissingError
-from bench.users.raw import PATIENCE_S, address_of
+from bench.users.raw import PATIENCE_S, READ_BYTES, address_of
 
 ACK_EVERY = 32
 ACK_S = 0.5
@@ -84,7 +84,7 @@ class Socket:
         self.socket.close()
 
     def _received(self) -> bytes:
-        data = self.socket.recv(1 << 18)
+        data = self.socket.recv(READ_BYTES)
         if not data:
             raise MissingError("the server has closed a WebSocket")
         return data
@@ -225,7 +225,7 @@ class Http:
         Raises:
             MissingError: If it is not a 200.
         """
-        more = self.socket.recv(1 << 16)
+        more = self.socket.recv(READ_BYTES)
         if not more:
             raise MissingError("the server has closed a connection")
         data = self._rest + more

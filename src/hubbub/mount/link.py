@@ -24,7 +24,8 @@ from hubbub.wire import peer
 from hubbub.wire.frames import PREFACE_PEER, FrameReader, frame
 
 DEFAULT_PORT = 1975
-_READ_BYTES = 256 << 10
+_READ_BYTES = 64 << 10
+"""Of one read. `recv` allocates as much, and from 128 KiB on the allocator may ask the kernel for it each time."""
 _LOOK_S = 0.00015
 """So long a thread looks for an answer before it sleeps, if the last one came within it."""
 _LIMIT_BYTES = 1 << 30
