@@ -45,10 +45,11 @@ from hubbub.perspective.desk import Desk
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.identity import Identity
 from hubbub.perspective.live_query import Update
+from hubbub.perspective.parties import Carrier
 from hubbub.perspective.realm import Realm
 from hubbub.perspective.releasing import Releases
 from hubbub.perspective.seat import Seat
-from hubbub.perspective.session import Carrier, Due, Session
+from hubbub.perspective.session import Due, Session
 from hubbub.perspective.stored_sessions import (
     CALL,
     StoredCall,

@@ -20,7 +20,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import UNSET, Raw
 
@@ -30,6 +30,7 @@ from hubbub.perspective.calls import FLOOD, CallTable, StoredResult, Verdict
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.identity import Identity
 from hubbub.perspective.offers import TOO_SLOW, Offered
+from hubbub.perspective.parties import Carrier, Desk
 from hubbub.wire import session as wire
 from hubbub.wire.deliveries import Encoded, Run, encoded
 from hubbub.wire.session import Answer, Closing, Delivery, End, Failure, Fault, Gap, Result
@@ -55,34 +56,6 @@ class Due(Enum):
     NOTHING = auto()
     SILENT = auto()  # attached, and nothing was heard for too long: close the carrier and detach it
     EXPIRED = auto()  # detached for longer than the grace time: close the session
-
-
-class Carrier(Protocol):
-    """What moves a session's messages: a WebSocket, an event stream, a poll, a TCP connection."""
-
-    def wake(self) -> None:
-        """There is something to take: now, or as soon as it suits."""
-
-    def close(self, message: Closing | Fault) -> None:
-        """Send ``message`` and close. It may not take from the session any more."""
-
-
-class Desk(Protocol):
-    """Where a session hands in what its user wants: the host. Nothing here may raise.
-
-    ``refresh`` asks for the newest answer, whole: only a patch was at hand, and it does not fit.
-    """
-
-    def call(self, session: Session, message: wire.Call) -> None: ...
-    def watch(self, session: Session, message: wire.Watch) -> None: ...
-    def refresh(self, session: Session, watch_id: int) -> None: ...
-    def unwatch(self, session: Session, watch_id: int) -> None: ...
-    def cancel(self, session: Session, call_id: int) -> None: ...
-    def reply(
-        self, session: Session, mind_id: int, value: Raw, failure: Failure | None
-    ) -> None: ...
-    def pruned(self, session: Session, ids: list[int], pruned_to: int) -> None: ...
-    def bye(self, session: Session) -> None: ...
 
 
 class _Watched:
@@ -400,10 +373,18 @@ class Session:
         watched = self._watched.get(stream_id)
         if watched is None or watched.end is not None or self.state is SessionState.ENDED:
             return False
-        if run.is_whole and self._backlog.put_items(stream_id, run.entries, run.cost):
-            if not self._woken:
+        if run.is_whole:
+            backlog, carrier = self._backlog, self._carrier
+            if self._woken or carrier is None:
+                if backlog.put_items(stream_id, run.entries, run.cost):
+                    return True
+            elif backlog.pass_items(stream_id, run.entries, run.cost):
+                self._woken = True
+                carrier.wake()
+                return True
+            elif backlog.put_items(stream_id, run.entries, run.cost):
                 self._wake()
-            return True
+                return True
         for entry in run.entries:
             if self._put(entry) is Offered.ENDED:
                 watched.end = End(0, stream_id, TOO_SLOW)
@@ -516,6 +497,11 @@ class Session:
         return self._put(encoded(delivery, self.form, kept=kept))
 
     def _put(self, entry: Encoded) -> Offered:
+        carrier = self._carrier
+        if carrier is not None and not self._woken and self._backlog.pass_one(entry):
+            self._woken = True
+            carrier.wake()
+            return Offered.KEPT
         offered = self._backlog.put(entry)
         if offered is Offered.LAGGED:
             self._offer_anew()
