@@ -1,4 +1,5 @@
-"""A backlog that is given items together is the same as one that is given them one by one (PE5, PE6)."""
+"""A backlog that is given items together, and lets deliveries pass, is the same as one that queues them one by one
+(PE5, PE6)."""
 
 from __future__ import annotations
 
@@ -11,14 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 
 from hubbub.perspective.backlog import Backlog
+from hubbub.perspective.offers import Offered
 from hubbub.wire.deliveries import encoded
-from hubbub.wire.session import Answer, Item, MindCall, Result
+from hubbub.wire.session import Answer, Delivery, Item, MindCall, Result
 
 POLICIES = st.sampled_from(["lag", "latest", "disconnect"])
 
 
 class Together(RuleBasedStateMachine):
-    """Two backlogs, one of which is given each item by itself, and takes with each limit in small steps."""
+    """Two backlogs, one of which queues each delivery by itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,8 +48,8 @@ class Together(RuleBasedStateMachine):
         self.both(lambda backlog: backlog.open_stream(stream_id, items, size, policy))
 
     @precondition(lambda self: self.streams)
-    @rule(count=st.integers(1, 6), big=st.booleans(), data=st.data())
-    def items(self, count, big, data):
+    @rule(count=st.integers(1, 6), big=st.booleans(), passing=st.booleans(), data=st.data())
+    def items(self, count, big, passing, data):
         stream_id = data.draw(st.sampled_from(self.streams))
         entries = [
             encoded(Item(0, stream_id, Raw(b'"%b"' % (b"x" * (200 if big else 1)))), "json")
@@ -55,25 +57,36 @@ class Together(RuleBasedStateMachine):
         ]
         together, alone = self.pair
         outcomes = [alone.put(entry) for entry in entries]
-        if together.put_items(stream_id, entries, sum(entry.cost for entry in entries)):
+        size = sum(entry.cost for entry in entries)
+        if passing and together.pass_items(stream_id, entries, size):
+            assert set(outcomes) == {Offered.KEPT}
+        elif together.put_items(stream_id, entries, size):
             assert len(set(outcomes)) == 1
         else:
             assert [together.put(entry) for entry in entries] == outcomes
 
-    @rule(kind=st.sampled_from(["answer", "result", "mind"]), big=st.booleans())
-    def offer(self, kind, big):
+    @rule(
+        kind=st.sampled_from(["answer", "result", "mind"]), big=st.booleans(), passing=st.booleans()
+    )
+    def offer(self, kind, big, passing):
         value = Raw(b'"%b"' % (b"x" * (300 if big else 1)))
         number = next(self.numbers)
-        if kind == "answer":
-            self.both(lambda backlog: backlog.offer(Answer(0, 7, "t", value=value)))
-        elif kind == "result":
-            self.both(lambda backlog: backlog.offer(Result(0, number, value=value), kept=True))
+        deliveries: dict[str, Delivery] = {
+            "answer": Answer(0, 7, "t", value=value),
+            "result": Result(0, number, value=value),
+            "mind": MindCall(0, 0, "f", value, Raw(b"{}")),
+        }
+        entry = encoded(deliveries[kind], "json", kept=kind != "mind")
+        together, alone = self.pair
+        outcome = alone.put(entry)
+        if passing and together.pass_one(entry):
+            assert outcome is Offered.KEPT
         else:
-            self.both(lambda backlog: backlog.offer(MindCall(0, 0, "f", value, Raw(b"{}"))))
+            assert together.put(entry) is outcome
 
     @rule(limit=st.sampled_from([1, 300, 100_000]))
     def take(self, limit):
-        backlog = self.pair[0]
+        backlog = self.pair[1]
         first = backlog._again or backlog.newest + 1
         taken = self.both(lambda backlog: backlog.take(limit))
         taken = [data for data in taken if b'"lagged"' not in data[:20]]
@@ -83,13 +96,13 @@ class Together(RuleBasedStateMachine):
 
     @rule(part=st.floats(0, 1))
     def ack(self, part):
-        backlog = self.pair[0]
+        backlog = self.pair[1]
         seq = backlog.acknowledged + round(part * (backlog.newest - backlog.acknowledged))
         self.both(lambda backlog: tuple(backlog.ack(seq)))
 
     @rule(part=st.floats(0, 1))
     def rewind(self, part):
-        backlog = self.pair[0]
+        backlog = self.pair[1]
         seq = backlog.acknowledged + round(part * (backlog.newest - backlog.acknowledged))
         assert self.both(lambda backlog: backlog.rewind(seq))
 
@@ -102,14 +115,19 @@ class Together(RuleBasedStateMachine):
     @invariant()
     def they_are_the_same(self):
         if hasattr(self, "pair"):
-            self.both(lambda b: (b.held, b.cursor, b.pending, b.dropped, b.epoch, b.newest))
+            self.both(lambda b: (b.pending, b.dropped, b.epoch, b.acknowledged))
+
+    @rule()
+    def they_stand_at_the_same(self):
+        self.both(lambda b: (b.cursor, b.newest, b.held, b.has_answer(7)))
 
     @invariant()
     def what_counts_is_there(self):
         if hasattr(self, "pair"):
             backlog = self.pair[0]
             entries = [*backlog._sent, *(e for e in backlog._waiting.values() if e.counts)]
-            assert backlog.held == (len(entries), sum(entry.cost for entry in entries))
+            cost = sum(entry.cost for entry in entries)
+            assert (backlog._items, backlog._bytes) == (len(entries), cost)
             assert backlog._sent_bytes == sum(entry.cost for entry in backlog._sent)
             assert backlog._waiting_bytes == sum(e.cost for e in backlog._waiting.values())
 

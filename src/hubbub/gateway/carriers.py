@@ -103,9 +103,12 @@ class Heartbeat:
         period_s: Something is sent at least this often.
         beat: Called when nothing else has been sent for that long.
         silent: Called once when nothing has been heard for `SILENCE` periods; None where nothing can be heard.
+
+    Attributes:
+        sent_at: When something has gone out last, in `time.monotonic`; `sent` sets it to now.
     """
 
-    __slots__ = ("_beat", "_heard_at", "_hearts", "_sent_at", "_silent")
+    __slots__ = ("_beat", "_heard_at", "_hearts", "_silent", "sent_at")
 
     def __init__(
         self, period_s: float, beat: Callable[[], object], silent: Callable[[], object] | None
@@ -113,7 +116,7 @@ class Heartbeat:
         self._hearts = _Hearts.of_running_loop(period_s)
         self._beat = beat
         self._silent = silent
-        self._sent_at = self._heard_at = monotonic()
+        self.sent_at = self._heard_at = monotonic()
         self._hearts.add(self)
 
     def heard(self) -> None:
@@ -122,7 +125,7 @@ class Heartbeat:
 
     def sent(self) -> None:
         """Something has gone out."""
-        self._sent_at = monotonic()
+        self.sent_at = monotonic()
 
     def stop(self) -> None:
         """Look no more. Idempotent."""
@@ -133,8 +136,8 @@ class Heartbeat:
         if self._silent is not None and now - self._heard_at > SILENCE * period_s:
             self.stop()
             self._silent()
-        elif now - self._sent_at >= 0.7 * period_s:
-            self._sent_at = now
+        elif now - self.sent_at >= 0.7 * period_s:
+            self.sent_at = now
             self._beat()
 
 

@@ -54,21 +54,21 @@ class DirectPolls:
         self._most_bytes = min(BODY_BYTES, door.limits.max_message_bytes)
         self._headers: dict[tuple[bytes, bytes], bytes | None] = {}
 
-    def take(self, scope: Any, body: bytes, answer: Callable[[Reply], None]) -> Reply | Poll | None:
+    def take(
+        self, headers: bytes, address: str, body: bytes, answer: Callable[[Reply], None]
+    ) -> Reply | Poll | None:
         """Take one request.
 
         Args:
-            scope: Its ASGI scope.
+            headers: What `headers_for` has returned for it.
+            address: Where it comes from.
             body: All of its body.
             answer: Called later with what a poll has to say that waits.
 
         Returns:
             The answer, or the poll that waits for it; None if it has to go the long way. Then nothing was done.
         """
-        client = scope["client"]
-        address = str(client[0]) if client else ""
-        headers = self._headers_for(scope, address)
-        if headers is None or len(body) > self._most_bytes:
+        if len(body) > self._most_bytes:
             return None
         try:
             envelope = decode_envelope(body)
@@ -102,8 +102,8 @@ class DirectPolls:
             raise
         return poll if texts is None else Reply(200, headers, joined(texts))
 
-    def _headers_for(self, scope: Any, address: str) -> bytes | None:
-        """Return the header lines of an answer to the page that asks; None if the guard has to look at it."""
+    def headers_for(self, scope: Any, address: str) -> bytes | None:
+        """Return the header lines of an answer to the page that asks; None if it has to go the long way."""
         if self._door.callers.is_trusted(address):
             return None  # who is behind it, and where it thinks that it is, stands in headers
         origin = host = None

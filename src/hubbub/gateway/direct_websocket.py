@@ -42,7 +42,6 @@ class WebSocketCarrier(SocketCarrier):
     __slots__ = ("_last", "_left", "_limit_bytes", "_socket")
 
     form = "json"
-    at_once = True
 
     def __init__(self, socket: DirectWebSocket, limit_bytes: int, left: Callable[[], None]) -> None:
         super().__init__(socket.transport)

@@ -21,6 +21,7 @@ from hubbub.gateway.carriers import TAKE_BYTES, Connections
 from hubbub.gateway.door import Door
 from hubbub.kernel import RemoteProtocolError
 from hubbub.perspective.deadlines import Deadlines
+from hubbub.perspective.portal import Portal
 from hubbub.perspective.session import Session
 from hubbub.wire import session as wire
 
@@ -38,6 +39,8 @@ class Polls:
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._portal: Portal | None = None
+        self._connections: Connections
         self._due: list[Poll] = []
         self._deadlines: Deadlines[Poll] = Deadlines(Poll.wake)
 
@@ -51,7 +54,9 @@ class Polls:
         if not cursor:
             raise RemoteProtocolError("a request for deliveries needs a cursor", code="garbled")
         portal = self._door.portal
-        connections = Connections.of(portal)
+        if portal is not self._portal:
+            self._portal, self._connections = portal, Connections.of(portal)
+        connections = self._connections
         connections.enter(address)
         poll = Poll(self, session, connections, address)
         try:

@@ -8,9 +8,8 @@ Theory of operation
 
 Deliveries are taken only while the transport's buffer is below its high-water mark: a slow reader holds that much
 here, and the rest stays in the session's bounded backlog (PE5). All carriers that were woken in one turn of the loop
-write in one callback, each what has come for it by then in one write. Where that is the better bargain
-(`SocketCarrier.at_once`) the first delivery of a turn does not wait for the others: what goes to many users reaches the
-first of them while it is still being handed to the last.
+write in one callback, each what has come for it by then in one write. One write right behind the other: who reads them
+all is woken once, and not for each.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum, auto
+from time import monotonic
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -44,12 +44,10 @@ class Turn:
 
     _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Turn]] = WeakKeyDictionary()
 
-    __slots__ = ("_due", "_is_begun", "_number")
+    __slots__ = ("_due",)
 
     def __init__(self) -> None:
         self._due: list[SocketCarrier] = []
-        self._is_begun = False
-        self._number = 1
 
     @classmethod
     def of_running_loop(cls) -> Turn:
@@ -60,31 +58,21 @@ class Turn:
             turn = cls._of[loop] = Turn()
         return turn
 
-    def begin(self) -> int:
-        """Return the number of the present turn."""
-        if not self._is_begun:
-            self._is_begun = True
-            asyncio.get_running_loop().call_soon(self._write)
-        return self._number
-
     def add(self, carrier: SocketCarrier) -> None:
         """Let ``carrier`` write with the others."""
-        self.begin()
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._write)
         self._due.append(carrier)
 
     def _write(self) -> None:
-        self._is_begun = False
-        self._number += 1
         due, self._due = self._due, []
+        now = monotonic()
         for carrier in due:
-            carrier.flush()
+            carrier.flush(now)
 
 
 class SocketCarrier:
     """Carry a session over a socket. Belongs to the loop.
-
-    Attributes:
-        at_once: Whether the first delivery in a turn of the loop is written without waiting for more.
 
     Args:
         transport: The socket.
@@ -99,12 +87,10 @@ class SocketCarrier:
         "_transport",
         "_turn",
         "_waiting",
-        "_wrote_in",
         "state",
     )
 
     form: ClassVar[str]
-    at_once: ClassVar[bool] = False
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -114,7 +100,6 @@ class SocketCarrier:
         self._waiting: deque[bytes] | None = None  # what came and could not be acted on yet
         self._paused = False
         self._due = False
-        self._wrote_in = 0  # the turn in which something was written at once
         self._resting = False
         self.state = State.WAITING
 
@@ -176,16 +161,10 @@ class SocketCarrier:
     # --- the session's side -----------------------------------------------------------------------
 
     def wake(self) -> None:
-        """There is something to take: it goes out at once, or with everything else of this turn of the loop."""
-        if self._due or self._paused:
-            return
-        if self.at_once and self.state is State.CARRYING:
-            turn = self._turn.begin()
-            if turn != self._wrote_in:
-                self._wrote_in = turn
-                self.flush()
-                return
-        self._write_with_others()
+        """There is something to take: it goes out with everything else of this turn of the loop."""
+        if not (self._due or self._paused):
+            self._due = True
+            self._turn.add(self)
 
     def close(self, message: wire.Closing | wire.Fault) -> None:
         """Send ``message`` behind what was written, and close."""
@@ -197,7 +176,7 @@ class SocketCarrier:
 
     # --- within -----------------------------------------------------------------------------------
 
-    def flush(self) -> None:
+    def flush(self, now: float) -> None:
         """Write what the session has. Does not raise: whoever offers a delivery is not to blame for its carrier."""
         self._due = False
         session = self._session
@@ -208,15 +187,11 @@ class SocketCarrier:
             if messages:
                 self._transport.write(self.pack(messages))
                 if self._heartbeat is not None:
-                    self._heartbeat.sent()
-                if session.has_more and not self._paused:
-                    self._write_with_others()
+                    self._heartbeat.sent_at = now
+                if session.has_more:
+                    self.wake()
         except Exception:
             log.exception("writing to %s failed", self.where())
-
-    def _write_with_others(self) -> None:
-        self._due = True
-        self._turn.add(self)
 
     def fail(self, error: BaseException) -> None:
         """The connection can't go on: tell the client, and let the session wait for another one."""

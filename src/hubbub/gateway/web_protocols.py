@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from hubbub.gateway.carriers import HELLO_S, Connections
 from hubbub.gateway.direct_polls import BODY_BYTES, PATH, DirectPolls, Reply
 from hubbub.gateway.direct_websocket import DirectWebSocket
+from hubbub.gateway.known_requests import KnownRequest, learned
 from hubbub.gateway.polls import Poll
 from hubbub.gateway.user_connection import LINGER_S
 from hubbub.kernel import LimitError
@@ -115,8 +116,11 @@ class BoundedHttp(HttpToolsProtocol):
     HEAD --headers complete--> BODY --message complete--> nothing is due
       '------- too large, too slow: told so, and closed ------'
 
-    Polls are offered to `DirectPolls`, which spares them the ASGI app and its task.
+    Polls are offered to `DirectPolls`, which spares them the ASGI app and its task; and the next poll on the
+    connection, if it has the same head, is spared the parser (`hubbub.gateway.known_requests`).
     """
+
+    _default_lines: ClassVar[tuple[Any, bytes]] = (None, b"")  # of which headers, as bytes
 
     def __init__(
         self, *args: Any, sockets: Sockets, polls: DirectPolls | None = None, **kwargs: Any
@@ -126,6 +130,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._polls = polls
         self._held: Any = None  # a poll whose body has not come, and the app
         self._parked: Poll | None = None
+        self._answering: Any = None  # what the parked poll is the answer to
+        self._known: KnownRequest | None = None
+        self._is_between = True  # where the parser stands: between two messages
+        self._chunk = b""  # what is being read now, if a message begins with it
+        self._address = ""
         self._counted: str | None = None
         self._deadline = 0.0  # 0: nothing is due
         self._beside_body = 0
@@ -135,6 +144,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_made(transport)
         now = self.loop.time()
         self._stuck = _Stuck(transport, now)
+        self._address = str(self.client[0]) if self.client else ""
         try:
             self._counted = self._sockets.enter(transport)
         except LimitError:
@@ -151,12 +161,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._leave()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or (self._known is not None and self._take_known(data)):
             return
         if not self._deadline:
             self._deadline = self.loop.time() + HELLO_S
         self._beside_body += len(data)
+        self._chunk = data if self._is_between else b""
         super().data_received(data)
+        self._chunk = b""
         if self._beside_body > HEAD_BYTES and self._deadline and not self.transport.is_closing():
             self._refuse(
                 "431 Request Header Fields Too Large", "the head of a request is too large"
@@ -175,6 +187,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._is_between = False
         self._fields = 0
 
     def on_url(self, url: bytes) -> None:
@@ -202,6 +215,7 @@ class BoundedHttp(HttpToolsProtocol):
             super()._start_asgi_task(*held)
 
     def on_message_complete(self) -> None:
+        self._is_between = True
         self._beside_body = 0
         self._deadline = 0.0
         super().on_message_complete()
@@ -224,34 +238,71 @@ class BoundedHttp(HttpToolsProtocol):
             self._start_poll(cycle, app)
 
     def _start_poll(self, cycle: Any, app: Any) -> None:
-        assert self._polls is not None
-
-        def answer(reply: Reply) -> None:
-            self._parked = None
-            self._answer(cycle, reply)
-
+        polls = self._polls
+        assert polls is not None
+        chunk, self._chunk = self._chunk, b""
+        headers = polls.headers_for(cycle.scope, self._address)
+        body = bytes(cycle.body)
         # Behind a client that does not read the app waits.
-        paused = self.flow.write_paused
-        taken = None if paused else self._polls.take(cycle.scope, bytes(cycle.body), answer)
-        if taken is None:
+        if (
+            headers is None
+            or self.flow.write_paused
+            or not self._take_poll(cycle, headers, body, polls)
+        ):
             super()._start_asgi_task(cycle, app)
-        elif isinstance(taken, Reply):
-            self._answer(cycle, taken)
+        elif cycle.keep_alive:
+            self._known = learned(chunk, body, headers)
+
+    def _take_known(self, data: bytes) -> bool:
+        """Take ``data`` as a poll, if it is one that is known and nothing else is to be done before it."""
+        known, cycle, polls = self._known, self.cycle, self._polls
+        assert known is not None
+        assert polls is not None
+        if (
+            not self._is_between
+            or not cycle.response_complete
+            or self.pipeline
+            or self.flow.write_paused
+        ):
+            return False
+        body = known.body_of(data)
+        if body is None:
+            return False
+        self._unset_keepalive_if_required()
+        # For uvicorn it is the last request once more.
+        return self._take_poll(cycle, known.headers, body, polls)
+
+    def _take_poll(self, cycle: Any, headers: bytes, body: bytes, polls: DirectPolls) -> bool:
+        taken = polls.take(headers, self._address, body, self._answer_parked)
+        if taken is None:
+            return False
+        cycle.response_started = cycle.response_complete = False
+        if isinstance(taken, Poll):
+            self._parked, self._answering = taken, cycle
         else:
-            self._parked = taken
+            self._answer(cycle, taken)
+        return True
+
+    def _answer_parked(self, reply: Reply) -> None:
+        cycle = self._answering
+        self._parked = self._answering = None
+        self._answer(cycle, reply)
 
     def _answer(self, cycle: Any, reply: Reply) -> None:
         """Write the whole answer to one request."""
         cycle.response_started = cycle.response_complete = True
-        lines = [STATUS_LINE[reply.status]]
-        lines += [b"%b: %b\r\n" % header for header in cycle.default_headers]
-        lines.append(reply.headers)
-        if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"content-length: %d\r\n\r\n" % len(reply.body))
-        lines.append(reply.body)
-        self.transport.write(b"".join(lines))
-        if not cycle.keep_alive:
+        defaults = self.server_state.default_headers
+        of, lines = BoundedHttp._default_lines
+        if of is not defaults:
+            lines = b"".join(b"%b: %b\r\n" % header for header in defaults)
+            BoundedHttp._default_lines = defaults, lines
+        status, headers, body = reply
+        close = b"" if cycle.keep_alive else b"connection: close\r\n"
+        self.transport.write(
+            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (STATUS_LINE[status], lines, headers, close, len(body), body)
+        )
+        if close:
             self.transport.close()
         cycle.on_response()
 

@@ -3,18 +3,11 @@
 Theory of operation
 ===================
 
-    offer -->  waiting (no number yet)  --take-->  sent (numbered)  --ack-->  gone
-                                                    |
-                 rewind, after a reconnect:  sent again, same numbers, same bytes
-
-What is held is `hubbub.wire.deliveries.Encoded`: bytes without a number, shared by all sessions that get the same item
-or answer, so that a delivery costs a session one place in a list. Numbers follow each other, and what was sent is kept
-in order: so they need not be kept themselves.
+    offer, put, pass -->  `hubbub.perspective.outgoing`: waiting, sent, gone
 
 What waits for room elsewhere, and is bounded there, costs nothing here until it is sent: an answer (one per watch, its
 bytes are shared by all who watch), a call's result, the end of a watch. Such a delivery is offered with ``kept=True``.
-Everything else counts from the moment it is offered. `take` sends no more than half of the bounds ahead of the
-acknowledgements; so a slow reader of large answers still leaves room for what can't wait.
+Everything else counts from the moment it is offered.
 
     an offer past the bounds:   everything is dropped, the numbering starts again under a new epoch, and one `Lagged`
                                 is the next thing taken. `offer` says so, and its owner offers anew what it keeps.
@@ -30,36 +23,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from itertools import islice
 
-from hubbub.kernel import LocalProtocolError, RemoteProtocolError
+from hubbub.kernel import LocalProtocolError
 from hubbub.perspective.declarations import WhenFull
-from hubbub.perspective.offers import (
-    NOTHING_DROPPED,
-    TOO_SLOW,
-    Acknowledged,
-    Dropped,
-    Offered,
-    StreamBounds,
-)
-from hubbub.wire.deliveries import Encoded, encoded, numbered
-from hubbub.wire.session import (
-    Answer,
-    Delivery,
-    End,
-    Gap,
-    Item,
-    Lagged,
-    MindCall,
-    Result,
-    cursor_text,
-    encode,
-)
-
-_NO_BOUND = 1 << 62
+from hubbub.perspective.offers import NOTHING_DROPPED, TOO_SLOW, Dropped, Offered, StreamBounds
+from hubbub.perspective.outgoing import Outgoing
+from hubbub.wire.deliveries import Encoded, encoded
+from hubbub.wire.session import Answer, Delivery, End, Gap, Item, MindCall, Result
 
 
-class Backlog:
+class Backlog(Outgoing):
     """Hold what one user has not acknowledged yet (PE5).
 
     Args:
@@ -70,30 +43,7 @@ class Backlog:
         new_epoch: Makes the later ones.
     """
 
-    __slots__ = (
-        "_again",
-        "_answers",
-        "_bytes",
-        "_bytes_limit",
-        "_items",
-        "_items_limit",
-        "_lagged",
-        "_minds",
-        "_new_epoch",
-        "_results",
-        "_sent",
-        "_sent_bytes",
-        "_serial",
-        "_streams",
-        "_touched",
-        "_waiting",
-        "_waiting_bytes",
-        "acknowledged",
-        "dropped",
-        "epoch",
-        "form",
-        "newest",
-    )
+    __slots__ = ("_new_epoch", "dropped")
 
     def __init__(
         self,
@@ -103,50 +53,11 @@ class Backlog:
         epoch: str,
         new_epoch: Callable[[], str] = lambda: secrets.token_hex(6),
     ) -> None:
-        self.form = form
-        self.epoch = epoch
-        self.acknowledged = 0
-        self.newest = 0
+        super().__init__(form, items, limit_bytes, epoch)
         self.dropped = NOTHING_DROPPED
-        self._items_limit = items
-        self._bytes_limit = limit_bytes
         self._new_epoch = new_epoch
-        self._streams: dict[int, StreamBounds] = {}
-        self._serial = 0
-        self._empty()
 
-    def _empty(self) -> None:
-        self._waiting: dict[int, Encoded] = {}  # by serial, in order
-        self._sent: list[Encoded] = []  # the last of them has the number `newest`
-        self._again = 0  # the number from which on what was sent is to be sent again; 0: nothing is
-        self._answers: dict[int, int] = {}  # watch id -> serial
-        self._results: dict[int, None] = {}
-        self._minds: StreamBounds | None = None
-        self._touched: dict[StreamBounds, None] = {}  # streams of which something waits
-        # What counts; what was sent; what waits, whether it counts or not.
-        self._items = self._bytes = self._sent_bytes = self._waiting_bytes = 0
-        self._lagged = False
-
-    # --- what the owner asks ---
-
-    @property
-    def cursor(self) -> str:
-        """What the next delivery to be taken comes after."""
-        return cursor_text(self.epoch, self._again - 1 if self._again else self.newest)
-
-    @property
-    def pending(self) -> bool:
-        """Whether `take` would return something."""
-        if self._lagged or self._again:
-            return True
-        for entry in self._waiting.values():
-            return self._has_room(entry.cost)
-        return False
-
-    @property
-    def held(self) -> tuple[int, int]:
-        """Items and bytes that count now."""
-        return self._items, self._bytes
+    # --- what the owner asks and offers ---
 
     def has_result(self, call_id: int) -> bool:
         """Tell whether a result of this call is waiting, or sent and not acknowledged."""
@@ -154,9 +65,9 @@ class Backlog:
 
     def has_answer(self, watch_id: int) -> bool:
         """Tell whether an answer of this watch is waiting; the next one replaces it, so it has to be whole."""
+        if self._passing is not None:
+            self._hold()
         return watch_id in self._answers
-
-    # --- offers ---
 
     def open_stream(
         self, stream_id: int, items: int, limit_bytes: int, when_full: WhenFull
@@ -166,6 +77,7 @@ class Backlog:
         Raises:
             LocalProtocolError: If it is open, or the number is 0 (which stands for minds). Nothing has changed.
         """
+        self._hold()
         if stream_id in self._streams or stream_id < 1:
             raise LocalProtocolError(f"stream {stream_id} can't be opened")
         self._streams[stream_id] = StreamBounds(items, limit_bytes, when_full, self.newest)
@@ -177,6 +89,7 @@ class Backlog:
 
     def put(self, entry: Encoded) -> Offered:
         """Queue a delivery, or find that there is no room for it. Never waits."""
+        self._hold()
         kind = entry.kind
         if kind is Result:
             if entry.counts and not self._fits(1, entry.cost):
@@ -204,9 +117,7 @@ class Backlog:
             return Offered.LAGGED
         serial = self._append(entry)
         if kind is MindCall:
-            minds = self._of_minds()
-            minds.waiting.append(serial)
-            self._touched[minds] = None
+            self._mind_waits(serial)
         return Offered.KEPT
 
     def put_items(self, stream_id: int, entries: Sequence[Encoded], size: int) -> bool:
@@ -215,6 +126,7 @@ class Backlog:
         Returns:
             False if there is not, and then nothing has changed: `put` them one by one, which is the same but slower.
         """
+        self._hold()
         stream = self._streams.get(stream_id)
         count = len(entries)
         if stream is None or not stream.has_room(count, size) or not self._fits(count, size):
@@ -223,21 +135,44 @@ class Backlog:
         stream.size += size
         self._items += count
         self._bytes += size
-        self._waiting_bytes += size
-        self._touched[stream] = None
-        serial = self._serial + 1
-        if count == 1:
-            self._waiting[serial] = entries[0]
-            stream.waiting.append(serial)
-        else:
-            serials = range(serial, serial + count)
-            self._waiting.update(zip(serials, entries, strict=True))
-            stream.waiting += serials
-        self._serial += count
+        self._let_wait(stream, entries, size)
+        return True
+
+    def pass_items(self, stream_id: int, entries: Sequence[Encoded], size: int) -> bool:
+        """Do the same as `put_items`, and number them at once, if all of them are what `take` would return.
+
+        Returns:
+            False if they are not, and then nothing has changed.
+        """
+        stream = self._streams.get(stream_id)
+        if (
+            stream is None
+            or stream.items + len(entries) > stream.items_limit
+            or stream.size + size > stream.size_limit
+            or not self._pass(entries, size)
+        ):
+            return False
+        stream.items += len(entries)
+        stream.size += size
+        return True
+
+    def pass_one(self, entry: Encoded) -> bool:
+        """Do the same as `put`, and number it at once, if it is what `take` would return.
+
+        Returns:
+            False if it is not, or is of another kind than answers, results and calls of the mind. Nothing has changed.
+        """
+        kind = entry.kind
+        if kind is Answer or kind is MindCall:
+            return self._pass((entry,), entry.cost)
+        if kind is not Result or not self._pass((entry,), entry.cost):
+            return False
+        self._results[entry.id] = None
         return True
 
     def forget(self, stream_id: int) -> None:
         """Drop what waits of a watch or stream that its user has left. What was sent stays until acknowledged."""
+        self._hold()
         self.drop_answer(stream_id)
         stream = self._close(stream_id)
         if stream is not None:
@@ -247,182 +182,20 @@ class Backlog:
 
     def drop_answer(self, watch_id: int) -> None:
         """Drop the answer of this watch that waits, if one does: its user may not see it any more."""
+        self._hold()
         serial = self._answers.pop(watch_id, 0)
         if serial:
             self._remove(serial)
 
-    # --- the transport's side ---
-
-    def take(self, limit_bytes: int) -> list[bytes]:
-        """Return encoded messages to be sent now, at most ``limit_bytes`` unless the first alone is larger."""
-        if self._lagged or self._again:
-            return self._take_again(limit_bytes)
-        waiting = self._waiting
-        if not waiting:
-            return []
-        sent, size = self._sent, self._waiting_bytes
-        count = len(sent) + len(waiting)
-        total = self._sent_bytes + size
-        if (
-            size > limit_bytes
-            or (count - 1) * 2 >= self._items_limit
-            or total * 2 > self._bytes_limit
-        ):
-            return self._take_some(limit_bytes)
-        # All of it, as in the rule.
-        entries = list(waiting.values())
-        taken = numbered(entries, self.newest + 1, self.form)
-        self.newest += len(entries)
-        sent += entries
-        waiting.clear()
-        self._items, self._bytes = count, total
-        self._sent_bytes, self._waiting_bytes = total, 0
-        if self._answers:
-            self._answers.clear()
-        for stream in self._touched:
-            stream.waiting.clear()
-            stream.gap = 0
-        self._touched.clear()
-        return taken
-
-    def ack(self, seq: int) -> Acknowledged:
-        """Let go of all deliveries up to number ``seq``.
-
-        Raises:
-            RemoteProtocolError: If nothing with that number was sent. Nothing has changed.
-        """
-        if seq > self.newest:
-            raise RemoteProtocolError(
-                f"delivery {seq} was acknowledged, {self.newest} is the newest"
-            )
-        done = Acknowledged([], [])
-        before = self.newest - len(self._sent)
-        if seq <= before:
-            return done
-        gone = self._sent[: seq - before]
-        del self._sent[: seq - before]
-        size = 0
-        for n, entry in enumerate(gone, before + 1):
-            size += entry.cost
-            kind = entry.kind
-            if kind is Item:
-                stream = self._streams.get(entry.id)
-                if stream is not None and n > stream.since:
-                    stream.items -= 1
-                    stream.size -= entry.cost
-            elif kind is Result:
-                self._results.pop(entry.id, None)
-                done.calls.append(entry.id)
-            elif kind is End:
-                done.ended.append(entry.id)
-        self._items -= len(gone)
-        self._bytes -= size
-        self._sent_bytes -= size
-        if self._again and self._again <= seq:
-            self._again = seq + 1 if seq < self.newest else 0
-        self.acknowledged = seq
-        return done
-
-    def rewind(self, seq: int) -> bool:
-        """Send everything after number ``seq`` again. Returns False, and changes nothing, if not all of it is here."""
-        if not self.acknowledged <= seq <= self.newest:
-            return False
-        self._again = seq + 1 if seq < self.newest else 0
-        return True
-
     def reset(self) -> Dropped:
         """Drop everything, close all streams and begin a new epoch; no `Lagged` is sent."""
+        self._hold()
         self._streams.clear()
         self._lag(None)
         self._lagged = False
         return self.dropped
 
-    # --- inside: taking ---
-
-    def _take_again(self, limit_bytes: int) -> list[bytes]:
-        taken: list[bytes] = []
-        size = 0
-        if self._lagged:
-            self._lagged = False
-            taken.append(encode(Lagged(cursor_text(self.epoch, 0)), self.form))
-        if self._again:
-            first = self._again
-            entries = self._sent[first - 1 - self.newest :]
-            count = 0
-            for entry in entries:
-                if (taken or count) and size + entry.cost > limit_bytes:
-                    break
-                count += 1
-                size += entry.cost
-            taken += numbered(entries[:count], first, self.form)
-            self._again = first + count if count < len(entries) else 0
-            if self._again:
-                return taken
-        return taken + self._take_some(limit_bytes - size, is_first=not taken)
-
-    def _take_some(self, limit_bytes: int, *, is_first: bool = True) -> list[bytes]:
-        """Take as many as there is room for, one by one."""
-        entries: list[Encoded] = []
-        size = 0
-        for entry in self._waiting.values():
-            if not self._has_room(entry.cost, entries, size):
-                break
-            if (entries or not is_first) and size + entry.cost > limit_bytes:
-                break
-            entries.append(entry)
-            size += entry.cost
-        serials = list(islice(self._waiting, len(entries)))
-        for serial, entry in zip(serials, entries, strict=True):
-            self._note_sent(serial, entry)
-        # A dict is slow at its front where much was taken from there.
-        self._waiting = dict(islice(self._waiting.items(), len(entries), None))
-        taken = numbered(entries, self.newest + 1, self.form)
-        self.newest += len(entries)
-        self._sent += entries
-        self._sent_bytes += size
-        self._waiting_bytes -= size
-        return taken
-
-    def _note_sent(self, serial: int, entry: Encoded) -> None:
-        if not entry.counts:
-            self._items += 1
-            self._bytes += entry.cost
-        kind = entry.kind
-        if kind is Answer:
-            del self._answers[entry.id]
-        elif kind is Item or kind is Gap or kind is MindCall:
-            stream = self._stream_of(entry)
-            if stream is not None:
-                if stream.gap == serial:
-                    stream.gap = 0
-                elif stream.waiting and stream.waiting[0] == serial:
-                    del stream.waiting[0]
-                if not stream.waiting and not stream.gap:
-                    self._touched.pop(stream, None)
-
-    def _has_room(self, cost: int, entries: Sequence[Encoded] = (), size: int = 0) -> bool:
-        """Tell whether so much more may be sent behind what was sent and ``entries``."""
-        count = len(self._sent) + len(entries)
-        if not count:
-            return True
-        return (
-            count * 2 < self._items_limit
-            and (self._sent_bytes + size + cost) * 2 <= self._bytes_limit
-        )
-
-    # --- inside: offers ---
-
-    def _fits(self, count: int, size: int) -> bool:
-        return self._items + count <= self._items_limit and self._bytes + size <= self._bytes_limit
-
-    def _append(self, entry: Encoded) -> int:
-        serial = self._serial = self._serial + 1
-        self._waiting[serial] = entry
-        self._waiting_bytes += entry.cost
-        if entry.counts:
-            self._items += 1
-            self._bytes += entry.cost
-        return serial
+    # --- within ---
 
     def _put_item(self, entry: Encoded) -> Offered:
         stream_id, cost = entry.id, entry.cost
@@ -485,27 +258,12 @@ class Backlog:
         stream.items -= 1
         stream.size -= cost
 
-    def _remove(self, serial: int) -> None:
-        """Drop an answer or a gap that waits."""
-        self._waiting_bytes -= self._waiting.pop(serial).cost
-
     def _close(self, stream_id: int) -> StreamBounds | None:
         """Let no more items of a stream in; what waits of it stays."""
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             self._touched.pop(stream, None)
         return stream
-
-    def _stream_of(self, entry: Encoded) -> StreamBounds | None:
-        if entry.kind is MindCall or entry.id == 0:
-            return self._of_minds()
-        return self._streams.get(entry.id)
-
-    def _of_minds(self) -> StreamBounds:
-        minds = self._minds
-        if minds is None:
-            minds = self._minds = StreamBounds(_NO_BOUND, _NO_BOUND, "lag", 0)
-        return minds
 
     def _lag(self, refused: Encoded | None) -> None:
         # What is to be sent again has not been taken by the present carrier.

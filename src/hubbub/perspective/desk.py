@@ -273,22 +273,19 @@ class Desk:
         """Give new answers to their sessions."""
         seats = self._seats
         for update in updates:
+            failure, tid, base_tid = update.failure, update.tid, update.base_tid
+            values, patches, shared = update.value, update.patch, update.shared
             for session_id, watch_id in update.watchers:
                 seat = seats.get(session_id)
                 if seat is None:
                     continue
                 session = seat.session
-                if update.failure is not None:
-                    session.end(watch_id, update.failure)
+                if failure is not None:
+                    session.end(watch_id, failure)
                 else:
                     form = session.form
                     session.answer(
-                        watch_id,
-                        update.tid,
-                        update.value.get(form),
-                        update.patch.get(form),
-                        update.base_tid,
-                        update.shared,
+                        watch_id, tid, values.get(form), patches.get(form), base_tid, shared
                     )
 
     def call_mind(

@@ -373,10 +373,18 @@ class Session:
         watched = self._watched.get(stream_id)
         if watched is None or watched.end is not None or self.state is SessionState.ENDED:
             return False
-        if run.is_whole and self._backlog.put_items(stream_id, run.entries, run.cost):
-            if not self._woken:
+        if run.is_whole:
+            backlog, carrier = self._backlog, self._carrier
+            if self._woken or carrier is None:
+                if backlog.put_items(stream_id, run.entries, run.cost):
+                    return True
+            elif backlog.pass_items(stream_id, run.entries, run.cost):
+                self._woken = True
+                carrier.wake()
+                return True
+            elif backlog.put_items(stream_id, run.entries, run.cost):
                 self._wake()
-            return True
+                return True
         for entry in run.entries:
             if self._put(entry) is Offered.ENDED:
                 watched.end = End(0, stream_id, TOO_SLOW)
@@ -488,6 +496,11 @@ class Session:
         return self._put(encoded(delivery, self.form, kept=kept))
 
     def _put(self, entry: Encoded) -> Offered:
+        carrier = self._carrier
+        if carrier is not None and not self._woken and self._backlog.pass_one(entry):
+            self._woken = True
+            carrier.wake()
+            return Offered.KEPT
         offered = self._backlog.put(entry)
         if offered is Offered.LAGGED:
             self._offer_anew()

@@ -105,6 +105,8 @@ def encoded_result(
 
 def numbered(entries: Sequence[Encoded], first: int, form: str) -> list[bytes]:
     """Return the whole bytes of ``entries``, which get the numbers from ``first`` on."""
+    if len(entries) == 1 and form == "json":
+        return [b"%b%d%b" % (entries[0].head, first, entries[0].tail)]
     if form == "json":
         return [b"%b%d%b" % (e.head, n, e.tail) for n, e in enumerate(entries, first)]
     return [e.head + _number(n) + e.tail for n, e in enumerate(entries, first)]

@@ -240,3 +240,81 @@ async def test_polls_in_pieces_behind_each_other_and_for_the_last_time(direct: b
         assert answer.endswith(b"\r\n\r\n[]")
         writer.close()
         assert user.connections == 0
+
+
+class Wire:
+    """One connection that polls with the same head, byte for byte."""
+
+    def __init__(self, user: Client) -> None:
+        self.user = user
+
+    async def open(self) -> None:
+        base = self.user.web.base_url
+        self.reader, self.writer = await asyncio.open_connection(base.host, base.port)
+
+    def request(self, wait_s: int, *, session: str = "", host: str = "x") -> bytes:
+        place = {**self.user.place, **({"session": session} if session else {})}
+        body = httpx.Request("POST", "http://x", json={**place, "wait_s": wait_s}).content
+        head = f"POST /_hub/poll HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+    async def answer(self) -> tuple[int, bytes, bytes]:
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        return int(head.split()[1]), head, await self.reader.readexactly(size)
+
+
+@pytest.fixture(params=[True, False], ids=["direct", "asgi"])
+async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
+    async with client(direct=request.param) as user:
+        wire = Wire(user)
+        await wire.open()
+        for _ in range(3):
+            wire.writer.write(wire.request(0))
+            status, _, body = await wire.answer()
+            assert (status, body) == (200, b"[]")
+        yield wire
+        wire.writer.close()
+
+
+async def test_polls_with_the_same_head_wait_and_are_answered_in_order(wire: Wire):
+    wire.writer.write(wire.request(9))
+    await wire.user.parked()
+    # What comes behind it, of whatever head, has its turn when that was answered.
+    wire.writer.write(wire.request(0, host="y") + wire.request(0))
+    (session,) = wire.user.hub.hub.portal.sessions
+    session.mind_call(0, "told", b"[]", b"{}")
+    bodies = [(await wire.answer())[2] for _ in range(3)]
+    assert b'"told"' in bodies[0]
+    assert bodies == [bodies[0]] * 3  # nothing was acknowledged
+    wire.writer.write(wire.request(0))
+    assert (await wire.answer())[2] == bodies[0]
+    assert wire.user.connections == 0
+
+
+async def test_the_same_head_in_pieces(wire: Wire):
+    request = wire.request(0)
+    for cut in (9, -7):
+        for piece in (request[:cut], request[cut:] + request):
+            wire.writer.write(piece)
+            await asyncio.sleep(0.005)
+        assert [(await wire.answer())[2] for _ in range(2)] == [b"[]"] * 2
+
+
+async def test_the_same_head_of_a_session_that_is_lost(wire: Wire):
+    wire.writer.write(wire.request(0, session="?" * len(wire.user.place["session"])))
+    status, _, body = await wire.answer()
+    assert status == 410
+    assert b"session_lost" in body
+    wire.writer.write(wire.request(0))
+    assert (await wire.answer())[2] == b"[]"
+
+
+@pytest.mark.rule("PE6")
+async def test_a_client_that_goes_away_while_the_same_head_waits(wire: Wire):
+    wire.writer.write(wire.request(9))
+    await wire.user.parked()
+    assert wire.user.connections == 1
+    wire.writer.close()
+    while wire.user.connections:
+        await asyncio.sleep(0.001)

@@ -53,15 +53,11 @@ class Plain(SocketCarrier):
         return "a test"
 
 
-class Hasty(Plain):
-    at_once = True
-
-
 class Table:
-    def __init__(self, kind: type[Plain], transport: Any) -> None:
+    def __init__(self, transport: Any) -> None:
         self.transport = transport
         self.session = Session("s", "x", Identity("a:1", "a"), "json", Desk(), Limits(), "e1")
-        self.carrier = kind(transport)
+        self.carrier = Plain(transport)
         self.session.attach(self.carrier)
         self.carrier.begin(self.session, wire.Welcome("s", "x", "e1.0", False, "", "", 15, 60, 1))
 
@@ -74,22 +70,21 @@ class Table:
         return [[msgspec.json.decode(text)["method"] for text in data.split()] for data in written]
 
 
-@pytest.fixture(params=[Plain, Hasty])
-async def table(request: pytest.FixtureRequest) -> Table:
-    table = Table(request.param, Transport())
+@pytest.fixture
+async def table() -> Table:
+    table = Table(Transport())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     table.transport.written.clear()
     return table
 
 
-async def test_what_comes_in_one_turn_goes_out_in_one_write_or_two(table: Table) -> None:
+async def test_what_comes_in_one_turn_goes_out_in_one_write(table: Table) -> None:
     for method in ("a", "b", "c"):
         table.mind(method)
-    at_once = table.carrier.at_once
-    assert table.shown() == ([["a"]] if at_once else [])
+    assert table.shown() == []
     await asyncio.sleep(0)
-    assert table.shown() == ([["b", "c"]] if at_once else [["a", "b", "c"]])
+    assert table.shown() == [["a", "b", "c"]]
     await asyncio.sleep(0)
     assert table.shown() == []
 
