@@ -41,6 +41,12 @@ async def pull(web: httpx.AsyncClient, client: str) -> httpx.Response:
     return await web.get("/chat/pull", headers={"X-Client": client})
 
 
+async def visit(url: str) -> None:
+    """Ask for the page, on a connection of its own: by then the server knows of all that came before it."""
+    async with httpx.AsyncClient(base_url=url, timeout=20) as another:
+        assert (await another.get("/")).status_code == 200
+
+
 async def test_push_wakes_every_pull_and_an_idle_one_ends_empty(web: httpx.AsyncClient) -> None:
     assert (await pull(web, "ann")).text == ""
     assert (await pull(web, "bob")).text == ""
@@ -74,6 +80,7 @@ async def test_who_goes_away_in_a_poll_loses_nothing(url: str, web: httpx.AsyncC
         await writer.drain()
         writer.close()
         await writer.wait_closed()
+        await visit(url)
         await push(web, str(number))
         assert (await pull(web, "ann")).text == f"{number}\r\n"
 
