@@ -12,7 +12,7 @@ takes longer than doing it. So at the end of its turn the loop does it in the ro
 * No code of the application's runs in the loop (PE8). A commit that has to be merged by more than bytes and plain keys
   goes to the thread, and all behind it.
 * The loop waits for the disk meanwhile, and serves nobody. So the disk has to have been quick the last time, and a
-  write that was slow all the same bars the next for fifty times as long: at most 2 % of the time are lost so.
+  write that was slow all the same bars the next for ten times as long: at most a tenth of the time is lost so.
 """
 
 from __future__ import annotations

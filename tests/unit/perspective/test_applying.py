@@ -67,7 +67,10 @@ class World:
         return future
 
     async def commit(self, oid: int, tid: int = 0, number: int = 0) -> Outcome:
-        return await asyncio.wait_for(self.begin(oid, tid, number), 10)
+        outcome = await asyncio.wait_for(self.begin(oid, tid, number), 10)
+        while self.host.serial._role.locked():  # the thread is about to sleep
+            await asyncio.sleep(0)
+        return outcome
 
 
 @pytest.fixture(autouse=True)
