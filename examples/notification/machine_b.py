@@ -60,9 +60,9 @@ def make_database() -> None:
     db.close()
 
 
-def notify(port: int = 1500, first_client_port: int = 1600) -> None:
-    make_database()
-    demux = Graphline(
+def demux(port: int = 1500) -> Graphline:
+    """From the events that machine A sends to a backplane for each priority."""
+    return Graphline(
         events=SingleServer(port, acked=True),
         filter=EventFilter(),
         errors=ConsoleEchoer(),
@@ -72,10 +72,15 @@ def notify(port: int = 1500, first_client_port: int = 1600) -> None:
             "filter.error -> errors",
             *(f"filter.{kind} -> {kind}" for kind in KINDS),
         ],
+        name="demux",
     )  # events.inbox and errors.outbox stay loose: stock parts declare boxes that may
+
+
+def notify(port: int = 1500, first_client_port: int = 1600) -> None:
+    make_database()
     run(
         *(Backplane(kind) for kind in KINDS),
-        demux,
+        demux(port),
         *(
             SimpleServer(
                 lambda kind=kind: SubscribeTo(kind, items=100, when_full="disconnect"),
