@@ -13,13 +13,26 @@ T = TypeVar("T")
 
 
 async def together(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all to their ends. The first that fails cancels the others, and what it raised is raised."""
+    """Run all to their ends. The first that fails cancels the others, and what it raised is raised.
+
+    Unlike `asyncio.TaskGroup` it raises no group, and being cancelled is over when this ends: a task group in which
+    something fails meanwhile cancels its task again (Python 3.13), and so whatever has to be put in order then.
+    """
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    failed: list[asyncio.Task[None]] = []
     try:
-        async with asyncio.TaskGroup() as group:
-            for coroutine in coroutines:
-                group.create_task(coroutine)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        ended = [task for task in tasks if task in done and not task.cancelled()]
+        failed = [task for task in ended if task.exception() is not None]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # looked at: it is the first that counts
+    for task in failed:
+        task.result()
 
 
 async def open_in_thread(opening: Callable[[], T], close: Callable[[T], object]) -> T:

@@ -41,6 +41,9 @@ log = logging.getLogger("hubbub.flow")
 SHOWN_LINES = 20
 """How many of the last lines of standard error a failure shows."""
 
+_KILLING_S = 10.0
+"""How long the system may take to end a program that is killed."""
+
 
 class Process(Component):
     """Run a program: items go to its standard input, what it prints comes out line by line.
@@ -201,10 +204,13 @@ class Process(Component):
     async def _end_now(self, process: asyncio.subprocess.Process) -> None:
         """End the program, and all that it has started: ask, then insist."""
         try:
-            for number in (signal.SIGTERM, signal.SIGKILL):
+            for number, patience_s in (
+                (signal.SIGTERM, self._patience_s),
+                (signal.SIGKILL, _KILLING_S),
+            ):
                 _signal(process, number)
                 try:
-                    async with asyncio.timeout(self._patience_s):
+                    async with asyncio.timeout(patience_s):
                         await together(_drain(process.stdout), _drain(process.stderr))
                         await process.wait()
                     return

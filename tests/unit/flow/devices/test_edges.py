@@ -29,6 +29,31 @@ async def test_together_the_first_failure_ends_all_and_is_raised_as_it_is() -> N
     assert ended == ["waits"]
 
 
+async def test_together_being_cancelled_is_over_when_all_have_ended() -> None:
+    steps: list[str] = []
+
+    async def fails_when_cancelled() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("on the way out")
+
+    async def work() -> None:
+        try:
+            await together(fails_when_cancelled(), fails_when_cancelled())
+        finally:
+            await asyncio.sleep(0)  # is not cancelled once more
+            steps.append("in order")
+
+    task = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert steps == ["in order"]
+
+
 async def test_what_opens_too_late_is_closed() -> None:
     begun, go_on, closed = threading.Event(), threading.Event(), asyncio.Event()
 
