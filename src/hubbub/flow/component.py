@@ -89,8 +89,8 @@ class Component:
                 "code that blocks goes into a ThreadedComponent, whose main is a plain 'def'"
             )
 
-    async def main(self) -> None:
-        """Do the component's work; return when it is done. To be overridden.
+    def main(self) -> Coroutine[Any, Any, None] | None:
+        """Do the component's work; return when it is done. To be overridden: ``async def main(self) -> None``.
 
         Cancelled when the graph is stopped, and, in a component that reads nothing, when the graph is asked to
         finish. What it raises takes its graph down, but for ``restart``.
@@ -282,7 +282,9 @@ class Component:
 
     def life(self) -> Coroutine[Any, Any, None]:
         """Return what its task runs."""
-        return self.main()
+        main = self.main()
+        assert main is not None  # only a ThreadedComponent's is a plain function
+        return main
 
     def provide(self) -> None:
         """Announce what others look for by name. Called before any `prepare` of what is started together."""

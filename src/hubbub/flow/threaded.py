@@ -71,7 +71,7 @@ class ThreadedComponent(Component):
                 "for 'async def main' derive from Component"
             )
 
-    def main(self) -> None:  # type: ignore[override]
+    def main(self) -> None:
         """Do the component's work, blocking where it must; return when it is done. To be overridden."""
         raise NotImplementedError(f"{type(self).__name__} has no main")
 
@@ -195,7 +195,7 @@ class Threaded(ThreadedComponent):
     def label(self) -> str:
         return str(getattr(self._function, "__name__", None) or type(self._function).__name__)
 
-    def main(self) -> None:  # type: ignore[override]
+    def main(self) -> None:
         for item in self.inbox:
             result = self._function(item)
             if result is not None:

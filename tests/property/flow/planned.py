@@ -100,7 +100,7 @@ class _Threaded(ThreadedComponent):
                 limit=1000, backoff=Backoff(first_s=0.5, most_s=0.5, jitter=0), item=plan.item
             )
 
-    def main(self) -> None:  # type: ignore[override]
+    def main(self) -> None:
         for item in self.inbox:
             if item in self._fails_at:
                 self._fails_at.discard(item)

@@ -129,7 +129,7 @@ def test_both_mains_are_checked_when_the_class_is_made() -> None:
     with pytest.raises(GraphError) as caught:
 
         class Wrong(Component):
-            def main(self) -> None:  # type: ignore[override]
+            def main(self) -> None:
                 pass
 
     assert str(caught.value) == (

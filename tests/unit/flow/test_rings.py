@@ -41,7 +41,7 @@ class ThreadedCountdown(ThreadedComponent):
     inboxes = Countdown.inboxes
     outboxes = Countdown.outboxes
 
-    def main(self) -> None:  # type: ignore[override]
+    def main(self) -> None:
         while True:
             _, number = self.receive("again", "inbox")
             self.send(number - 1, "back" if number > 1 else "outbox")

@@ -34,7 +34,7 @@ class Main(ThreadedComponent):
         self._body = body
         self.restart = restart
 
-    def main(self) -> None:  # type: ignore[override]
+    def main(self) -> None:
         self._body(self)
 
 

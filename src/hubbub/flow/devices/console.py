@@ -76,7 +76,7 @@ class ConsoleEchoer(ThreadedComponent):
     def __init__(self, end: str = "\n") -> None:
         self._end = end
 
-    def main(self) -> None:  # type: ignore[override]
+    def main(self) -> None:
         listened_to = bool(self.outlets())
         for item in self.inbox:
             _show(_text_of(item) + self._end)

@@ -60,7 +60,7 @@ class FileWriter(ThreadedComponent):
         self._flush_policy = flush
         self._fsync = fsync
 
-    def main(self) -> None:  # type: ignore[override]
+    def main(self) -> None:
         # A new run after a failure goes on behind what the one before has written.
         with self._path.open("ab" if self._append else "wb") as file:
             self._append = True
