@@ -54,6 +54,8 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("aiohttp", "uvloop"),
     "picows": ("picows", "uvloop"),
     "axon": ("kamaelia", "kamaelia-axon"),
+    "axon-in-hundreds": ("kamaelia", "kamaelia-axon"),
+    "asyncio-queues": (),  # Python's own
     "starlette": ("starlette", "uvicorn", "uvloop"),
 }
 
