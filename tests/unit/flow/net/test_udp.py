@@ -43,7 +43,9 @@ async def test_a_datagram_without_items_is_counted() -> None:
             sock.sendto(b"\xff\xff", ("127.0.0.1", peer.port))
             await until(lambda: peer.unreadable == 1)
             sock.sendto(b"\x00\x00\x00\x01\x07", ("127.0.0.1", peer.port))
-            assert await within(5, got.count(1)) == [Datagram(7, ("127.0.0.1", sock.getsockname()[1]))]
+            assert await within(5, got.count(1)) == [
+                Datagram(7, ("127.0.0.1", sock.getsockname()[1]))
+            ]
 
 
 async def test_what_the_graph_has_no_room_for_is_dropped_and_counted() -> None:
