@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMENT = re.compile(r"^\s*<!--\s*test:\s*(?P<group>\S+)\s+(?P<action>.*?)\s*-->\s*$")
 FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>```+|~~~+)(?P<language>[\w+-]*)\s*$")
 ADDRESSES = ("127.0.0.1:1975", "127.0.0.1:8000")
+PORTS = ("1500",)  # of servers in flow graphs
 PATIENCE_S = 30.0
 
 # Runs a block with `await` at its top level and then its tests; line numbers are those of the page.
@@ -149,6 +150,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.ports = {address: f"127.0.0.1:{_free_port()}" for address in ADDRESSES}
+        self.ports |= {port: str(_free_port()) for port in PORTS}
 
     def play(self, parts: list[Sample]) -> None:
         """Do what ``parts`` say, in order; whatever is left running is ended.
@@ -171,7 +173,7 @@ class Stage:
     def _play(self, part: Sample) -> None:
         text = part.text
         for address, replacement in self.ports.items():
-            text = text.replace(address, replacement)
+            text = re.sub(rf"\b{re.escape(address)}\b", replacement, text)
         action, _, rest = part.action.partition(" ")
         if action.startswith("file="):
             self._write(action.removeprefix("file="), text, afresh=rest == "new")

@@ -25,6 +25,7 @@ from hubbub.flow.devices import (
 from hubbub.flow.functions import as_component
 from hubbub.flow.graph import Graph
 from hubbub.flow.net import (
+    Datagram,
     Framing,
     Length,
     Lines,
@@ -35,6 +36,7 @@ from hubbub.flow.net import (
     SimpleServer,
     SingleServer,
     TCPClient,
+    UDPPeer,
     client_tls,
     server_tls,
 )
@@ -85,6 +87,7 @@ __all__ = [
     "ComponentFailedError",
     "ConsoleEchoer",
     "ConsoleReader",
+    "Datagram",
     "Declared",
     "Description",
     "Duplex",
@@ -150,6 +153,7 @@ __all__ = [
     "Timer",
     "Token",
     "Tracked",
+    "UDPPeer",
     "UnseenOnly",
     "WhenFull",
     "activate",

@@ -15,9 +15,11 @@ from hubbub.flow.net.peer import Peer
 from hubbub.flow.net.servers import Server, SimpleServer
 from hubbub.flow.net.single import SingleServer
 from hubbub.flow.net.tls import client_tls, server_tls
+from hubbub.flow.net.udp import Datagram, UDPPeer
 from hubbub.kernel import FramingError
 
 __all__ = [
+    "Datagram",
     "Framing",
     "FramingError",
     "Length",
@@ -29,6 +31,7 @@ __all__ = [
     "SimpleServer",
     "SingleServer",
     "TCPClient",
+    "UDPPeer",
     "client_tls",
     "server_tls",
 ]

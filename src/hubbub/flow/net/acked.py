@@ -130,7 +130,7 @@ class Acked:
         pass  # they are kept until they are handled
 
     def farewell(self) -> bytes:
-        return frame(End())
+        return self.alive() + frame(End())
 
     def alive(self) -> bytes:
         return frame(Alive(self._numbering.floor))

@@ -36,6 +36,9 @@ WRITE_BYTES = 1 << 16
 LINGER_S = 5.0
 """How long a connection that ends may take to carry off what is written and to hear the other end."""
 
+SILENT = 3
+"""After so many signs of life that did not come the other side is taken for gone."""
+
 
 class Connection(asyncio.Protocol):
     """Carry items between boxes and a transport. Its hooks say what its beginning and its ends mean.
@@ -62,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_pending",
         "_replying",
         "_said",
+        "_silent",
         "_source",
         "_targets",
         "_timer",
@@ -92,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._heard_bytes = 0
+        self._silent = 0
         self._replying = False
         self._paused = False
         self._blocked = False
@@ -340,10 +345,13 @@ class Connection(asyncio.Protocol):
             self._beat = asyncio.get_running_loop().call_later(every, self._send_beat, every)
 
     def _send_beat(self, every: float) -> None:
-        """Give a sign of life; if nothing came since the last one, the other side is gone."""
-        if self._giving is None and self._heard_bytes == self.received and not self._half:
+        """Give a sign of life; if nothing came for several of them, the other side is gone."""
+        self._silent += 1
+        if self._giving is not None or self._heard_bytes != self.received or self._half:
+            self._silent = 0
+        if self._silent == SILENT:
             self.error = self.error or BrokenError(
-                f"nothing was heard of {self.peer} for {every} s"
+                f"nothing was heard of {self.peer} for {every * SILENT:g} s"
             )
             self.cut()
             return

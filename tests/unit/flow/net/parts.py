@@ -73,6 +73,11 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.001)
 
 
+async def grown(items: list[Any], number: int) -> None:
+    """Let the loop turn until there are so many."""
+    await until(lambda: len(items) >= number)
+
+
 def start(runner: Runner, *parts: Any) -> Running:
     return runner.start(Pipeline(*parts))
 
