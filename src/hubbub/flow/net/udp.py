@@ -111,7 +111,7 @@ class UDPPeer(Component):
             if self._to is not None:
                 self._sock.connect(self._to)
         except (OSError, OverflowError) as error:
-            self.ended()
+            self.withdraw()
             kind_of_error = (
                 AddressInUseError
                 if isinstance(error, OSError) and error.errno == errno.EADDRINUSE
@@ -123,7 +123,7 @@ class UDPPeer(Component):
             ) from error
         self._address = self._sock.getsockname()[:2]
 
-    def ended(self) -> None:
+    def withdraw(self) -> None:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
