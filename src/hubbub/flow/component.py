@@ -90,7 +90,7 @@ class Component:
             )
 
     def main(self) -> Coroutine[Any, Any, None] | None:
-        """Do the component's work; return when it is done. To be overridden: ``async def main(self) -> None``.
+        """Do the component's work; return when it is done. To be overridden, by an ``async def``.
 
         Cancelled when the graph is stopped, and, in a component that reads nothing, when the graph is asked to
         finish. What it raises takes its graph down, but for ``restart``.

@@ -177,9 +177,9 @@ class AckedWires(RuleBasedStateMachine):
         assert self.near.settled()
 
 
-TestAckedWires = AckedWires.TestCase
-TestAckedWires.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
-TestAckedWires.pytestmark = [pytest.mark.rule("FL2")]
+@pytest.mark.rule("FL2")
+class TestAckedWires(AckedWires.TestCase):  # type: ignore[misc, valid-type]
+    settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 
 
 def test_what_is_no_frame_is_told_apart() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from hubbub.flow.box import Box
 from hubbub.flow.component import Component, Outlets, box_of
@@ -29,6 +29,14 @@ class Datagram(NamedTuple):
 
     item: Any
     address: Address
+
+
+class _Sending(Protocol):
+    """What is used of a datagram transport: asyncio documents both, but its class declares only one."""
+
+    def sendto(self, data: bytes, addr: Address | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int: ...
 
 
 class UDPPeer(Component):
@@ -144,13 +152,13 @@ class UDPPeer(Component):
             if inbox is ENDED:
                 await asyncio.Event().wait()  # until it is asked to finish
             async for item in inbox:
-                self._send(cast(asyncio.DatagramTransport, transport), item)
+                self._send(cast(_Sending, transport), item)
         finally:
             transport.close()
 
     # ------------------------------------------------------------------------- parts
 
-    def _send(self, transport: asyncio.DatagramTransport, item: Any) -> None:
+    def _send(self, transport: _Sending, item: Any) -> None:
         address: Address | None = None
         if self._to is None:
             if not isinstance(item, Datagram):
