@@ -18,14 +18,24 @@ _MASKED: Final = 0x80
 _LONGER: Final = {126: 2, 127: 8}  # so many bytes of length follow
 
 
+_last: tuple[bytes | None, bytes] = (None, b"")
+
+
 def text_frame(text: bytes) -> bytes:
-    """Return ``text`` as a frame of the server."""
+    """Return ``text`` as a frame of the server: the same one again for the same object."""
+    global _last
+    same, frame = _last
+    if same is text:
+        return frame
     size = len(text)
     if size < 126:
-        return b"\x81%c%b" % (size, text)
-    if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + text
-    return b"\x81\x7f" + size.to_bytes(8, "big") + text
+        frame = b"\x81%c%b" % (size, text)
+    elif size < 1 << 16:
+        frame = b"\x81\x7e" + size.to_bytes(2, "big") + text
+    else:
+        frame = b"\x81\x7f" + size.to_bytes(8, "big") + text
+    _last = (text, frame)
+    return frame
 
 
 def text_of(frame: bytes, start: int) -> bytes:

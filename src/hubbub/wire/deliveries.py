@@ -105,11 +105,28 @@ def encoded_result(
 
 def numbered(entries: Sequence[Encoded], first: int, form: str) -> list[bytes]:
     """Return the whole bytes of ``entries``, which get the numbers from ``first`` on."""
-    if len(entries) == 1 and form == "json":
-        return [b"%b%d%b" % (entries[0].head, first, entries[0].tail)]
+    if len(entries) == 1:
+        return [_whole(entries[0], first, form)]
     if form == "json":
         return [b"%b%d%b" % (e.head, n, e.tail) for n, e in enumerate(entries, first)]
     return [e.head + _number(n) + e.tail for n, e in enumerate(entries, first)]
+
+
+def _whole(entry: Encoded, number: int, form: str) -> bytes:
+    """Return the bytes of ``entry`` with its number: the same object, where the one before was the same.
+
+    What many get, those who have got the same until now get with the same number.
+    """
+    global _last
+    same, had, data = _last
+    if same is entry and had == number:
+        return data
+    if form == "json":
+        data = b"%b%d%b" % (entry.head, number, entry.tail)
+    else:
+        data = entry.head + _number(number) + entry.tail
+    _last = (entry, number, data)
+    return data
 
 
 def _cost(kind: type, delivery: Any) -> int:
@@ -133,5 +150,6 @@ def _cut(kind: type, form: str) -> int:
     return len('{"t":"","n":') + tag if form == "json" else len(b"\x84\xa1t\xa4\xa1n") + tag
 
 
+_last: tuple[Encoded | None, int, bytes] = (None, 0, b"")
 _number = msgspec.msgpack.Encoder().encode
 _CUTS: Final = {form: {kind: _cut(kind, form) for kind in _KINDS} for form in ("json", "msgpack")}

@@ -76,3 +76,12 @@ def test_a_frame_over_the_limit_is_passed_on_and_not_kept() -> None:
 def test_a_frame_without_a_mask_is_not_a_plain_one() -> None:
     data = Frame(Opcode.TEXT, b"m").serialize(mask=False)
     assert FrameCutter(1000).feed(data) == [(0, data)]
+
+
+def test_the_same_text_gets_the_same_frame_and_another_one_its_own() -> None:
+    text, other = b"hello", b"world"
+    first = text_frame(text)
+    assert text_frame(text) is first
+    assert text_frame(other) == b"\x81\x05world"
+    assert text_frame(text) == b"\x81\x05hello"
+    assert text_frame(b"") == b"\x81\x00"

@@ -77,3 +77,16 @@ def test_a_run_knows_whether_something_is_missing() -> None:
     run = Run([item, item])
     assert (run.cost, run.is_whole) == (2 * item.cost, True)
     assert not Run([item, gap]).is_whole
+
+
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+def test_what_many_get_with_the_same_number_is_the_same_object(form: str) -> None:
+    shared = encoded(wire.Item(0, 1, Raw(b"1")), form)
+    other = encoded(wire.Item(0, 1, Raw(b"2")), form)
+    (first,) = numbered([shared], 7, form)
+    (second,) = numbered([shared], 7, form)
+    assert first is second
+    (eighth,) = numbered([shared], 8, form)
+    assert wire.decode_to_client(eighth, form).n == 8
+    (third,) = numbered([other], 8, form)
+    assert wire.decode_to_client(third, form) == wire.Item(8, 1, Raw(b"2"))
