@@ -76,6 +76,7 @@ class Graphline(Graph):
 
     def __init__(
         self,
+        /,
         *,
         linkages: Linkages,
         boxes: Mapping[Any, Declared] | None = None,

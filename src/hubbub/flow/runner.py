@@ -309,7 +309,8 @@ def run(
     Args:
         graphs: Graphs, components, functions, iterables.
         until: ``all``, or ``first``: when the first has ended, the others come to a good end.
-        watch: Called again and again with what `Component.describe` says of each.
+        watch: Called again and again with what `Component.describe` says of each. If it raises, that is logged, and
+            it is called no more.
         watch_s: Seconds between two such calls.
         dev: See `Runner`.
 
@@ -355,7 +356,11 @@ async def _watch(
     graphs: list[Component], watch: Callable[[list[Description]], None], watch_s: float
 ) -> None:
     while True:
-        watch([describe(graph) for graph in graphs])
+        try:
+            watch([describe(graph) for graph in graphs])
+        except Exception:
+            log.exception("what watches the graphs failed; they go on unwatched")
+            return
         await asyncio.sleep(watch_s)
 
 

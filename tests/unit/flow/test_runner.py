@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hubbub.flow import Component, Pipeline, Runner, activate, box, run
+from hubbub.flow import Component, Description, Pipeline, Runner, activate, box, run
 from hubbub.kernel import ComponentFailedError, GraphError
 from tests.unit.flow.stand_ins import Fails, Forever, Idle, Pass, Seen, turns
 
@@ -380,3 +380,22 @@ def test_sys_exit_in_a_component_ends_the_program() -> None:
     code = "import sys\nfrom hubbub.flow import Pipeline\nPipeline([3], sys.exit).run()"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert done.returncode == 3
+
+
+def test_who_watches_sees_each_graph_and_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    looks: list[list[str]] = []
+
+    def watch(descriptions: list[Description]) -> None:
+        looks.append([description.name for description in descriptions])
+        if len(looks) == 2:
+            raise ValueError("no more paper")
+
+    async def slow(item: int) -> int:
+        await asyncio.sleep(0.005)
+        return item
+
+    seen = Seen()
+    run(Pipeline(range(20), slow, seen, name="counted"), watch=watch, watch_s=0.005)
+    assert looks == [["counted"], ["counted"]]
+    assert seen.items == list(range(20))
+    assert "they go on unwatched" in caplog.text
