@@ -62,6 +62,9 @@ class SingleServer(Carrier):
         super().__init__(Speech(framing, acked=acked))
         self._place = Place(port, host, path, tls)
         self._connection: _Single | None = None
+        self._all: set[_Single] = (
+            set()
+        )  # with those that were refused, or have not said who they are
         self._knocking = 0
         self._targets: Outlets = ()
         self.accepted = 0
@@ -97,8 +100,8 @@ class SingleServer(Carrier):
                 await self._wait()
         finally:
             self._place.close()
-            if self._connection is not None:
-                self._connection.abort()
+            for connection in list(self._all):
+                connection.abort()
 
     def finish(self) -> None:
         self._finishing = True
@@ -145,6 +148,14 @@ class SingleServer(Carrier):
             return False
         return self._connection is None or (self.speech.acked and self._knocking < KNOCKING)
 
+    def came(self, connection: _Single) -> None:
+        """A connection is there; whether it is taken is another question."""
+        self._all.add(connection)
+
+    def went(self, connection: _Single) -> None:
+        """It is gone."""
+        self._all.discard(connection)
+
     def knocks(self, number: int) -> None:
         """So many more connections have not said yet who they are."""
         self._knocking += number
@@ -190,6 +201,7 @@ class _Single(Carried):
         return getattr(self.wire, "origin", "")
 
     def opened(self) -> None:
+        self._server.came(self)
         if not self._server.speech.acked:
             self._enter()
         elif self._server.may_enter(self):
@@ -199,6 +211,7 @@ class _Single(Carried):
 
     def over(self) -> None:
         self._knock(False)
+        self._server.went(self)
         super().over()
 
     def _met(self) -> None:

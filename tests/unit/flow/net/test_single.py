@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -146,3 +147,16 @@ async def test_a_port_that_is_taken_is_told() -> None:
         start(runner, server, Collect())
         with pytest.raises(AddressInUseError, match="choose another port, or 0"):
             runner.start(Pipeline(SingleServer(server.port), Collect()))
+
+
+async def test_stopped_it_cuts_off_also_those_who_have_not_said_who_they_are() -> None:
+    server = SingleServer(0, acked=True)
+    async with Runner() as runner:
+        running = start(runner, server, Collect())
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert await reader.readline() == b"hubbub/1 flow\n"
+        running.stop()
+        await within(5, running.wait())
+        with contextlib.suppress(ConnectionResetError):
+            await within(5, reader.read())
+        writer.close()
