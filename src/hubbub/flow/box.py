@@ -364,16 +364,20 @@ class Box(Generic[T]):
             Stopped: If the box is stopped.
         """
         while not self._taken and not self._arrived:
-            if self.hand is not None:
-                self.hand.release()
-            self.check_open()
-            self.check_unread()
-            reader = asyncio.get_running_loop().create_future()
-            self.watch(reader)
+            reader = self._begin_to_wait()
             try:
                 await reader
             finally:
                 self.unwatch(reader)
+
+    def _begin_to_wait(self) -> asyncio.Future[None]:
+        if self.hand is not None:
+            self.hand.release()
+        self.check_open()
+        self.check_unread()
+        reader = asyncio.get_running_loop().create_future()
+        self.watch(reader)
+        return reader
 
     def check_open(self) -> None:
         """Raise what a reader gets who finds nothing: `Finished`, `Stopped`, or nothing where more may come."""
@@ -409,11 +413,16 @@ class Box(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        if not self._taken and not self._arrived:
+        # As `ready`, which would be one coroutine more for each component that waits.
+        while not self._taken and not self._arrived:
             try:
-                await self.ready()
+                reader = self._begin_to_wait()
             except Finished:
                 raise StopAsyncIteration from None
+            try:
+                await reader
+            finally:
+                self.unwatch(reader)
         return self.get_nowait()
 
     # ------------------------------------------------------------------------ end
