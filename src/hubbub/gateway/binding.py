@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import ipaddress
-import os
 import socket
-import stat
 from pathlib import Path
 
-from hubbub.kernel import AddressInUseError, ConfigurationError
+from hubbub.flow.net.listening import listen_tcp, listen_unix, name_of
+from hubbub.kernel import ConfigurationError
 
-BACKLOG = 1024
+__all__ = [
+    "bind",
+    "host_and_port",
+    "is_loopback",
+    "is_unix",
+    "name_of",
+    "refuse_open_door",
+    "unix_path",
+]
 
 
 def is_unix(address: str) -> bool:
@@ -80,85 +85,8 @@ def bind(address: str, option: str) -> list[socket.socket]:
         AddressInUseError: If somebody else listens there.
         ConfigurationError: If the address can't be had.
     """
+    hint = f"choose another with {option}"
     if is_unix(address):
-        return [_bind_unix(unix_path(address), option)]
+        return [listen_unix(unix_path(address), hint=hint)]
     host, port = host_and_port(address)
-    sockets: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, kind, protocol, _, place in dict.fromkeys(found):
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((place[0], port, *place[2:]))
-            port = port or int(sock.getsockname()[1])
-            _listen(sock)
-    except OSError as error:
-        for sock in sockets:
-            sock.close()
-        raise _explained(error, address, option) from error
-    return sockets
-
-
-def _bind_unix(path: Path, option: str) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise ConfigurationError(
-                f"{path} is there already and is not a socket; choose another with {option}"
-            )
-        if _is_answering(path):
-            raise _in_use(str(path), option)
-        path.unlink()  # left over by a process that was killed
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Only this user may connect, from the first moment on.
-    mask = os.umask(0o177)
-    try:
-        sock.bind(os.fspath(path))
-        _listen(sock)
-    except OSError as error:
-        sock.close()
-        raise _explained(error, str(path), option) from error
-    finally:
-        os.umask(mask)
-    return sock
-
-
-def _listen(sock: socket.socket) -> None:
-    sock.listen(BACKLOG)
-    sock.setblocking(False)
-
-
-def _is_answering(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return False
-        return True
-
-
-def _in_use(address: str, option: str) -> AddressInUseError:
-    return AddressInUseError(
-        f"{address} is taken: another program, or another hub, listens there; choose another with {option}"
-    )
-
-
-def _explained(error: OSError, address: str, option: str) -> ConfigurationError:
-    if error.errno == errno.EADDRINUSE:
-        return _in_use(address, option)
-    return ConfigurationError(
-        f"can't listen on {address}: {error.strerror}; choose another address with {option}"
-    )
-
-
-def name_of(sock: socket.socket) -> str:
-    """Return where ``sock`` listens: ``127.0.0.1:8000``, ``[::1]:8000`` or a path."""
-    place = sock.getsockname()
-    if isinstance(place, str):
-        return place
-    host, port = place[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return listen_tcp(host, port, hint=hint)
