@@ -44,15 +44,16 @@ def flow() -> None:
     help="When to end: when all graphs have, or the first.",
 )
 @click.option("--watch", "-w", is_flag=True, help="Show what passes, once a second.")
+@click.option("--dev", is_flag=True, help="Raise an error where a component of the loop blocks.")
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
-def run_command(graph: str, until: Any, watch: bool, verbose: bool) -> None:
+def run_command(graph: str, until: Any, watch: bool, dev: bool, verbose: bool) -> None:
     """Run GRAPH until it ends.
 
     GRAPH is file.py:name or module:name: a component, a list of them, or a function that returns either.
     Ctrl-C lets it come to a good end; a second one stops it.
     """
     set_up_logs(verbose)
-    run(*load_graphs(graph), until=until, watch=_Table() if watch else None)
+    run(*load_graphs(graph), until=until, dev=dev, watch=_Table() if watch else None)
 
 
 @flow.command(

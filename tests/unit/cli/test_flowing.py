@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hubbub.cli import main
 
 PROGRAM = """
+import time
 from hubbub.flow import Pipeline
 
 seen = []
@@ -24,6 +25,13 @@ def fail(item):
     raise ValueError("not this one")
 
 failing = Pipeline(range(2), fail)
+
+def sleepy(item):
+    time.sleep(0.01)
+
+def blocking():
+    return Pipeline(range(2), sleepy)
+
 other = 3
 """
 
@@ -62,6 +70,13 @@ def test_watching_shows_parts_and_counts(program) -> None:
     result = called("run", f"{program}:graph", "--watch")
     assert "doubling" in result.stderr
     assert "range -> <lambda>" in result.stderr
+
+
+def test_dev_mode_finds_what_blocks(program) -> None:
+    assert called("run", f"{program}:blocking").exit_code == 0
+    result = called("run", f"{program}:blocking", "--dev")
+    assert result.exit_code == 1
+    assert "BlockingError" in result.stderr
 
 
 def test_a_failure_is_one_line_that_names_the_component(program) -> None:
