@@ -14,6 +14,7 @@ from hubbub.flow.box import Box
 from hubbub.flow.component import Outlets
 from hubbub.flow.declaring import Boxes
 from hubbub.flow.functions import as_component
+from hubbub.flow.graph import flat_of
 from hubbub.flow.runner import Runner, in_own_loop
 from hubbub.flow.running import Running
 from hubbub.kernel import BoxFullError, ClosedError, Finished, GraphError, Stopped
@@ -64,7 +65,7 @@ class Background:
             self.stop()
 
     def put(self, item: Any, timeout_s: float | None = None) -> None:
-        """Give ``item`` to the graph's inbox; block while that is full.
+        """Give ``item`` to the graph's inbox; block while that is full, or do what its policy says.
 
         Args:
             item: What to give.
@@ -72,7 +73,7 @@ class Background:
 
         Raises:
             GraphError: If the graph has no such inbox.
-            BoxFullError: If there was no room in time. Nothing was given.
+            BoxFullError: If there was no room in time, or by the policy ``fail``. Nothing was given.
             ComponentFailedError: If the graph has failed.
             ClosedError: If the graph has ended.
         """
@@ -109,7 +110,12 @@ class Background:
             async with asyncio.timeout(timeout_s), self._turn:  # threads take turns
                 return await box.get()
 
-        return self._do(get())
+        try:
+            return self._do(get())
+        except TimeoutError:
+            raise TimeoutError(
+                f"nothing came out of {self._outbox_name!r} for {timeout_s} s"
+            ) from None
 
     def __iter__(self) -> Iterator[Any]:
         while True:
@@ -158,7 +164,14 @@ class Background:
         inboxes: dict[str, Box[Any]] = {}
         outlets: dict[str, Outlets] = {}
         if self._inbox_name in graph.inboxes:
-            self._inbox = inboxes[self._inbox_name] = Box(self._inbox_name)
+            flat = flat_of(graph)
+            entry = flat.declared(flat.inboxes[self._inbox_name][0])
+            self._inbox = inboxes[self._inbox_name] = Box(
+                self._inbox_name,
+                items=entry.items,
+                limit_bytes=entry.limit_bytes,
+                when_full=entry.when_full,
+            )
             self._inbox.producers = 1
         if self._outbox_name in graph.outboxes:
             self._outbox = Box(self._outbox_name)

@@ -83,6 +83,53 @@ def test_putting_times_out_where_there_is_no_room() -> None:
 
 
 @pytest.mark.rule("FL3")
+class Bounded(Never):
+    """Reads nothing, and has room for two items, or so many bytes."""
+
+    def __init__(self, **bounds: Any) -> None:
+        self.inboxes = {"inbox": box("items", **bounds)}
+
+
+@pytest.mark.rule("FL1")
+@pytest.mark.parametrize(
+    "bounds, item", [({"items": 2}, "item"), ({"limit_bytes": 200}, b"x" * 100)]
+)
+def test_the_declared_bounds_hold_for_what_is_put_in(bounds: dict[str, Any], item: Any) -> None:
+    with background(Pipeline(Bounded(**bounds), Seen())) as graph:
+        graph.put(item)
+        graph.put(item)
+        with pytest.raises(BoxFullError):
+            graph.put(item, timeout_s=0.01)
+
+
+def test_the_declared_policy_holds_for_what_is_put_in() -> None:
+    with background(Bounded(items=1, when_full="fail"), outbox="none") as graph:
+        graph.put(1)
+        with pytest.raises(BoxFullError, match="inbox"):
+            graph.put(2)
+
+
+def test_a_bound_that_a_graph_sets_anew_holds_for_what_is_put_in() -> None:
+    graph = Graphline(
+        never=Never(),
+        seen=Seen(),
+        linkages=["self -> never -> seen"],
+        boxes={"never": box("one", items=1)},
+    )
+    with background(graph) as behind:
+        behind.put(1)
+        with pytest.raises(BoxFullError):
+            behind.put(2, timeout_s=0.01)
+
+
+def test_getting_times_out_where_nothing_comes() -> None:
+    with (
+        background(Pass()) as graph,
+        pytest.raises(TimeoutError, match=r"nothing came out of 'outbox' for 0\.01 s"),
+    ):
+        graph.get(timeout_s=0.01)
+
+
 def test_a_failure_is_raised_wherever_the_graph_is_touched_and_at_the_end() -> None:
     with pytest.raises(ComponentFailedError, match="at 1"), background(Fails([1])) as graph:
         graph.put(0)
