@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.flow_programs import LineClient, ports_in_a_row
-from tests.e2e.hosts import EXAMPLES, Hosts, Program
+from tests.e2e.hosts import EXAMPLES, Hosts, Program, environment
 
 DIRECTORY = EXAMPLES / "two_port_chat"
 
@@ -82,6 +86,34 @@ def test_console_clients_talk_and_the_end_of_input_ends_both_halves(
         while listener.hear() != ["so long"]:
             pass
         ann.until_printed("so long")
+
+
+def test_a_ticker_shows_what_is_said_and_a_key_ends_it(port: int) -> None:
+    here, terminal = os.openpty()
+    ticker = subprocess.Popen(
+        [sys.executable, str(DIRECTORY / "ticker.py"), "127.0.0.1", str(port)],
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        env=environment(TERM="xterm-256color", COLUMNS="80", LINES="24"),
+    )  # fmt: skip
+    os.close(terminal)
+    try:
+        shown = b""
+        with LineClient(port + 1) as talker:
+            while b"ding" not in shown:  # it says to nobody that it listens
+                talker.say("ding")
+                if select.select([here], [], [], 0.1)[0]:
+                    shown += os.read(here, 10_000)
+        os.write(here, b"q")
+        while select.select([here], [], [], 20.0)[0] and ticker.poll() is None:
+            try:
+                os.read(here, 10_000)
+            except OSError:  # the terminal's other end is closed
+                break
+        assert ticker.wait(20) == 0
+    finally:
+        ticker.kill()
+        ticker.wait()
+        os.close(here)
 
 
 def test_ctrl_c_ends_the_server_and_a_second_one_finds_the_ports_free(
