@@ -16,10 +16,12 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from hubbub import LimitError
 from hubbub.flow import PublishSubscribeQueue, SubscriberDroppedError
 
 HERE = Path(__file__).parent
 POLL_S = float(os.environ.get("COMET_POLL_S", "10"))
+MOST_BYTES = 10_000
 
 pubsub: PublishSubscribeQueue[str] = PublishSubscribeQueue(subscribers=1000, idle_s=300)
 
@@ -54,12 +56,23 @@ async def while_there(request: Request) -> AsyncIterator[None]:
 
 
 async def push(request: Request) -> Response:
-    await pubsub.publish((await request.body()).decode())
+    said = b""
+    async for part in request.stream():  # bit by bit: nobody fills the memory
+        said += part
+        if len(said) > MOST_BYTES:
+            return PlainTextResponse(f"more than {MOST_BYTES} bytes", 413)
+    await pubsub.publish(said.decode(errors="replace"))
     return PlainTextResponse("")
 
 
 async def pull(request: Request) -> Response:
-    me = pubsub.subscribe(key=request.headers["x-client"], items=10, when_full="drop-subscriber")
+    client = request.headers.get("x-client")
+    if not client:
+        return PlainTextResponse("say who you are: a header X-Client of your own choice", 400)
+    try:
+        me = pubsub.subscribe(key=client, items=10, when_full="drop-subscriber")
+    except LimitError as error:
+        return PlainTextResponse(str(error), 503)
     try:
         async with while_there(request), me.fetch(timeout_s=POLL_S) as batch:
             return PlainTextResponse("".join(f"{m}\r\n" for m in batch))  # and leaves the queue

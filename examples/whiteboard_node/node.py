@@ -18,12 +18,25 @@ from hubbub.flow import (
     Duplex,
     Graphline,
     Join,
+    Pipeline,
     SimpleServer,
     TCPClient,
     run,
 )
 
 WIDTH, HEIGHT = 48, 14
+
+
+def are_numbers(words: list[str]) -> bool:
+    """Whether ``words`` can be the numbers of a stroke."""
+    return len(words) == 4 and all(
+        word.isascii() and word.isdecimal() and len(word) <= 3 for word in words
+    )
+
+
+def stroke(line: str) -> str | None:
+    """Return what another node sent if it is a stroke, else nothing: who is out there, nobody knows."""
+    return line if are_numbers(line.split()[2:]) else None
 
 
 class Pen(Component):
@@ -44,7 +57,7 @@ class Pen(Component):
             words = line.split()
             if words == ["show"]:
                 await self.send("show", "asked")
-            elif len(words) == 4 and all(word.isdecimal() for word in words):
+            elif are_numbers(words):
                 await self.send(f"{self.name}-{next(self.numbers)} {self.name} {' '.join(words)}")
             elif words:
                 await self.send(f"? {line}: type four numbers, or show", "wrong")
@@ -98,11 +111,11 @@ def screen(name: str) -> Graphline:
 
 def node(name: str, serve: int | None = None, join: list[int] | None = None) -> None:
     # Each node passes a stroke on once, whichever way it comes: that is what ends its way round a ring.
-    board = Backplane("board", unique_by=lambda stroke: stroke.split()[0])
+    board = Backplane("board", unique_by=lambda drawn: drawn.split()[0])
     parts: list[Component] = [Duplex(screen(name), Join("board"))]
     if serve:
-        parts.append(SimpleServer(lambda: Join("board"), serve))
-    parts += [Duplex(Join("board"), TCPClient("127.0.0.1", port)) for port in join or ()]
+        parts.append(SimpleServer(lambda: Pipeline(stroke, Join("board")), serve))
+    parts += [Duplex(Join("board"), TCPClient("127.0.0.1", port) | stroke) for port in join or ()]
     run(board, *parts, until="first")
 
 

@@ -56,6 +56,14 @@ async def test_push_wakes_every_pull_and_an_idle_one_ends_empty(web: httpx.Async
         assert ((await pulling).text or (await pull(web, client)).text) == "hi\r\n"
 
 
+async def test_what_makes_no_sense_is_refused_and_harms_nobody(web: httpx.AsyncClient) -> None:
+    assert (await web.get("/chat/pull")).status_code == 400
+    await pull(web, "ann")
+    assert (await web.post("/chat/push", content=b"x" * 20_000)).status_code == 413
+    assert (await web.post("/chat/push", content=b"\xff")).status_code == 200
+    assert (await pull(web, "ann")).text == "\ufffd\r\n"
+
+
 async def test_who_is_too_slow_is_dropped_told_and_begins_anew(web: httpx.AsyncClient) -> None:
     for client in ("slow", "quick"):
         await pull(web, client)

@@ -94,3 +94,23 @@ def test_what_is_no_stroke_is_told(hosts: Hosts, tmp_path: Path) -> None:
     alone = node(hosts, tmp_path, "ann", "--serve", str(ports_in_a_row(1)))
     alone.type("hello\n")
     alone.until_printed(r"\? hello: type four numbers, or show")
+
+
+def test_what_is_no_stroke_harms_nobody(hosts: Hosts, tmp_path: Path) -> None:
+    port = ports_in_a_row(1)
+    program = node(hosts, tmp_path, "ann", "--serve", str(port))
+    # Each on a connection of its own: a node that takes one of them wrongly may end it.
+    for line in (
+        "",
+        "x",
+        "hello there",
+        "x-1 x 0 0 a b",
+        "x-2 x 0 0 \u00b2 1",
+        "x-3 x 0 0 99999 1",
+    ):
+        with LineClient(port) as talker:
+            talker.say(line)
+    with LineClient(port) as talker:
+        talker.say("x-4 x 1 1 2 2")
+        until(lambda: "x drew 1,1 - 2,2" in program.printed, "the stroke", 20.0)
+    assert "99999" not in program.printed

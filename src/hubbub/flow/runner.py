@@ -17,10 +17,8 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import signal
-import threading
 from collections.abc import Callable, Coroutine, Mapping
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, Self
 
 from hubbub.flow.box import Box
@@ -29,6 +27,7 @@ from hubbub.flow.describing import Description, describe
 from hubbub.flow.dev import Watchdog
 from hubbub.flow.functions import as_component
 from hubbub.flow.running import Running
+from hubbub.flow.signals import Signals
 from hubbub.kernel import GraphError
 
 log = logging.getLogger("hubbub.flow")
@@ -342,7 +341,7 @@ async def _run(
     dev: bool,
 ) -> None:
     async with Runner(dev=dev) as runner:
-        with _Signals(runner):
+        with Signals(runner, graphs):
             runner.start(*graphs)
             watching = asyncio.create_task(_watch(graphs, watch, watch_s)) if watch else None
             try:
@@ -362,44 +361,6 @@ async def _watch(
             log.exception("what watches the graphs failed; they go on unwatched")
             return
         await asyncio.sleep(watch_s)
-
-
-class _Signals:
-    """While it is entered, the first Ctrl-C or SIGTERM finishes a runner, the second stops it.
-
-    A third one raises `KeyboardInterrupt` wherever the thread is: something may hold up the loop.
-    """
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._seen = 0
-        self._before: dict[signal.Signals, Any] = {}
-        self._stopping: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        loop = asyncio.get_running_loop()
-
-        def came(_number: int, _frame: FrameType | None) -> None:
-            self._seen += 1
-            if self._seen > 2:
-                raise KeyboardInterrupt
-            loop.call_soon_threadsafe(self._finish if self._seen == 1 else self._stop)
-
-        for kind in (signal.SIGINT, signal.SIGTERM):
-            self._before[kind] = signal.signal(kind, came)
-
-    def __exit__(self, *_: object) -> None:
-        for kind, before in self._before.items():
-            if before is not None:  # it was set by something other than Python
-                signal.signal(kind, before)
-
-    def _finish(self) -> None:
-        self._runner.finish()
-
-    def _stop(self) -> None:
-        self._stopping = asyncio.get_running_loop().create_task(self._runner.stop())
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

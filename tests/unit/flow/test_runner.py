@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hubbub.flow import Component, Description, Pipeline, Runner, activate, box, run
+from hubbub.flow import Backplane, Component, Description, Pipeline, Runner, activate, box, run
+from hubbub.flow.signals import Signals
 from hubbub.kernel import ComponentFailedError, GraphError
 from tests.unit.flow.stand_ins import Fails, Forever, Idle, Pass, Seen, turns
 
@@ -356,6 +357,32 @@ def test_a_signal_lets_everything_come_to_a_good_end(kind: signal.Signals) -> No
         process.send_signal(kind)
         assert read_until(process, "after") == ["source ends", "drained", "after"]
         assert process.wait() == 0
+
+
+async def test_whoever_asks_for_an_end_is_told_what_it_waits_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Stays(Component):
+        inboxes = {}
+
+        def finish(self) -> None:
+            pass
+
+        async def main(self) -> None:
+            await asyncio.Event().wait()
+
+    graph = Pipeline(Stays(), print)
+    async with Runner() as runner:
+        with Signals(runner, [Backplane("news"), graph], tell_s=0.0):
+            runner.start(graph)
+            signal.raise_signal(signal.SIGINT)
+            while not caplog.records:
+                await asyncio.sleep(0)
+            assert "still at work: " in caplog.text
+            assert "Stays" in caplog.text
+            assert "Backplane" not in caplog.text
+            signal.raise_signal(signal.SIGINT)
+            await runner.wait()
 
 
 def test_a_second_signal_stops() -> None:

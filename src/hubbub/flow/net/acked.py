@@ -50,6 +50,7 @@ class Acked:
     heartbeat_s: float | None = 15.0
 
     __slots__ = (
+        "_again",
         "_arrivals",
         "_call",
         "_deaf",
@@ -62,7 +63,6 @@ class Acked:
         "_news",
         "_numbering",
         "_origins",
-        "_out",
         "at_end",
     )
 
@@ -82,7 +82,7 @@ class Acked:
         self._frames = Frames(getattr(framing, "limit_bytes", FRAME_BYTES) + _AROUND)
         self._arrivals: Arrivals | None = None
         self._given: set[int] = set()
-        self._out: list[bytes] = []
+        self._again: set[int] = set()
         self._news: Callable[[], None] = _nothing
         self._call: Callable[[], None] | None = None
         self._deaf = False
@@ -109,6 +109,7 @@ class Acked:
     def pack(self, items: Sequence[Any], limit_bytes: int) -> tuple[bytes, int]:
         numbering, encode = self._numbering, self._encode
         made: list[bytes] = []
+        before = self._sent_again()  # in order: what is new goes behind it
         size = 0
         for item in items:
             if made and (size >= limit_bytes or not numbering.room):
@@ -124,7 +125,7 @@ class Acked:
             data = frame(Item(number, numbering.floor, body))
             made.append(data)
             size += len(data)
-        return b"".join(made), len(made)
+        return b"".join(before + made), len(made)
 
     def wrote(self, items: Sequence[Any]) -> None:
         pass  # they are kept until they are handled
@@ -140,13 +141,13 @@ class Acked:
         return frame(Refusal(reason))
 
     def reply(self) -> bytes:
-        out, self._out = self._out, []
+        out = self._sent_again()
         if self._arrivals is not None:
-            handled, again = self._arrivals.to_say(self._news)
+            handled, lost = self._arrivals.to_say(self._news)
             if handled:
                 out.append(frame(Handled(ranges(handled))))
-            if again:
-                out.append(frame(Again(ranges(again))))
+            if lost:
+                out.append(frame(Again(ranges(lost))))
         return b"".join(out)
 
     # ----------------------------------------------------------------------- receiving
@@ -200,7 +201,7 @@ class Acked:
         elif isinstance(message, Handled):
             self._numbering.handled(message.numbers)
         elif isinstance(message, Again):
-            self._send_again(message.numbers)
+            self._again.update(self._numbering.known(message.numbers))
         elif isinstance(message, Alive):
             arrivals.raise_floor(message.floor)
         elif isinstance(message, End):
@@ -214,15 +215,17 @@ class Acked:
         self._arrivals = arrivals = self._origins.of(hello.origin, hello.floor)
         arrivals.users += 1
         arrivals.listen(self._news)
-        self._send_again(None)
+        self._again.update(self._numbering)
         if self._met is not None:
             self._met()
 
-    def _send_again(self, numbers: Any) -> None:
+    def _sent_again(self) -> list[bytes]:
+        """Return the frames of what has to be sent again, once."""
+        if not self._again:
+            return []
+        again, self._again = self._again, set()
         floor = self._numbering.floor
-        self._out += [
-            frame(Item(number, floor, body)) for number, body in self._numbering.kept(numbers)
-        ]
+        return [frame(Item(number, floor, body)) for number, body in self._numbering.kept(again)]
 
     def _take(self, message: Item, arrivals: Arrivals, items: list[Any]) -> None:
         number = message.number

@@ -35,8 +35,8 @@ class TCPClient(Carrier):
 
     It ends when its inbox was linked, has finished, and all is written: it says so to the other side (TCP's half-close)
     and reads until that ends, too. TLS has no half-close: there the connection is closed as soon as all is written.
-    Asked to finish, it does not wait for the other side for more than a few seconds; without a linked inbox it ends at
-    once.
+    Asked to finish, it does not wait for the other side to end for more than a few seconds; without a linked inbox it
+    ends at once. What it still has to send keeps it, also while nobody answers.
 
     With ``acked=True`` nothing is lost: each item has a number, and is sent again after each new connection until the
     graph on the other side has handled it. It ends when all is handled. See `Position` for what a sink can do with the

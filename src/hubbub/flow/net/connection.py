@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_at_end",
         "_beat",
         "_blocked",
+        "_eof",
         "_giving",
         "_half",
         "_heard",
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         self._heard = False
         self._said = False
         self._half = False
+        self._eof = False
 
     # ------------------------------------------------------------------------ hooks
 
@@ -206,7 +208,10 @@ class Connection(asyncio.Protocol):
             items = error.items
         if items:
             self._give(items)
-        self._write(self.wire.reply())
+        if (
+            not self._paused
+        ):  # else it is said when there is room: who does not read must not fill the memory
+            self._write(self.wire.reply())
         if fault is not None:
             self.fail(fault)
             return
@@ -297,7 +302,7 @@ class Connection(asyncio.Protocol):
         self._source = None
 
     def _write(self, data: bytes) -> None:
-        if data and not self.lost and not self._transport.is_closing():
+        if data and not (self.lost or self._eof or self._transport.is_closing()):
             self._transport.write(data)
 
     def _reply_soon(self) -> None:
@@ -331,6 +336,7 @@ class Connection(asyncio.Protocol):
         self._half = True
         self._write(farewell)
         if not farewell and not self._transport.is_closing():
+            self._eof = True
             self._transport.write_eof()
         if self._giving is None:
             self._transport.resume_reading()

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from hubbub.flow.net.frames import Ranges
@@ -86,29 +87,46 @@ class Numbering:
         Raises:
             RemoteProtocolError: If one of them was never given.
         """
-        for number in self._known(numbers):
+        for number in self.known(numbers):
             body, tracked = self._window.pop(number)
             self._bytes -= len(body)
             if tracked is not None:
                 tracked.release()
         self.floor = next(iter(self._window), self._next)
 
-    def kept(self, numbers: Ranges | None = None) -> list[tuple[int, bytes]]:
-        """Return what is in the window, in order; or of that only ``numbers``."""
-        if numbers is None:
-            return [(number, body) for number, (body, _) in self._window.items()]
-        return [(number, self._window[number][0]) for number in self._known(numbers)]
+    def __iter__(self) -> Iterator[int]:
+        """Iterate over the numbers in the window, in order."""
+        return iter(self._window)
 
-    def _known(self, numbers: Ranges) -> Iterator[int]:
+    def kept(self, numbers: AbstractSet[int]) -> list[tuple[int, bytes]]:
+        """Return what is in the window of ``numbers``, in order."""
+        window = self._window
+        return [(number, window[number][0]) for number in sorted(numbers) if number in window]
+
+    def known(self, numbers: Ranges) -> list[int]:
+        """Return which of ``numbers`` are in the window.
+
+        Raises:
+            RemoteProtocolError: If one of them was never given, or comes twice: a short frame could ask for much work.
+        """
+        known: list[int] = []
+        before = 0
         for first, last in numbers:
             if not 0 < first <= last < self._next:
                 raise RemoteProtocolError(
                     f"the other side speaks of the items {first} to {last}, and the last one was {self._next - 1}"
                 )
+            if first <= before:
+                raise RemoteProtocolError(
+                    f"the other side speaks of the items {first} to {last} behind {before}: out of order, or twice"
+                )
+            before = last
+            first = max(first, self.floor)
             if last - first < len(self._window):
-                yield from (n for n in range(first, last + 1) if n in self._window)
+                known += [n for n in range(first, last + 1) if n in self._window]
             else:
-                yield from [n for n in self._window if first <= n <= last]
+                known += [n for n in self._window if first <= n <= last]
+        return known
 
 
 class Arrivals:
@@ -183,6 +201,10 @@ class Arrivals:
             )
         if number < self.floor or number in self._done:
             self.doubles += 1
+            if len(self._to_say) > MOST_WINDOW:
+                raise RemoteProtocolError(
+                    f"more than {MOST_WINDOW} items came again, and what is said of them is not read"
+                )
             self._to_say.add(number)
             return False
         if number in self._given:

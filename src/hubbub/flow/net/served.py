@@ -75,7 +75,7 @@ class Served(Connection):
 
     def fail(self, error: Exception) -> None:
         if self.error is None and not self.lost and not isinstance(error, ComponentFailedError):
-            log.warning("the connection of %s ends: %s", self.peer, error)
+            self._server.tell("the connection of %s ends: %s", self.peer, error)
         super().fail(error)
 
     def over(self) -> None:
@@ -151,7 +151,7 @@ class Served(Connection):
 
     def _tell(self, failure: ComponentFailedError) -> None:
         cause = failure.__cause__
-        log.warning(
+        self._server.tell(
             "the connection of %s ends: %s of its graph failed: %s: %s",
             self.peer,
             failure.component,

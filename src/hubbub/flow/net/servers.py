@@ -18,6 +18,7 @@ from hubbub.flow.net.framing import Framing
 from hubbub.flow.net.peer import Peer
 from hubbub.flow.net.places import Place
 from hubbub.flow.net.served import Served
+from hubbub.flow.net.sparingly import Sparingly
 from hubbub.flow.net.speech import Speech
 from hubbub.flow.net.wires import EncodeOnce
 from hubbub.kernel import ConfigurationError
@@ -100,6 +101,7 @@ class Server(Component):
         self._finishing = False
         self._empty = asyncio.Event()
         self._refused_at = float("-inf")
+        self._tell = Sparingly(log)
 
     def _takes_peer(self, protocol: Callable[..., Any]) -> bool:
         return _required(protocol) > 0
@@ -178,6 +180,10 @@ class Server(Component):
         if served.error is not None:
             self.failed += 1
         self._look()
+
+    def tell(self, text: str, *words: object, exc_info: BaseException | None = None) -> None:
+        """Log what happened to a connection, as often as is of use."""
+        self._tell.warning(text, *words, exc_info=exc_info)
 
     def _accept(self) -> Served:
         return Served(self, self._speech.wire_of_its_own())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import ssl
@@ -17,7 +18,7 @@ from hubbub.flow.net.speech import Speech
 log = logging.getLogger("hubbub.flow.net")
 
 KNOCKING = 16
-"""So many connections may be there that have not said yet who they are."""
+"""So many connections may be there that have not said yet who they are; of more the oldest gives way."""
 
 
 class SingleServer(Carrier):
@@ -65,10 +66,11 @@ class SingleServer(Carrier):
         self._all: set[_Single] = (
             set()
         )  # with those that were refused, or have not said who they are
-        self._knocking = 0
+        self._knocking: dict[_Single, None] = {}
         self._targets: Outlets = ()
         self.accepted = 0
         self.refused = 0
+        self._refused_at = float("-inf")
 
     @property
     def address(self) -> str:
@@ -142,11 +144,18 @@ class SingleServer(Carrier):
         """A connection has heard or said all, or is over."""
         self._changed.set()
 
-    def may_enter(self, connection: _Single) -> bool:
-        """Whether there may be room for ``connection``, now or when it has said who it is."""
-        if self._finishing:
-            return False
-        return self._connection is None or (self.speech.acked and self._knocking < KNOCKING)
+    def refuses(self, connection: _Single) -> None:
+        """Count a connection that is refused, and log it, but not more than once a second."""
+        self.refused += 1
+        now = asyncio.get_running_loop().time()
+        if not self._finishing and now - self._refused_at >= 1.0:
+            self._refused_at = now
+            log.warning(
+                "the server at %s refused %s, and %d in all: it takes one connection at a time",
+                self.address,
+                connection.peer,
+                self.refused,
+            )
 
     def came(self, connection: _Single) -> None:
         """A connection is there; whether it is taken is another question."""
@@ -155,10 +164,24 @@ class SingleServer(Carrier):
     def went(self, connection: _Single) -> None:
         """It is gone."""
         self._all.discard(connection)
+        self.knocks_no_more(connection)
 
-    def knocks(self, number: int) -> None:
-        """So many more connections have not said yet who they are."""
-        self._knocking += number
+    def knocks(self, connection: _Single) -> None:
+        """``connection`` has not said yet who it is."""
+        self._knocking[connection] = None
+        if len(self._knocking) > KNOCKING or self._finishing:
+            oldest = next(iter(self._knocking))
+            self.knocks_no_more(oldest)
+            self.refuses(oldest)
+            oldest.refuse(_BUSY)
+
+    def is_knocking(self, connection: _Single) -> bool:
+        """Whether ``connection`` has not said yet who it is."""
+        return connection in self._knocking
+
+    def knocks_no_more(self, connection: _Single) -> None:
+        """``connection`` has said who it is, or is gone."""
+        self._knocking.pop(connection, None)
 
     def entered(self, connection: _Single) -> bool:
         """Take ``connection`` if there is none, or if it takes the place of its own old one. Return whether it did."""
@@ -166,12 +189,7 @@ class SingleServer(Carrier):
         if self._finishing or (
             old is not None and not (connection.origin and connection.origin == old.origin)
         ):
-            self.refused += 1
-            log.warning(
-                "the server at %s refused %s: it takes one connection at a time",
-                self.address,
-                connection.peer,
-            )
+            self.refuses(connection)
             return False
         if old is not None:
             log.info("%s has connected again from %s", old.peer, connection.peer)
@@ -186,11 +204,10 @@ class SingleServer(Carrier):
 class _Single(Carried):
     """A connection of a `SingleServer`."""
 
-    __slots__ = ("_knocks", "_server")
+    __slots__ = ("_server",)
 
     def __init__(self, server: SingleServer) -> None:
         self._server = server
-        self._knocks = False
         super().__init__(
             server.speech.wire(tracked=True, met=self._met), *server.boxes(), server.changed
         )
@@ -202,20 +219,22 @@ class _Single(Carried):
 
     def opened(self) -> None:
         self._server.came(self)
-        if not self._server.speech.acked:
-            self._enter()
-        elif self._server.may_enter(self):
-            self._knock(True)
+        if self._server.speech.acked:
+            self._server.knocks(self)
         else:
-            self.refuse(_BUSY)
+            self._enter()
+
+    def heard(self) -> None:
+        super().heard()
+        if self._server.is_knocking(self):
+            self.close()  # it has ended without a word
 
     def over(self) -> None:
-        self._knock(False)
         self._server.went(self)
         super().over()
 
     def _met(self) -> None:
-        self._knock(False)
+        self._server.knocks_no_more(self)
         self._enter()
 
     def _enter(self) -> None:
@@ -223,11 +242,6 @@ class _Single(Carried):
             self.begin()
         else:
             self.refuse(_BUSY)
-
-    def _knock(self, knocks: bool) -> None:
-        if knocks != self._knocks:
-            self._knocks = knocks
-            self._server.knocks(1 if knocks else -1)
 
 
 _BUSY = "somebody else is connected, and there is one connection at a time"
