@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Login
-from tests.e2e.hosts import EXAMPLES, Host, environment, eventually
+from tests.e2e.hosts import EXAMPLES, Host, environment, eventually, until
 from tests.e2e.terminals import Terminals
 
 WIDE, NARROW = (80, 24), (40, 24)
@@ -194,6 +194,8 @@ def test_in_a_real_terminal_nothing_that_is_typed_fast_is_lost(chat: Host) -> No
         assert "The Room" in shown
         os.write(controller, b"typed in one go\rand a second one\r")
         _read_until(controller, "second")
+        # That may be the field in which it is typed: what is said is what the host has.
+        until(lambda: len(asyncio.run(_texts(chat))) == 2, "both lines in the room", 20.0)
         os.write(controller, b"\x11")  # ctrl+q
         _drain(controller)
         assert child.wait(10) == 0
