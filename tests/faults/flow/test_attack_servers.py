@@ -39,7 +39,7 @@ async def test_noise_ends_its_own_connection_only(framing: str, acked: bool) -> 
         runner.start(server)
         for _ in range(50):
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            preface = b"hubbub/1 flow\n" if acked and noise.random() < 0.8 else b""
+            preface = b"\xffhubbub/1 flow\n" if acked and noise.random() < 0.8 else b""
             writer.write(preface + noise.randbytes(noise.randint(1, 3000)))
             with contextlib.suppress(OSError):
                 await writer.drain()

@@ -197,12 +197,12 @@ def test_what_is_no_frame_is_told_apart() -> None:
     wire = far()
     assert [t.item for t in wire.feed(hello + data)] == ["one"]
     with pytest.raises(FramingError, match="said twice who it is"):
-        wire.feed(hello[len(b"hubbub/1 flow\n") :])
+        wire.feed(hello[len(b"\xffhubbub/1 flow\n") :])
     with pytest.raises(FramingError, match="has not said who it is"):
-        far().feed(b"hubbub/1 flow\n" + data)
+        far().feed(b"\xffhubbub/1 flow\n" + data)
     with pytest.raises(FramingError, match="a frame came that is none"):
-        far().feed(b"hubbub/1 flow\n\x00\x00\x00\x01\xc1")
+        far().feed(b"\xffhubbub/1 flow\n\x00\x00\x00\x01\xc1")
     with pytest.raises(FramingError, match="are allowed"):
-        far().feed(b"hubbub/1 flow\n\x7f\xff\xff\xff")
+        far().feed(b"\xffhubbub/1 flow\n\x7f\xff\xff\xff")
     with pytest.raises(FramingError, match="speaks of the items 7 to 9"):
         near.feed(frame(Handled([(7, 9)])))

@@ -32,6 +32,9 @@ from hubbub.flow.net.wires import Encode
 from hubbub.flow.tracking import Token, Tracked
 from hubbub.kernel import FramingError, ProtocolError, RemoteProtocolError
 
+HELLO_S = 5.0
+"""How long the other side may take to say who it is."""
+
 _AROUND = 64
 """More than an item's frame has around its body."""
 
@@ -48,6 +51,7 @@ class Acked:
     """
 
     heartbeat_s: float | None = 15.0
+    hello_s: float | None = HELLO_S
 
     __slots__ = (
         "_again",
@@ -93,6 +97,10 @@ class Acked:
     def origin(self) -> str:
         """Who is at the other end; nothing until that is said."""
         return self._arrivals.origin if self._arrivals is not None else ""
+
+    @property
+    def is_met(self) -> bool:
+        return self._arrivals is not None
 
     # ------------------------------------------------------------------------ sending
 

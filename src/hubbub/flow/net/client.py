@@ -9,6 +9,7 @@ import ssl
 from typing import Any
 
 from hubbub.flow.net.carried import Carried, Carrier
+from hubbub.flow.net.frames import BOTH_SIDES
 from hubbub.flow.net.framing import Framing
 from hubbub.flow.net.listening import keep_alive
 from hubbub.flow.net.numbering import WINDOW
@@ -16,7 +17,7 @@ from hubbub.flow.net.peer import address_text
 from hubbub.flow.net.places import HANDSHAKE_S
 from hubbub.flow.net.speech import Speech
 from hubbub.flow.restarting import Backoff
-from hubbub.kernel import BrokenError, ConfigurationError, ProtocolError
+from hubbub.kernel import BrokenError, ConfigurationError, ProtocolError, RemoteProtocolError
 
 log = logging.getLogger("hubbub.flow.net")
 
@@ -200,7 +201,7 @@ class TCPClient(Carrier):
                 connection.half_close()
             await self._wait()
         self._connection = None
-        error = connection.error
+        error = connection.error or self._unheard(connection)
         if error is None:
             log.info("the connection to %s has ended", self.address)
             return
@@ -209,6 +210,16 @@ class TCPClient(Carrier):
         if self._reconnect is None and not connection.is_said:
             raise BrokenError(f"the connection to {self.address} broke: {error}") from error
         log.warning("the connection to %s broke: %s", self.address, error)
+
+    def _unheard(self, connection: Carried) -> Exception | None:
+        """Return what is wrong with the other side's orderly end of ``connection``, if anything is."""
+        if not self.speech.acked:
+            return None
+        if not connection.wire.is_met and not self._finishing:
+            return RemoteProtocolError(
+                f"the other side has ended it without having said who it is: {BOTH_SIDES}"
+            )
+        return None
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long, unless everything is sent, or this can end, before that."""

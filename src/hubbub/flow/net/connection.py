@@ -22,11 +22,19 @@ from typing import Any, cast
 
 from hubbub.flow.box import Box, BoxState, Feed
 from hubbub.flow.component import Outlets
+from hubbub.flow.net.frames import BOTH_SIDES
 from hubbub.flow.net.giving import give
 from hubbub.flow.net.peer import Peer, peer_of
 from hubbub.flow.net.wires import Wire
 from hubbub.flow.tracking import let_go
-from hubbub.kernel import BoxFullError, BrokenError, FramingError, HubbubError, Stopped
+from hubbub.kernel import (
+    BoxFullError,
+    BrokenError,
+    FramingError,
+    HubbubError,
+    RemoteProtocolError,
+    Stopped,
+)
 
 log = logging.getLogger("hubbub.flow.net")
 
@@ -61,6 +69,7 @@ class Connection(asyncio.Protocol):
         "_half",
         "_heard",
         "_heard_bytes",
+        "_hello",
         "_no_more",
         "_paused",
         "_pending",
@@ -96,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._giving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
+        self._hello: asyncio.TimerHandle | None = None
         self._heard_bytes = 0
         self._silent = 0
         self._replying = False
@@ -194,6 +204,10 @@ class Connection(asyncio.Protocol):
         self.peer = peer_of(transport)
         self._write(self.wire.opened(self._reply_soon))
         self._beat_later()
+        if self.wire.hello_s is not None:
+            self._hello = asyncio.get_running_loop().call_later(
+                self.wire.hello_s, self._look_met, self.wire.hello_s
+            )
         self.opened()
 
     def data_received(self, data: bytes) -> None:
@@ -246,7 +260,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._stop_writing()
-        for timer in (self._timer, self._beat):
+        for timer in (self._timer, self._beat, self._hello):
             if timer is not None:
                 timer.cancel()
         if exc is not None and self.error is None:
@@ -365,6 +379,14 @@ class Connection(asyncio.Protocol):
         if not self._paused and not self._half:
             self._write(self.wire.alive())
         self._beat_later()
+
+    def _look_met(self, within_s: float) -> None:
+        """Cut it off if the other side has not said who it is."""
+        if not self.wire.is_met:
+            self.error = self.error or RemoteProtocolError(
+                f"{self.peer} has not said within {within_s:g} s who it is: {BOTH_SIDES}"
+            )
+            self.cut()
 
     # ------------------------------------------------------------------------ reading
 

@@ -14,7 +14,11 @@ import msgspec
 
 from hubbub.kernel import RemoteProtocolError
 
-PREFACE = b"hubbub/1 flow\n"
+PREFACE = b"\xffhubbub/1 flow\n"
+"""What each side says first. No UTF-8 begins so: who expects lines takes it for none of them."""
+
+BOTH_SIDES = "say acked=True on both sides, or on none"
+"""What helps where only one side numbers."""
 
 Ranges = list[tuple[int, int]]
 """Numbers: from and to, both included."""
@@ -125,7 +129,7 @@ class Frames:
         if not PREFACE.startswith(bytes(rest[: len(PREFACE)])):
             raise RemoteProtocolError(
                 f"the other side does not number what it sends ({bytes(rest[:20])!r} came): "
-                "say acked=True on both sides, or on none"
+                f"{BOTH_SIDES}"
             )
         if len(rest) < len(PREFACE):
             return False

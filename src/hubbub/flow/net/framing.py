@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from hubbub.flow.net.frames import BOTH_SIDES, PREFACE
 from hubbub.kernel import ConfigurationError, FramingError
 
 LINE_BYTES = 1 << 16
@@ -130,6 +131,8 @@ class Lines:
                 return lines
         items: list[str] = []
         for line in whole.split(b"\n"):
+            if line + b"\n" == PREFACE:
+                raise _numbered(items)
             if line.endswith(b"\r"):
                 line = line[:-1]
             if len(line) > self.limit_bytes:
@@ -195,6 +198,8 @@ class Length:
             while end - at >= head.size:
                 (length,) = head.unpack_from(rest, at)
                 if length > self.limit_bytes:
+                    if rest.startswith(PREFACE[: head.size], at):
+                        raise _numbered(items)
                     raise _too_long("a frame", self.limit_bytes, items)
                 if end - at - head.size < length:
                     break
@@ -308,6 +313,10 @@ def _checked(limit_bytes: int) -> int:
     if limit_bytes < 1:
         raise ConfigurationError(f"limit_bytes has to be at least 1, not {limit_bytes}")
     return limit_bytes
+
+
+def _numbered(items: list[Any]) -> FramingError:
+    return FramingError(f"the other side numbers what it sends: {BOTH_SIDES}", items=items)
 
 
 def _too_long(what: str, limit: int, items: list[Any] | None = None) -> FramingError:

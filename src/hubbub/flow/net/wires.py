@@ -22,6 +22,14 @@ class Wire(Protocol):
     heartbeat_s: float | None
     """How often a sign of life is due, or None if this knows none."""
 
+    hello_s: float | None
+    """How long the other side may take to say who it is, or None if this asks for nothing."""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the other side has said who it is, where it has to."""
+        ...
+
     at_end: bool
     """Whether the other side has said, in its own words, that it sends nothing more."""
 
@@ -109,6 +117,8 @@ class Plain:
     __slots__ = ("_deaf", "_encode", "_framing")
 
     heartbeat_s: float | None = None
+    hello_s: float | None = None
+    is_met = True
     at_end = False
 
     def __init__(self, encode: Encode, framing: Framing) -> None:

@@ -22,6 +22,7 @@ from hubbub.flow import (
     TCPClient,
 )
 from hubbub.flow.net.acked import Acked
+from hubbub.flow.net.frames import PREFACE
 from hubbub.kernel import ConfigurationError
 from tests.unit.flow.net.parts import Collect, Feed, Gate, grown, start, until, within
 
@@ -359,7 +360,7 @@ async def test_whoever_is_silent_is_cut_off(
             await until(lambda: server.accepted == 2)
             await until(lambda: server.connections == 1)
             assert server.failed == 1
-            assert sock.recv(1) == b"h"
+            assert sock.recv(1) == PREFACE[:1]
         assert client.connected == 1  # who speaks is not
 
 

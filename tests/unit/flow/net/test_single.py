@@ -154,7 +154,7 @@ async def test_stopped_it_cuts_off_also_those_who_have_not_said_who_they_are() -
     async with Runner() as runner:
         running = start(runner, server, Collect())
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        assert await reader.readline() == b"hubbub/1 flow\n"
+        assert await reader.readline() == b"\xffhubbub/1 flow\n"
         running.stop()
         await within(5, running.wait())
         with contextlib.suppress(ConnectionResetError):
