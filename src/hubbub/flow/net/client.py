@@ -56,7 +56,7 @@ class TCPClient(Carrier):
         tls: An `ssl.SSLContext`, such as `client_tls` returns.
         server_name: The name that the server's certificate must have, if it is not ``host``.
         reconnect: How long to wait before the next try. None: it fails where it can't connect or the connection breaks,
-            and ends when the other side does.
+            and ends when the other side does; with ``acked``, if all that was sent is handled.
         connect_timeout_s: How long connecting may take.
 
     Attributes:
@@ -207,7 +207,7 @@ class TCPClient(Carrier):
             return
         if connection.ours:
             raise error
-        if self._reconnect is None and not connection.is_said:
+        if self._reconnect is None and not (connection.is_said and connection.wire.at_end):
             raise BrokenError(f"the connection to {self.address} broke: {error}") from error
         log.warning("the connection to %s broke: %s", self.address, error)
 
@@ -219,6 +219,8 @@ class TCPClient(Carrier):
             return RemoteProtocolError(
                 f"the other side has ended it without having said who it is: {BOTH_SIDES}"
             )
+        if self._reconnect is None and not self.speech.settled:
+            return RemoteProtocolError("the other side has ended it, and not handled all")
         return None
 
     async def _pause(self, seconds: float) -> None:

@@ -1,9 +1,11 @@
-"""One side numbers its items, the other does not."""
+"""One side numbers its items, the other does not; and what a client says that is not to connect again."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from hubbub.flow import (
     TCPClient,
 )
 from hubbub.flow.net.acked import Acked
-from hubbub.flow.net.frames import PREFACE
+from hubbub.flow.net.frames import PREFACE, Hello, frame
 from hubbub.flow.net.framing import framing_of
 from hubbub.kernel import BrokenError, FramingError
 from tests.unit.flow.net.parts import Collect, start, until, within
@@ -113,3 +115,38 @@ def test_no_preface_is_an_item(framing: str) -> None:
         with pytest.raises(FramingError, match=BOTH):
             made.feed(PREFACE[:at])
             made.feed(PREFACE[at:])
+
+
+async def test_told_not_to_reconnect_it_fails_where_all_is_said_and_the_connection_breaks() -> None:
+    far = Far()
+    await far.open()
+
+    async def reset() -> None:
+        reader, writer = await far.take()
+        assert await reader.read() == b"one\ntwo\n"
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    resetting = asyncio.create_task(reset())
+    client = TCPClient("127.0.0.1", far.port, reconnect=None)
+    assert "broke" in str(await broken(["one", "two"], client))
+    await resetting
+    await far.close()
+
+
+async def test_told_not_to_reconnect_it_fails_where_not_all_is_handled() -> None:
+    far = Far()
+    await far.open()
+
+    async def hang_up() -> None:
+        reader, writer = await far.take()
+        writer.write(PREFACE + frame(Hello("far", 1)))
+        await reader.readuntil(b"one")
+        writer.close()
+
+    hanging_up = asyncio.create_task(hang_up())
+    client = TCPClient("127.0.0.1", far.port, acked=True, reconnect=None)
+    assert "not handled all" in str(await broken(["one"], client))
+    await hanging_up
+    await far.close()
