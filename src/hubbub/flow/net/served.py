@@ -120,7 +120,9 @@ class Served(Connection):
             )
             self._in.producers = 1
         if "outbox" in graph.outboxes:
-            self._out = Box(f"to {self.peer}", items=self._server.items)
+            self._out = Box(
+                f"to {self.peer}", items=self._server.items, limit_bytes=self._server.limit_bytes
+            )
             outlets["outbox"] = (self._out,)
         (self._graph,) = self._server.running.runner.launch(
             [graph], inboxes=inboxes, outlets=outlets

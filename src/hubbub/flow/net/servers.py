@@ -28,6 +28,9 @@ log = logging.getLogger("hubbub.flow.net")
 CONNECTIONS = 10_000
 """How many connections a server takes at the same time, unless told otherwise."""
 
+OUT_BYTES = 1 << 20
+"""How many bytes wait for a connection to be written before its graph waits, unless told otherwise."""
+
 
 class Server(Component):
     """Run a graph for each connection: what the peer sends comes to its inbox, what it sends goes to the peer.
@@ -55,6 +58,8 @@ class Server(Component):
         max_connections: More are refused, with a word in the log. The limit of open files is raised for them, as far as
             the system permits.
         items: How many items wait for a connection to be written before its graph waits.
+        limit_bytes: How many bytes of them. While fewer wait one item more is taken, however large. Text counts by its
+            length, what is neither text nor bytes by what Python says it takes, without what it refers to.
 
     Attributes:
         accepted: How many connections there have been.
@@ -80,20 +85,22 @@ class Server(Component):
         tls: ssl.SSLContext | None = None,
         max_connections: int = CONNECTIONS,
         items: int = 100,
+        limit_bytes: int = OUT_BYTES,
     ) -> None:
         if not callable(protocol):
             raise ConfigurationError(
                 f"a server needs a function that makes a graph for each connection, not {protocol!r}: "
                 "write 'lambda: ...' before it"
             )
-        if max_connections < 1 or items < 1:
-            raise ConfigurationError("max_connections and items have to be at least 1")
+        if max_connections < 1 or items < 1 or limit_bytes < 1:
+            raise ConfigurationError("max_connections, items and limit_bytes have to be at least 1")
         self._protocol = protocol
         self._tells_peer = self._takes_peer(protocol)
         self._place = Place(port, host, path, tls)
         self._speech = Speech(framing, acked=acked, encode=EncodeOnce)
         self.max_connections = max_connections
         self.items = items
+        self.limit_bytes = limit_bytes
         self.accepted = 0
         self.refused = 0
         self.failed = 0

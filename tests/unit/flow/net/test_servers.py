@@ -113,6 +113,8 @@ def test_what_makes_no_sense_is_refused_at_once() -> None:
         SimpleServer(lambda: shout)
     with pytest.raises(ConfigurationError, match="max_connections"):
         SimpleServer(lambda: shout, 0, max_connections=0)
+    with pytest.raises(ConfigurationError, match="limit_bytes"):
+        SimpleServer(lambda: shout, 0, limit_bytes=0)
 
 
 async def test_a_port_that_is_taken_is_told_before_anything_runs() -> None:
@@ -324,6 +326,30 @@ async def test_a_peer_that_does_not_read_stops_its_graph() -> None:
         assert 0 < made < 5000
         (served,) = server._connections
         assert served._transport.get_write_buffer_size() < 2_000_000
+        sock.close()
+        await until(lambda: not server.connections)
+
+
+@pytest.mark.rule("FL1")
+async def test_what_waits_for_a_peer_is_bounded_in_bytes() -> None:
+    large = b"x" * 100_000
+
+    def source() -> Any:
+        while True:
+            yield large
+
+    async with Runner() as runner:
+        server = SimpleServer(lambda: source, 0, framing="length", limit_bytes=250_000)
+        runner.start(server)
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        await until(lambda: server.connections)
+        (served,) = server._connections
+        assert served._out is not None
+        out = served._out
+        await until(lambda: served._paused and out.waiting_writers)
+        assert 250_000 <= out.waiting_bytes <= 350_000
+        assert len(out) <= 4
+        assert len(await asyncio.to_thread(sock.recv, 10_000)) > 0  # and all goes on when it reads
         sock.close()
         await until(lambda: not server.connections)
 
