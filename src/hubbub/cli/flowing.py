@@ -66,14 +66,17 @@ def run_command(graph: str, until: Any, watch: bool, dev: bool, verbose: bool) -
 @click.option(
     "--out", "-o", metavar="FILE", default="-", help="Where the SVG goes.  [default: the terminal]"
 )
-@click.option("--text", "form", flag_value="text", help="A table instead of a drawing.")
-@click.option("--json", "form", flag_value="json", help="The same as JSON.")
-def draw(graph: str, out: str, form: str | None) -> None:
+@click.option("--text", "as_text", is_flag=True, help="A table instead of a drawing.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def draw(graph: str, out: str, as_text: bool, as_json: bool) -> None:
     """Draw GRAPH as SVG.
 
     GRAPH is file.py:name or module:name: a component, a list of them, or a function that returns either.
     Of several, each is drawn into a file of its own: FILE-1.svg, FILE-2.svg.
     """
+    if as_text and as_json:
+        raise click.UsageError("say --text or --json, not both")
+    form = "text" if as_text else "json" if as_json else None
     graphs = load_graphs(graph)
     drawn = [_drawn(component, form) for component in graphs]
     if out == "-":

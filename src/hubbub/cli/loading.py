@@ -17,8 +17,16 @@ def load_module(target: str) -> ModuleType:
     """Return the module that ``target`` names; what follows a colon is not looked at.
 
     Raises:
-        ConfigurationError: If there is no such module, or it can't be imported.
+        ConfigurationError: If there is no such module or file, or it can't be imported.
     """
+    where = target.partition(":")[0]
+    if not where:
+        raise ConfigurationError(
+            f"{target!r} names no module: say file.py:name or module:name, such as app.py{target or ':name'}"
+        )
+    if where.endswith(".py") and not Path(where).is_file():
+        beside = "" if Path(where).is_absolute() else f" in {Path.cwd()}"
+        raise ConfigurationError(f"there is no file {where!r}{beside}")
     module_name, directory = module_of(target)
     if str(directory) not in sys.path and not (directory == Path.cwd() and "" in sys.path):
         sys.path.insert(0, str(directory))

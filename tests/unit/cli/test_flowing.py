@@ -110,6 +110,27 @@ def test_what_is_no_graph_is_told_with_the_names_of_those_there_are(program, nam
     assert "graph, failing" in result.stderr
 
 
+def test_a_table_and_json_at_once_are_refused(program) -> None:
+    result = called("draw", f"{program}:graph", "--text", "--json")
+    assert result.exit_code == 2
+    assert "--text or --json, not both" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "draw"])
+def test_a_file_that_is_not_there_is_told(command, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = called(command, "nope.py:graph")
+    assert result.exit_code == 1
+    assert f"there is no file 'nope.py' in {tmp_path}" in result.stderr
+
+
+@pytest.mark.parametrize("target", [":graph", ""])
+def test_a_name_alone_is_told(target) -> None:
+    result = called("run", target)
+    assert result.exit_code == 1
+    assert f"{target!r} names no module: say file.py:name or module:name" in result.stderr
+
+
 def test_a_file_that_can_not_be_written_is_told(program) -> None:
     result = called("draw", f"{program}:graph", "-o", "no/such/place.svg")
     assert result.exit_code == 1
