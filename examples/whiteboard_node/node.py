@@ -9,6 +9,7 @@ Type four numbers, `x y x y`, to draw a line; type `show` to see the board. Ctrl
 
 import argparse
 import itertools
+import re
 
 from hubbub.flow import (
     Backplane,
@@ -109,6 +110,15 @@ def screen(name: str) -> Graphline:
     )
 
 
+def name_of(text: str) -> str:
+    """Return who draws: one word, since a stroke is words."""
+    if not re.fullmatch(r"[\w-]+", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name: letters, digits, - and _ can be in one"
+        )
+    return text
+
+
 def node(name: str, serve: int | None = None, join: list[int] | None = None) -> None:
     # Each node passes a stroke on once, whichever way it comes: that is what ends its way round a ring.
     board = Backplane("board", unique_by=lambda drawn: drawn.split()[0])
@@ -121,7 +131,7 @@ def node(name: str, serve: int | None = None, join: list[int] | None = None) -> 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A whiteboard node: client, server or both.")
-    parser.add_argument("name", help="who draws")
+    parser.add_argument("name", type=name_of, help="who draws")
     parser.add_argument("--serve", type=int, metavar="PORT", help="let others join here")
     parser.add_argument(
         "--join", type=int, action="append", metavar="PORT", help="join another node"
