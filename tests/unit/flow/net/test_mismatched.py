@@ -23,7 +23,7 @@ from hubbub.flow.net.acked import Acked
 from hubbub.flow.net.frames import PREFACE, Hello, frame
 from hubbub.flow.net.framing import framing_of
 from hubbub.kernel import BrokenError, FramingError
-from tests.unit.flow.net.parts import Collect, start, until, within
+from tests.unit.flow.net.parts import Collect, grown, start, until, within
 from tests.unit.flow.net.test_client import Far
 
 BOTH = "say acked=True on both sides"
@@ -150,3 +150,23 @@ async def test_told_not_to_reconnect_it_fails_where_not_all_is_handled() -> None
     assert "not handled all" in str(await broken(["one"], client))
     await hanging_up
     await far.close()
+
+
+@pytest.mark.parametrize("acked", [False, True])
+@pytest.mark.parametrize("kind", [SimpleServer, SingleServer])
+async def test_told_not_to_reconnect_it_ends_well_where_all_goes_well(
+    kind: Any, acked: bool
+) -> None:
+    got = Collect()
+    async with Runner() as runner:
+        if kind is SingleServer:
+            server: Any = SingleServer(0, acked=acked)
+            start(runner, server, got)
+        else:
+            server = SimpleServer(lambda: got.items.append, 0, acked=acked)
+            runner.start(server)
+        lines = [f"{n}" for n in range(2000)]
+        client = TCPClient("127.0.0.1", server.port, acked=acked, reconnect=None)
+        await within(10, start(runner, lines, client).wait())
+        await grown(got.items, 2000)
+        assert got.items == lines

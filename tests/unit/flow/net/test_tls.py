@@ -22,7 +22,7 @@ from hubbub.flow import (
     server_tls,
 )
 from hubbub.kernel import ConfigurationError
-from tests.unit.flow.net.parts import Collect, start, until, within
+from tests.unit.flow.net.parts import Collect, grown, start, until, within
 
 SOON = Backoff(first_s=0.01, most_s=0.05)
 
@@ -58,6 +58,28 @@ async def test_items_go_both_ways(papers: Papers, acked: bool) -> None:
         client = TCPClient("127.0.0.1", server.port, tls=client_tls(papers.ca), acked=acked)
         await within(20, start(runner, lines, client).wait())
         assert await within(10, got.count(2000)) == lines
+
+
+@pytest.mark.parametrize("acked", [False, True])
+@pytest.mark.parametrize("kind", [SimpleServer, SingleServer])
+async def test_told_not_to_reconnect_it_ends_well_over_tls_too(
+    papers: Papers, kind: Any, acked: bool
+) -> None:
+    got, lines = Collect(), [f"line {n}" for n in range(500)]
+    async with Runner() as runner:
+        tls = server_tls(papers.server)
+        if kind is SingleServer:
+            server: Any = SingleServer(0, tls=tls, acked=acked)
+            start(runner, server, got)
+        else:
+            server = SimpleServer(lambda: got.items.append, 0, tls=tls, acked=acked)
+            runner.start(server)
+        client = TCPClient(
+            "127.0.0.1", server.port, tls=client_tls(papers.ca), acked=acked, reconnect=None
+        )
+        await within(20, start(runner, lines, client).wait())
+        await grown(got.items, 500)
+        assert got.items == lines
 
 
 async def test_numbered_there_is_an_end_of_one_direction_over_tls_too(papers: Papers) -> None:
