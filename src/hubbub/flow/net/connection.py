@@ -246,6 +246,10 @@ class Connection(asyncio.Protocol):
             if items:
                 self._give(items)
             self._look_heard()
+        if self._transport.is_closing():
+            return (
+                False  # and an SSL transport that was closed twice knows nothing of itself any more
+            )
         # True keeps the other direction open; TLS has no such thing.
         return not self._half and not self._transport.get_extra_info("sslcontext")
 
