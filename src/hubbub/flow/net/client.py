@@ -207,9 +207,19 @@ class TCPClient(Carrier):
             return
         if connection.ours:
             raise error
-        if self._reconnect is None and not (connection.is_said and connection.wire.at_end):
+        if self._reconnect is None and not (
+            connection.is_said and (connection.wire.at_end or self._is_unread_answer(error))
+        ):
             raise BrokenError(f"the connection to {self.address} broke: {error}") from error
         log.warning("the connection to %s broke: %s", self.address, error)
+
+    def _is_unread_answer(self, error: Exception) -> bool:
+        """Whether ``error`` says no more than that the other side, over TLS, still sent what nobody here reads."""
+        return (
+            isinstance(error, ssl.SSLError)
+            and error.reason == "APPLICATION_DATA_AFTER_CLOSE_NOTIFY"
+            and not self.outlets()
+        )
 
     def _unheard(self, connection: Carried) -> Exception | None:
         """Return what is wrong with the other side's orderly end of ``connection``, if anything is."""

@@ -82,7 +82,9 @@ async def test_told_not_to_reconnect_it_ends_well_over_tls_too(
         assert got.items == lines
 
 
-async def test_numbered_there_is_an_end_of_one_direction_over_tls_too(papers: Papers) -> None:
+async def test_numbered_there_is_an_end_of_one_direction_over_tls_too(
+    papers: Papers, caplog: pytest.LogCaptureFixture
+) -> None:
     got, lines = Collect(), [f"line {n}" for n in range(500)]
     async with Runner() as runner:
         server = SimpleServer(lambda: str.upper, 0, tls=server_tls(papers.server), acked=True)
@@ -90,6 +92,17 @@ async def test_numbered_there_is_an_end_of_one_direction_over_tls_too(papers: Pa
         client = TCPClient("127.0.0.1", server.port, tls=client_tls(papers.ca), acked=True)
         await within(20, start(runner, lines, client, got).wait())
         assert got.items == [line.upper() for line in lines]
+    assert "eof_received" not in caplog.text
+
+
+async def test_answers_that_nobody_reads_may_come_too_late(papers: Papers) -> None:
+    lines = [f"line {n}" for n in range(300)]
+    async with Runner() as runner:
+        server = SimpleServer(lambda: str.upper, 0, tls=server_tls(papers.server))
+        runner.start(server)
+        for _ in range(5):
+            client = TCPClient("127.0.0.1", server.port, tls=client_tls(papers.ca), reconnect=None)
+            await within(20, start(runner, lines, client).wait())
 
 
 async def test_a_graph_is_told_whose_certificate_it_is(papers: Papers) -> None:
