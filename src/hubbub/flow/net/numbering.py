@@ -41,6 +41,11 @@ MOST_WINDOW = 1 << 16
 ORIGINS = 10_000
 """So many origins without a connection are remembered."""
 
+NUMBERS = 1 << 20
+"""So many of their numbers: about 100 MB."""
+
+_LOOK_EVERY = 16
+
 
 class Numbering:
     """Number what is sent, and keep it until it has been handled.
@@ -165,6 +170,11 @@ class Arrivals:
         self._news: Callable[[], None] | None = None
 
     @property
+    def remembered(self) -> int:
+        """How many numbers are kept of it."""
+        return len(self._done) + len(self._to_say)
+
+    @property
     def in_use(self) -> bool:
         """Whether somebody is connected, or something is in a graph."""
         return self.users > 0 or bool(self._given)
@@ -261,13 +271,15 @@ class Arrivals:
 class Origins:
     """The arrivals of all origins, as long as this process lives.
 
-    Those of whom nothing is in a graph, and who are not connected, are forgotten when there are too many.
+    Those of whom nothing is in a graph, and who are not connected, are forgotten when there are too many of them, or of
+    their numbers: the ones longest away first. What such an origin sends again is then given again.
     """
 
-    __slots__ = ("_arrivals",)
+    __slots__ = ("_arrivals", "_made")
 
     def __init__(self) -> None:
         self._arrivals: dict[str, Arrivals] = {}
+        self._made = 0
 
     def of(self, origin: str, floor: int) -> Arrivals:
         """Return the arrivals of ``origin``, which says that numbers below ``floor`` will not come."""
@@ -288,11 +300,19 @@ class Origins:
         return arrivals
 
     def _make_room(self) -> None:
-        if len(self._arrivals) >= ORIGINS:
-            for origin, arrivals in list(self._arrivals.items()):
-                if not arrivals.in_use:
-                    del self._arrivals[origin]
-                    return
+        self._made += 1
+        origins, numbers = len(self._arrivals) + 1 - ORIGINS, 0
+        if self._made % _LOOK_EVERY == 0:
+            numbers = sum(each.remembered for each in self._arrivals.values()) - NUMBERS
+        if origins <= 0 and numbers <= 0:
+            return
+        for origin, arrivals in list(self._arrivals.items()):
+            if origins <= 0 and numbers <= 0:
+                return
+            if not arrivals.in_use:
+                del self._arrivals[origin]
+                origins -= 1
+                numbers -= arrivals.remembered
 
 
 def track(item: Any, token: Token) -> Tracked:

@@ -341,16 +341,17 @@ async def test_what_waits_for_a_peer_is_bounded_in_bytes() -> None:
     async with Runner() as runner:
         server = SimpleServer(lambda: source, 0, framing="length", limit_bytes=250_000)
         runner.start(server)
-        sock = socket.create_connection(("127.0.0.1", server.port))
-        await until(lambda: server.connections)
-        (served,) = server._connections
-        assert served._out is not None
-        out = served._out
-        await until(lambda: served._paused and out.waiting_writers)
-        assert 250_000 <= out.waiting_bytes <= 350_000
-        assert len(out) <= 4
-        assert len(await asyncio.to_thread(sock.recv, 10_000)) > 0  # and all goes on when it reads
-        sock.close()
+        with socket.create_connection(("127.0.0.1", server.port)) as sock:
+            await until(lambda: server.connections)
+            (served,) = server._connections
+            assert served._out is not None
+            out = served._out
+            # Full, and nothing moves: before that a sender may just have its turn.
+            await until(lambda: served._paused and out.waiting_writers and out.full)
+            assert 250_000 <= out.waiting_bytes <= 350_000
+            assert len(out) <= 4
+            # All goes on when it reads.
+            assert len(await asyncio.to_thread(sock.recv, 10_000)) > 0
         await until(lambda: not server.connections)
 
 
