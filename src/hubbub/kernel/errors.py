@@ -1,10 +1,10 @@
 """Every error that Hubbub raises on purpose.
 
     HubbubError
-      TransientError        worth trying again: ConflictError, DiskFullError
+      TransientError        worth trying again: ConflictError, DiskFullError, ReservedError, SnapshotGoneError
       OutcomeUnknownError   may or may not have happened: not to be repeated blindly
       StoreError            the data: UnknownObjectError, UnknownClassError, CorruptRecordError,
-                            SpaceInUseError, UnstorableError, ReadOnlyError, FeedGapError
+                            SpaceInUseError, UnstorableError, ReadOnlyError, FeedGapError, PackedError, UndoError
       ProtocolError         a peer or user spoke nonsense (remote), or we did (local); FramingError: no item, but bytes
       AccessError           who you are and what you may: LoginFailedError, NotAllowedError, LimitError,
                             InvalidArgumentsError
@@ -12,6 +12,7 @@
       ClosedError           you closed it;  BrokenError: they, or the network, did
       RemoteError           the other side failed; its incident number is in the host's log
       NoTransactionError, BlockingError, ConfigurationError, AddressInUseError
+      JobStoppedError       somebody stopped a long job: pack, backup, ...
       GraphError, ComponentFailedError, ProcessFailedError, BoxFullError, SubscriberTooSlowError,
       SubscriberDroppedError, Finished, Stopped: components and what joins them
 
@@ -78,6 +79,18 @@ class DiskFullError(TransientError):
     code = "disk_full"
 
 
+class ReservedError(TransientError):
+    """Another transaction has voted to change the same object and has not finished yet. Nothing was stored."""
+
+    code = "reserved"
+
+
+class SnapshotGoneError(TransientError):
+    """The snapshot was packed away: it had not been used for longer than its lease. Run the transaction again (ST7)."""
+
+    code = "snapshot_gone"
+
+
 class OutcomeUnknownError(HubbubError):
     """It may have happened or not. Do not repeat it blindly: look first."""
 
@@ -134,6 +147,18 @@ class FeedGapError(StoreError):
     """The feed does not hold what was asked for: it is packed, or the position is of another space (ST1)."""
 
     code = "feed_gap"
+
+
+class PackedError(StoreError):
+    """What was asked for lies before the tid up to which the space is packed: it is not kept any more (ST7)."""
+
+    code = "packed"
+
+
+class UndoError(StoreError):
+    """A transaction can't be undone: it is packed away, or what it changed was changed again. Nothing was stored."""
+
+    code = "undo"
 
 
 class UnstorableError(StoreError):
@@ -267,6 +292,12 @@ class AddressInUseError(ConfigurationError):
     """A port or socket path is taken."""
 
     code = "address_in_use"
+
+
+class JobStoppedError(HubbubError):
+    """A long job was stopped before its end; its docstring says what is left."""
+
+    code = "job_stopped"
 
 
 class GraphError(ConfigurationError):

@@ -5,7 +5,7 @@ These two travel through every room between the disk and the objects, so they st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +23,8 @@ class Record(msgspec.Struct, array_like=True, gc=False, eq=False):
         oid: Which object.
         tid: Which transaction wrote it; in a changeset that is not committed yet, the tid that its writer had
             read (0 for a new object).
-        class_name: ``module:qualified.name`` of its class.
+        class_name: ``module:qualified.name`` of its class; empty in a record that says that the object is gone as of
+            its tid, because what made it was undone or it was collected. Loading that one is an `UnknownObjectError`.
         refs: The oids that the payload refers to, each once, in order of appearance.
         payload: The state in the value codec's bytes (see `hubbub.space.codec`).
         memo: The decoded state when it may be shared by all connections, else None. Never stored, never sent.
@@ -42,6 +43,11 @@ class Record(msgspec.Struct, array_like=True, gc=False, eq=False):
     def fields(self) -> RecordFields:
         """Return the record as it is written on a wire."""
         return (self.oid, self.tid, self.class_name, self.refs, self.payload)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it says that there is no such object as of its tid."""
+        return not self.class_name
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Record) and self.fields() == other.fields()
@@ -62,6 +68,7 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True):
         command: Name of the command, or what else made the commit (``peer``, ``setup``, ``connected``).
         args: The command's arguments as MessagePack, empty when the command says ``record=False``.
         note: Free text.
+        extra: More, as a MessagePack mapping of str to plain values; empty for none.
     """
 
     identity: str = ""
@@ -69,10 +76,14 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True):
     command: str = ""
     args: bytes = b""
     note: str = ""
+    extra: bytes = b""
 
 
 Row = tuple[str, bytes, bytes | None]
 """A small keyed entry stored in the same commit, beside the objects: (kind, key, value); None deletes it."""
+
+
+NO_BLOBS: Mapping[int, str] = {}
 
 
 class Commit:
@@ -84,6 +95,7 @@ class Commit:
         records: Durable records; each carries ``tid``.
         rows: Keyed rows to put or delete (sessions, call results, jobs).
         ephemerals: Records of ephemeral objects; kept in the host's memory only.
+        blobs: Blob files by the oid of their record: names under which the store has them staged (`Store.stage`).
         changes: Keyed changes of containers by oid (LV3): key -> value, or `DELETED`; None when unknown.
         notices: What the transaction sends, in order; opaque to the store; released after durability (PE3).
         context: Whatever its submitter wants back when the commit is settled; opaque.
@@ -92,6 +104,7 @@ class Commit:
 
     __slots__ = (
         "began",
+        "blobs",
         "changes",
         "context",
         "ephemerals",
@@ -112,6 +125,7 @@ class Commit:
         changes: dict[int, Any] | None = None,
         notices: Sequence[Any] = (),
         context: Any = None,
+        blobs: Mapping[int, str] = NO_BLOBS,
     ) -> None:
         self.tid = tid
         self.label = label
@@ -121,6 +135,7 @@ class Commit:
         self.changes = changes or {}
         self.notices = notices
         self.context = context
+        self.blobs = blobs
         self.began = 0.0
 
     @property
@@ -148,6 +163,9 @@ class Changeset(msgspec.Struct):
         label: Who and what.
         key: Names this attempt once and for all, so that a repeat after a lost answer is not a second commit;
             empty when it can't be repeated.
+        blobs: As in `Commit`.
+        restored_tid: Not 0: it is the copy of a commit that was made elsewhere. It gets this tid, which must be above
+            all others, and is stored as it is, whatever its writes say that they have read.
     """
 
     base: int
@@ -156,3 +174,5 @@ class Changeset(msgspec.Struct):
     changes: dict[int, Any] = {}
     label: Label = Label()
     key: bytes = b""
+    blobs: dict[int, str] = {}
+    restored_tid: int = 0

@@ -21,6 +21,7 @@ from hubbub.kernel import Changeset, Record, Tid
 from hubbub.mount.cache import RecordCache
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
+from hubbub.store.upkeep import Upkeep
 
 NOTHING: Mapping[int, int] = {}
 
@@ -49,6 +50,22 @@ class MountStats(msgspec.Struct):
     bytes_out: int = 0
     reconnects: int = 0
     cached_bytes: int = 0
+
+
+VOTE_S = 10.0
+"""So many seconds a vote holds."""
+
+
+class Ballot(msgspec.Struct, frozen=True):
+    """A vote that was taken.
+
+    Attributes:
+        number: Names it.
+        merged: Oids whose state is not the one given, because it was merged.
+    """
+
+    number: int
+    merged: list[int] = []
 
 
 class Mount(Protocol):
@@ -104,6 +121,34 @@ class Mount(Protocol):
             OutcomeUnknownError: The connection, or the disk, failed on the way. It may be stored or not.
             BrokenError: There is no connection; certainly nothing was stored.
         """
+        ...
+
+    def vote(self, changeset: Changeset) -> Ballot:
+        """Check ``changeset`` and reserve what it writes, so that `finish` can't fail but for the disk (two phases).
+
+        It holds for `VOTE_S` seconds; then it is given up.
+
+        Raises:
+            HubbubError: As `commit`. Nothing was stored or reserved.
+        """
+        ...
+
+    def finish(self, ballot: Ballot) -> tuple[Tid, list[int]]:
+        """Store what has voted; as `commit`.
+
+        Raises:
+            OutcomeUnknownError: As `commit`; also if the vote has waited for too long: then certainly nothing of it was
+                stored here, but what took part in the transaction elsewhere may have been.
+        """
+        ...
+
+    def drop(self, ballot: Ballot) -> None:
+        """Give a vote up. Idempotent, and harmless for one that is over."""
+        ...
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What can be asked beside loads and commits."""
         ...
 
     def new_oid(self) -> int:

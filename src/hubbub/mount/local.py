@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +25,7 @@ from hubbub.kernel import (
     Changeset,
     Clock,
     ClosedError,
+    Commit,
     HubbubError,
     ReadOnlyError,
     Record,
@@ -32,13 +34,16 @@ from hubbub.kernel import (
     UnknownObjectError,
     is_ephemeral,
 )
-from hubbub.mount.base import NOTHING, InvalidationLog, MountStats
+from hubbub.mount.base import NOTHING, VOTE_S, Ballot, InvalidationLog, MountStats
 from hubbub.mount.cache import RecordCache
 from hubbub.space.containers import merge_records, rebase
 from hubbub.store.base import FeedEntry, Store
 from hubbub.store.feeding import FEED_COMMITS, feed_piece
-from hubbub.store.ledger import Ledger
+from hubbub.store.ledger import Ledger, Merge
 from hubbub.store.queue import CommitQueue, Settled
+from hubbub.store.upkeep import StoreUpkeep
+
+T = TypeVar("T")
 
 
 class LocalMount:
@@ -49,6 +54,7 @@ class LocalMount:
         clock: For tids.
         read_only: Refuse commits.
         cache_records: About how many records are kept in memory.
+        merge: Merges records in place of the containers' own merges; then nothing is rebased either.
     """
 
     def __init__(
@@ -58,11 +64,16 @@ class LocalMount:
         clock: Clock | None = None,
         read_only: bool = False,
         cache_records: int = 100_000,
+        merge: Merge | None = None,
     ) -> None:
         self.read_only = read_only
         self._store = store
         self._ledger = Ledger(
-            store, clock or SystemClock(), merge_records, rebase, cache_records=cache_records
+            store,
+            clock or SystemClock(),
+            merge or merge_records,
+            None if merge else rebase,
+            cache_records=cache_records,
         )
         self._serial = threading.Lock()
         self._news = threading.Condition()
@@ -74,6 +85,7 @@ class LocalMount:
         self.cache = RecordCache(0)
         self._is_closed = False
         self._queue = CommitQueue(store, self._settled)
+        self.upkeep = StoreUpkeep(store, lambda: self._log.newest)
 
     @property
     def stats(self) -> MountStats:
@@ -129,28 +141,49 @@ class LocalMount:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
+        return self._stored(lambda: self._ledger.commit_changeset(changeset))
+
+    def vote(self, changeset: Changeset) -> Ballot:
+        vote = self._decided(lambda: self._ledger.vote(changeset, VOTE_S))
+        # What it has seen may not be durable yet; `finish` comes behind that in the queue.
+        return Ballot(vote.number, vote.merged)
+
+    def finish(self, ballot: Ballot) -> tuple[Tid, list[int]]:
+        return self._stored(lambda: self._ledger.finish(ballot.number))
+
+    def drop(self, ballot: Ballot) -> None:
+        with self._serial:
+            self._ledger.votes.drop(ballot.number)
+
+    def _stored(self, decide: Callable[[], tuple[Commit, list[int]]]) -> tuple[Tid, list[int]]:
+        """Have a commit decided, and wait until it is durable."""
+
+        def decide_and_put() -> tuple[Commit, list[int]]:
+            commit, merged = decide()
+            self._queue.put(commit, wake=False)
+            return commit, merged
+
+        commit, merged = self._decided(decide_and_put)
+        self._queue.drive()
+        self._queue.wait_settled(commit.tid)
+        with self._news:
+            self._stats.commits += 1
+        return commit.tid, merged
+
+    def _decided(self, decide: Callable[[], T]) -> T:
+        """Return what ``decide`` does in the serial order."""
         if self.read_only:
             raise ReadOnlyError("this space was opened to read only")
-        refusal: HubbubError | None = None
         with self._serial:
             self._check_open()
             self._recover()
             self._ledger.absorb()
             try:
-                commit, merged = self._ledger.commit_changeset(changeset)
+                return decide()
             except HubbubError as error:
                 refusal, seen = error, self._ledger.last_tid
-            else:
-                seen = commit.tid
-                self._queue.put(commit, wake=False)
-        if refusal is not None:
-            self._wait_for_what_was_seen(seen)
-            raise refusal
-        self._queue.drive()
-        self._queue.wait_settled(seen)
-        with self._news:
-            self._stats.commits += 1
-        return seen, merged
+        self._wait_for_what_was_seen(seen)
+        raise refusal
 
     def _wait_for_what_was_seen(self, tid: int) -> None:
         """An error may have seen commits that are not durable yet (ST2)."""

@@ -46,13 +46,44 @@ class Store(Protocol):
         """Return the newest record of ``oid`` whose tid is not above ``at`` (newest of all without it).
 
         Raises:
-            UnknownObjectError: If there is none.
+            UnknownObjectError: If there is none, or the newest says that the object is gone.
             CorruptRecordError: If its bytes are damaged (ST6); names oid and tid.
         """
         ...
 
     def load_many(self, oids: Sequence[int], at: int | None = None) -> list[Record]:
-        """Return what `load` would for each oid, leaving out the unknown ones."""
+        """Return what `load` would for each oid, leaving out the unknown ones and those that are gone."""
+        ...
+
+    def revision(self, oid: int, tid: int) -> Record:
+        """Return the record that transaction ``tid`` itself wrote of ``oid``, also one that says that it is gone.
+
+        Raises:
+            UnknownObjectError: If it wrote none, or it is packed away.
+            CorruptRecordError: As `load`.
+        """
+        ...
+
+    def successor(self, oid: int, tid: int) -> Tid | None:
+        """Return the tid of the first kept record of ``oid`` above ``tid``, or None."""
+        ...
+
+    def records_of(self, tid: int) -> list[Record]:
+        """Return the records that transaction ``tid`` wrote and that are kept, in order; none if there is no such one.
+
+        Raises:
+            CorruptRecordError: If one is damaged.
+        """
+        ...
+
+    def current(self, after_oid: int, at: int, most: int) -> list[Record]:
+        """Return the records of up to ``most`` objects above ``after_oid`` as of tid ``at``, in the order of oids.
+
+        Objects that are gone are left out. Nothing comes back only where there is nothing.
+
+        Raises:
+            CorruptRecordError: If one is damaged.
+        """
         ...
 
     def write(self, commits: Sequence[Commit]) -> None:

@@ -27,6 +27,7 @@ from hubbub.kernel import (
     Clock,
     Commit,
     ConflictError,
+    LocalProtocolError,
     Oid,
     Record,
     Tid,
@@ -35,8 +36,10 @@ from hubbub.kernel import (
     oid_bytes,
     oid_from_bytes,
     tid_at,
+    tid_text,
 )
 from hubbub.store.base import Store
+from hubbub.store.votes import Vote, Votes
 
 Merge = Callable[[Record, Record, Record], "tuple[bytes, tuple[int, ...]] | str"]
 """Merge (old, committed, new) into a payload and its refs, or say why it can't be done."""
@@ -92,6 +95,7 @@ class Ledger:
         self._absorbed_tid: Tid = store.last_tid
         self._oid_lock = threading.Lock()
         self._next_oid = store.max_oid + 1
+        self.votes = Votes()
 
     # --- any thread -------------------------------------------------------------------------------------------------
 
@@ -123,6 +127,8 @@ class Ledger:
                 with self._lock:
                     if self._old.get(oid) is record:
                         self._keep(record)
+            if not record.class_name:
+                raise UnknownObjectError(oid, at)
             return record
         before = self._settled_tid
         found = self.store.load(oid, at if at is not None else before)
@@ -136,7 +142,9 @@ class Ledger:
     def at_hand(self, oid: int, at: int) -> Record | None:
         """As `load`, of what is in memory only: None if the store would have to be asked."""
         record = self._young.get(oid) or self._old.get(oid)
-        return record if record is not None and record.tid <= at else None
+        if record is not None and record.tid <= at and record.class_name:
+            return record
+        return None
 
     def settle(self, commits: Iterable[Commit]) -> None:
         """Take note that ``commits`` are durable. Called by the writer, in tid order."""
@@ -187,6 +195,8 @@ class Ledger:
         """
         pending = self._pending_records.get(oid)
         if pending is not None:
+            if not pending.class_name:
+                raise UnknownObjectError(oid)
             return pending
         if is_ephemeral(oid):
             return self._ephemeral(oid)
@@ -242,7 +252,9 @@ class Ledger:
                 committed = None
             else:
                 committed = self._latest_or_none(write.oid)
-            if (committed.tid if committed else _ABSENT_TID) == write.tid:
+            if (committed.tid if committed else _ABSENT_TID) == write.tid or (
+                not write.tid and committed is not None and committed.is_gone
+            ):
                 records.append(Record(write.oid, tid, write.class_name, write.refs, write.payload))
             else:
                 assert committed is not None or write.tid
@@ -251,16 +263,23 @@ class Ledger:
         return records, merged
 
     def _latest_or_none(self, oid: int) -> Record | None:
+        """Return the newest record of ``oid``, also one that says that it is gone."""
         try:
             return self.load_latest(oid)
         except UnknownObjectError:
-            return None
+            pending = self._pending_records.get(oid)
+            if pending is not None or is_ephemeral(oid) or oid > self.store.max_oid:
+                return pending
+        newest = next(self.store.history(oid), None)
+        return None if newest is None else self.store.revision(oid, newest)
 
     def _merged(self, write: Record, committed: Record | None, tid: Tid, merge: Merge) -> Record:
         committed_tid = committed.tid if committed else _ABSENT_TID
         base = None
         if committed is None or not write.tid:
             outcome: tuple[bytes, tuple[int, ...]] | str = "it was made by both"
+        elif committed.is_gone or write.is_gone:
+            outcome = "it was deleted"
         else:
             base = self.load(write.oid, write.tid)
             outcome = merge(base, committed, write)
@@ -294,9 +313,76 @@ class Ledger:
 
         Raises:
             ConflictError: As `validate`.
+            ReservedError: A vote has reserved an object that it writes or relies on.
+            LocalProtocolError: A commit that is to be restored is not newer than all others.
         """
-        tid = self.next_tid()
-        records, merged, moved = self._validated(changeset, tid, merge)
+        if self.votes:
+            self.votes.drop_late(self._clock.now())
+            self.votes.check(
+                [write.oid for write in changeset.writes], [oid for oid, _ in changeset.current]
+            )
+        if changeset.restored_tid:
+            tid, records, merged, moved = self._restored(changeset)
+        else:
+            tid = self.next_tid()
+            records, merged, moved = self._validated(changeset, tid, merge)
+        commit, merged = self._append_changeset(tid, changeset, records, merged, moved, done)
+        return commit, merged
+
+    def vote(self, changeset: Changeset, lasts_s: float, merge: Merge | None = None) -> Vote:
+        """Validate ``changeset`` and reserve its objects, so that `finish` can't fail but for the disk.
+
+        Args:
+            changeset: As `commit_changeset`.
+            lasts_s: Seconds after which it is given up.
+            merge: As `validate`.
+
+        Raises:
+            ConflictError: As `validate`.
+            ReservedError: Another vote has reserved an object.
+        """
+        now = self._clock.now()
+        self.votes.drop_late(now)
+        self.votes.check(
+            [write.oid for write in changeset.writes], [oid for oid, _ in changeset.current]
+        )
+        if changeset.restored_tid:
+            _, records, merged, moved = self._restored(changeset)
+        else:
+            records, merged, moved = self._validated(changeset, self.next_tid(), merge)
+        return self.votes.add(changeset, records, merged + moved, now + lasts_s)
+
+    def finish(self, number: int, done: Sequence[bytes] = ()) -> tuple[Commit, list[int]]:
+        """Give the vote ``number`` its tid and append it; as `commit_changeset`.
+
+        Raises:
+            OutcomeUnknownError: It is not open any more; see `Votes.take`.
+            LocalProtocolError: A commit that is to be restored is not newer than all others any more.
+        """
+        vote = self.votes.take(number)
+        tid = self._restored(vote.changeset)[0] if vote.changeset.restored_tid else self.next_tid()
+        for record in vote.records:
+            record.tid = tid
+        return self._append_changeset(tid, vote.changeset, vote.records, vote.merged, [], done)
+
+    def _restored(self, changeset: Changeset) -> tuple[Tid, list[Record], list[int], list[int]]:
+        tid = Tid(changeset.restored_tid)
+        if tid <= self._last_tid:
+            raise LocalProtocolError(
+                f"commit {tid_text(tid)} can't be restored behind {tid_text(self._last_tid)}"
+            )
+        writes = changeset.writes
+        return tid, [Record(w.oid, tid, w.class_name, w.refs, w.payload) for w in writes], [], []
+
+    def _append_changeset(
+        self,
+        tid: Tid,
+        changeset: Changeset,
+        records: list[Record],
+        merged: list[int],
+        moved: list[int],
+        done: Sequence[bytes],
+    ) -> tuple[Commit, list[int]]:
         # A peer may still use oids that a host before this one gave it: nobody else must get them.
         newest_oid = max((write.oid for write in changeset.writes if not write.tid), default=0)
         with self._oid_lock:
@@ -307,7 +393,7 @@ class Ledger:
             self._pending_keys[changeset.key] = tid
         merged += moved
         changes = {oid: c for oid, c in changeset.changes.items() if oid not in merged}
-        commit = Commit(tid, changeset.label, records, rows, changes=changes)
+        commit = Commit(tid, changeset.label, records, rows, changes=changes, blobs=changeset.blobs)
         self.append(commit)
         return commit, merged
 

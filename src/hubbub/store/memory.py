@@ -9,7 +9,7 @@ so they need no lock and see all of a commit or nothing of it. Rows have no tid,
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 from hubbub.kernel import (
@@ -45,6 +45,9 @@ def check_order(commits: Sequence[Commit], last_tid: int) -> None:
             raise LocalProtocolError(f"commit {tid_text(commit.tid)} holds a record of another tid")
         if len(commit.records) > 1 and len({r.oid for r in commit.records}) < len(commit.records):
             raise LocalProtocolError(f"commit {tid_text(commit.tid)} holds an object twice")
+
+
+_NO_REVISIONS: tuple[list[int], list[RecordFields]] = ([], [])
 
 
 class _Data:
@@ -97,7 +100,7 @@ class MemoryStore:
         if revisions is not None:
             tids, records = revisions
             place = bisect_right(tids, last if at is None or at > last else at)
-            if place:
+            if place and records[place - 1][2]:
                 # A fresh object each time: what its reader decodes into `memo` must not outlive a reopen.
                 return Record(*records[place - 1])
         raise UnknownObjectError(oid, at)
@@ -110,6 +113,41 @@ class MemoryStore:
                 found.append(self.load(oid, at))
             except UnknownObjectError:
                 continue
+        return found
+
+    def revision(self, oid: int, tid: int) -> Record:
+        self._check_open()
+        if tid <= self._data.last_tid:
+            tids, records = self._data.revisions.get(oid, _NO_REVISIONS)
+            place = bisect_left(tids, tid)
+            if place < len(tids) and tids[place] == tid:
+                return Record(*records[place])
+        raise UnknownObjectError(oid, tid)
+
+    def successor(self, oid: int, tid: int) -> Tid | None:
+        self._check_open()
+        tids = self._data.revisions.get(oid, _NO_REVISIONS)[0]
+        place = bisect_right(tids, tid)
+        if place < len(tids) and tids[place] <= self._data.last_tid:
+            return Tid(tids[place])
+        return None
+
+    def records_of(self, tid: int) -> list[Record]:
+        self._check_open()
+        data = self._data
+        place = bisect_left(data.tids, tid)
+        if place == len(data.tids) or data.tids[place] != tid or tid > data.last_tid:
+            return []
+        return [self.revision(oid, tid) for oid in data.entries[place].oids]
+
+    def current(self, after_oid: int, at: int, most: int) -> list[Record]:
+        self._check_open()
+        at = min(at, self._data.last_tid)
+        found: list[Record] = []
+        for oid in sorted(oid for oid in list(self._data.revisions) if oid > after_oid):
+            if len(found) == most:
+                break
+            found += self.load_many((oid,), at)
         return found
 
     def write(self, commits: Sequence[Commit]) -> None:

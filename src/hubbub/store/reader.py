@@ -36,6 +36,11 @@ _FEED = f"""SELECT tid, previous, first, count, byte_count, label, oids, crc,
     FROM "transaction" t WHERE tid > ? AND tid <= ? ORDER BY tid LIMIT {_FEED_BATCH}"""  # noqa: S608
 _HISTORY = f"""SELECT tid FROM record WHERE oid = ? AND tid <= ?
     ORDER BY tid DESC LIMIT {_HISTORY_BATCH}"""  # noqa: S608
+_REVISION = "SELECT tid, class, refs, payload, crc FROM record WHERE oid = ? AND tid = ?"
+_SUCCESSOR = "SELECT min(tid) FROM record WHERE oid = ? AND tid > ? AND tid <= ?"
+_OF = "SELECT oid, class, refs, payload, crc FROM record WHERE id >= ? AND id < ? AND tid = ? ORDER BY id"
+_TRANSACTION = 'SELECT first, count FROM "transaction" WHERE tid = ?'
+_OIDS = "SELECT DISTINCT oid FROM record WHERE oid > ? ORDER BY oid LIMIT ?"
 _ROWS = 'SELECT key, value, crc FROM "row" WHERE kind = ?'
 _ROW = 'SELECT value, crc FROM "row" WHERE kind = ? AND key = ?'
 
@@ -129,6 +134,29 @@ class Reader:
             for oid, *fields in self._fetch(_LOAD_MANY, (wanted, at)):
                 found[oid] = self._record(oid, *fields)
         return found
+
+    def revision(self, oid: int, tid: int) -> Record | None:
+        """Return the record of ``oid`` that ``tid`` wrote, or None. Raises `CorruptRecordError` if it is damaged."""
+        rows = self._fetch(_REVISION, (oid, tid))
+        return self._record(oid, *rows[0]) if rows else None
+
+    def successor(self, oid: int, tid: int, end: int) -> Tid | None:
+        """Return the tid of the first record of ``oid`` above ``tid``, up to ``end``, or None."""
+        found = self._fetch(_SUCCESSOR, (oid, tid, end))[0][0]
+        return None if found is None else Tid(found)
+
+    def records_of(self, tid: int) -> list[Record]:
+        """Return the records that ``tid`` wrote, in order. Raises `CorruptRecordError` if one is damaged."""
+        found = self._fetch(_TRANSACTION, (tid,))
+        if not found:
+            return []
+        first, count = found[0]
+        rows = self._fetch(_OF, (first, first + count, tid))
+        return [self._record(oid, tid, *fields) for oid, *fields in rows]
+
+    def oids_above(self, oid: int, most: int) -> list[int]:
+        """Return the first ``most`` oids above ``oid`` of which there is any record, sorted."""
+        return [row[0] for row in self._fetch(_OIDS, (oid, most))]
 
     def _record(
         self, oid: int, tid: int, name: str, refs: bytes, payload: bytes, crc: int

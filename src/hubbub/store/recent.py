@@ -7,7 +7,9 @@ in the tables second, so nothing is missed in between.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from hubbub.kernel import Record, Tid
 from hubbub.store.base import FeedEntry
@@ -19,6 +21,8 @@ from hubbub.store.group import (
     decode_label,
     unpack_oids,
 )
+
+_tid_of = itemgetter(0)
 
 
 class Recent:
@@ -83,6 +87,30 @@ class Recent:
         # A commit may have moved the one over to the others just now.
         tids = {newest.tid, *(record.tid for record in self._before.get(oid, ()))}
         return [Tid(tid) for tid in sorted(tids, reverse=True) if tid <= at]
+
+    def revision(self, oid: int, tid: int) -> Record | None:
+        """Return the record of ``oid`` that ``tid`` wrote, or None."""
+        record = self.find(oid, tid)
+        return record if record is not None and record.tid == tid else None
+
+    def successor(self, oid: int, tid: int) -> Tid | None:
+        """Return the tid of its first record of ``oid`` above ``tid``, or None."""
+        newest = self._newest.get(oid)
+        if newest is None or newest.tid <= tid:
+            return None
+        above = [r.tid for r in self._before.get(oid, ()) if r.tid > tid]
+        return Tid(min(above, default=newest.tid))
+
+    def oids_of(self, tid: int) -> tuple[int, ...] | None:
+        """Return the oids that ``tid`` wrote, in order; None if it is not here."""
+        place = bisect_left(self.transactions, tid, key=_tid_of)
+        if place == len(self.transactions) or self.transactions[place][0] != tid:
+            return None
+        return unpack_oids(self.transactions[place][6])
+
+    def oids_above(self, oid: int) -> list[int]:
+        """Return the oids above ``oid`` of which it has a record, sorted."""
+        return sorted(other for other in list(self._newest) if other > oid)
 
     def feed(self, after: int, end: int) -> Iterator[FeedEntry]:
         """Yield its transactions above ``after`` and up to ``end``."""

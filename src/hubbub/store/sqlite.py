@@ -262,13 +262,14 @@ class SQLiteStore:
         for recent in self._recents:
             record = recent.find(oid, bound)
             if record is not None:
-                if self._is_closed:
-                    break
-                return record
-        found = self._reader.load(oid, bound)
-        if found is None:
+                break
+        else:
+            record = self._reader.load(oid, bound)
+        if self._is_closed:
+            raise ClosedError(f"the store {self.path} is closed")
+        if record is None or not record.class_name:
             raise UnknownObjectError(oid, at)
-        return found
+        return record
 
     def load_many(self, oids: Sequence[int], at: int | None = None) -> list[Record]:
         self._check_open()
@@ -284,7 +285,53 @@ class SQLiteStore:
         wanted = [oid for oid in oids if oid not in found]
         if wanted:
             found.update(self._reader.load_many(wanted, bound))
-        return [found[oid] for oid in oids if oid in found]
+        return [found[oid] for oid in oids if oid in found and found[oid].class_name]
+
+    def revision(self, oid: int, tid: int) -> Record:
+        self._check_open()
+        if tid <= self._last_tid:
+            for recent in self._recents:
+                record = recent.revision(oid, tid)
+                if record is not None:
+                    return record
+            record = self._reader.revision(oid, tid)
+            if record is not None:
+                return record
+        raise UnknownObjectError(oid, tid)
+
+    def successor(self, oid: int, tid: int) -> Tid | None:
+        self._check_open()
+        end, recents = self._last_tid, self._recents
+        # What is in the tables is older than all that is recent, and a recent one may get there meanwhile.
+        found = self._reader.successor(oid, tid, end)
+        for recent in reversed(recents):
+            if found is None:
+                found = recent.successor(oid, tid)
+        return found if found is not None and found <= end else None
+
+    def records_of(self, tid: int) -> list[Record]:
+        self._check_open()
+        if tid > self._last_tid:
+            return []
+        for recent in self._recents:
+            oids = recent.oids_of(tid)
+            if oids is not None:
+                return [self.revision(oid, tid) for oid in oids]
+        return self._reader.records_of(tid)
+
+    def current(self, after_oid: int, at: int, most: int) -> list[Record]:
+        self._check_open()
+        at = min(at, self._last_tid)
+        while True:
+            recents = self._recents
+            oids = set(self._reader.oids_above(after_oid, most))
+            for recent in recents:
+                oids.update(recent.oids_above(after_oid)[:most])
+            chosen = sorted(oids)[:most]
+            found = self.load_many(chosen, at)
+            if found or not chosen:
+                return found
+            after_oid = chosen[-1]
 
     @property
     def feed_floor(self) -> Tid:
