@@ -7,6 +7,7 @@ decodes no payload. It is written by one thread at a time and read by any number
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -90,14 +91,50 @@ class Store(Protocol):
         """Store the records and rows of ``commits``, in tid order, as one group with one fsync (ST3).
 
         When it returns, all of it survives SIGKILL and power loss. Commits without records write rows only and
-        do not appear in the feed.
+        do not appear in the feed. Staged files that a commit names (`Commit.blobs`) become its records' blobs; if it
+        fails for certain they are gone.
 
         Raises:
+            LocalProtocolError: A commit does not follow, or names a file that is not staged. Nothing has changed.
+            StoreError: Blob files can't be moved into place. Nothing was stored; the store goes on.
             DiskFullError: Certainly nothing of the group was stored; the store goes on.
             OutcomeUnknownError: The fsync failed, or anything else that leaves it open whether rows can turn up
                 after a restart: every further `write` raises this too until the store is reopened; reading goes on.
         """
         ...
+
+    # --- blobs --------------------------------------------------------------------------------------------------------
+
+    def stage(self, suffix: str = "") -> Path:
+        """Return the path of a new empty file on the disk of the blobs, to be written and then named in a commit.
+
+        Its name (``path.name``) is what `Commit.blobs` wants. It may be replaced by a hard link to another blob of the
+        same store. Fsync a large one before the commit, so that nobody else has to wait for it. One that is never
+        committed goes by `unstage`, when the store is opened next, or when a pack finds it untouched for a day.
+
+        Args:
+            suffix: Of its name: up to 64 letters, digits, ``.``, ``_`` and ``-``.
+
+        Raises:
+            DiskFullError: There is no room.
+            StoreError: It can't be made.
+        """
+        ...
+
+    def unstage(self, name: str) -> None:
+        """Remove a staged file that will not be committed. Idempotent; a committed one stays."""
+        ...
+
+    def blob(self, oid: int, tid: int) -> Path:
+        """Return the file of the blob that ``oid`` had at record ``tid``. It must not be changed.
+
+        Raises:
+            UnknownObjectError: If there is none.
+            CorruptRecordError: If it should be there and is missing, or has another size (ST6).
+        """
+        ...
+
+    # ------------------------------------------------------------------------------------------------------------------
 
     @property
     def feed_floor(self) -> Tid:

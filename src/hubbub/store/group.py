@@ -88,9 +88,19 @@ class Group:
         newest: The records themselves.
         last_tid, next_id: As they are behind the group.
         max_oid: Its highest oid; 0 without records.
+        has_blobs: Whether a commit names blob files.
     """
 
-    __slots__ = ("last_tid", "max_oid", "newest", "next_id", "records", "rows", "transactions")
+    __slots__ = (
+        "has_blobs",
+        "last_tid",
+        "max_oid",
+        "newest",
+        "next_id",
+        "records",
+        "rows",
+        "transactions",
+    )
 
     def __init__(self, commits: Sequence[Commit], last_tid: int, next_id: int) -> None:
         self.records: list[RecordRow] = []
@@ -100,9 +110,12 @@ class Group:
         self.last_tid = last_tid
         self.next_id = next_id
         self.max_oid = 0
+        self.has_blobs = False
         for commit in commits:
             if commit.rows:
                 self._add_rows(commit)
+            if commit.blobs:
+                self.has_blobs = True
             if commit.records:
                 self._add(commit)
 

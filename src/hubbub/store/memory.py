@@ -8,9 +8,13 @@ so they need no lock and see all of a commit or nothing of it. Rows have no tid,
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
+import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from hubbub.kernel import (
     ClosedError,
@@ -24,6 +28,7 @@ from hubbub.kernel import (
     tid_text,
 )
 from hubbub.store.base import FeedEntry
+from hubbub.store.blobs import Blobs, blob_of_key, blob_size
 
 
 def check_order(commits: Sequence[Commit], last_tid: int) -> None:
@@ -61,6 +66,18 @@ class _Data:
         self.rows: dict[str, dict[bytes, bytes]] = {}
         self.last_tid = Tid(0)
         self.max_oid = Oid(0)
+        self.blob_sizes: dict[tuple[int, int], int] = {}
+        self._blobs: Blobs | None = None
+
+    @property
+    def blobs(self) -> Blobs:
+        """The blob files, in a folder that goes with the data."""
+        with self.lock:
+            if self._blobs is None:
+                folder = tempfile.mkdtemp(prefix="hubbub-blobs-")
+                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+                self._blobs = Blobs(Path(folder), is_durable=False)
+            return self._blobs
 
 
 class MemoryStore:
@@ -152,9 +169,14 @@ class MemoryStore:
 
     def write(self, commits: Sequence[Commit]) -> None:
         data = self._data
+        blobs = data.blobs if any(commit.blobs for commit in commits) else None
         with data.lock:
             self._check_open()
             check_order(commits, data.last_tid)
+            placing = blobs.place(commits) if blobs is not None else None
+            if placing is not None:
+                for _, key, size in placing.rows:
+                    data.blob_sizes[blob_of_key(key)] = blob_size(size)
             for commit in commits:
                 for kind, key, value in commit.rows:
                     if value is None:
@@ -163,6 +185,8 @@ class MemoryStore:
                         data.rows.setdefault(kind, {})[key] = value
                 if commit.records:
                     self._append(commit)
+            if placing is not None:
+                placing.settle()
 
     def _append(self, commit: Commit) -> None:
         data = self._data
@@ -175,6 +199,21 @@ class MemoryStore:
         data.tids.append(commit.tid)
         data.max_oid = Oid(max(data.max_oid, *oids))
         data.last_tid = commit.tid
+
+    def stage(self, suffix: str = "") -> Path:
+        self._check_open()
+        return self._data.blobs.stage(suffix)
+
+    def unstage(self, name: str) -> None:
+        self._check_open()
+        self._data.blobs.unstage(name)
+
+    def blob(self, oid: int, tid: int) -> Path:
+        self._check_open()
+        size = self._data.blob_sizes.get((oid, tid)) if tid <= self._data.last_tid else None
+        if size is None:
+            raise UnknownObjectError(oid, tid)
+        return self._data.blobs.checked(oid, tid, size)
 
     @property
     def feed_floor(self) -> Tid:

@@ -52,6 +52,7 @@ from hubbub.kernel import (
     tid_text,
 )
 from hubbub.store.base import FeedEntry
+from hubbub.store.blobs import BLOB, Blobs, Placing, blob_key, blob_size
 from hubbub.store.copier import Copier
 from hubbub.store.group import Group
 from hubbub.store.grouplog import Entry, GroupLog, NoRoomError, read_log
@@ -96,6 +97,7 @@ class SQLiteStore:
         self._log_limit_bytes = log_limit_bytes
         self._is_closed = False
         self._write_lock = threading.Lock()
+        self._blobs = Blobs(self._beside("-blobs"), self.path)
         try:
             is_folder, exists = self.path.is_dir(), self.path.exists()
         except OSError as error:
@@ -114,6 +116,11 @@ class SQLiteStore:
             self._side_file.release(discard=not is_space)
             raise
         self._copier = Copier(self._tables, self._older_is_put)
+        try:
+            self._blobs.sweep_staged(self._has_blob)
+        except BaseException:
+            self.close()
+            raise
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -383,6 +390,25 @@ class SQLiteStore:
                 return recent.rows[name]
         return self._reader.row(kind, key)
 
+    # --- blobs -------------------------------------------------------------------------------------------------------
+
+    def stage(self, suffix: str = "") -> Path:
+        self._check_open()
+        return self._blobs.stage(suffix)
+
+    def unstage(self, name: str) -> None:
+        self._check_open()
+        self._blobs.unstage(name)
+
+    def blob(self, oid: int, tid: int) -> Path:
+        row = self.row(BLOB, blob_key(oid, tid)) if tid <= self.last_tid else None
+        if row is None:
+            raise UnknownObjectError(oid, tid)
+        return self._blobs.checked(oid, tid, blob_size(row))
+
+    def _has_blob(self, oid: int, tid: int) -> bool:
+        return self.row(BLOB, blob_key(oid, tid)) is not None
+
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, commits: Sequence[Commit]) -> None:
@@ -391,15 +417,25 @@ class SQLiteStore:
             if self._tables.doubt is not None:
                 raise OutcomeUnknownError(self._tables.doubt)
             group = Group(commits, self._last_tid, self._next_id)
+            placing: Placing | None = None
+            if group.has_blobs:
+                placing = self._blobs.place(commits)
+                group.rows += placing.rows
             try:
                 self._store(group)
+            except OutcomeUnknownError:
+                raise
             except HubbubError:
+                if placing is not None:
+                    placing.undo()
                 raise
             except BaseException as error:
                 doubt = self._tables.set_doubt(error)
                 if isinstance(error, Exception):
                     raise doubt from error
                 raise
+            if placing is not None:
+                placing.settle()
 
     def _store(self, group: Group) -> None:
         number = self._number + 1
