@@ -4,10 +4,7 @@ Theory of operation
 ===================
 
 Everything happens in the loop, without a task per message. What goes out is `Outlet`'s; what every peer is told of
-others' commits is `Peers`'.
-
-Commits of a connection that its mount has replaced by a newer one are refused: they could otherwise run a second time,
-after their first answer was acknowledged and forgotten.
+others' commits is `Peers`'; what it commits is `Writing`'s, and what else it asks `Asking`'s.
 """
 
 from __future__ import annotations
@@ -16,49 +13,34 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable
-from itertools import chain
-from operator import attrgetter
 from typing import Any
 
 import msgspec
 
+from hubbub.gateway.asking import Asking
 from hubbub.gateway.carriers import HELLO_S
 from hubbub.gateway.following import Following
 from hubbub.gateway.neighbours import Neighbours
 from hubbub.gateway.outlet import Outlet
 from hubbub.gateway.told import Peers
+from hubbub.gateway.writing import Writing
 from hubbub.kernel import (
     COMPANION_BIT,
-    Changeset,
     HubbubError,
-    LimitError,
-    ReadOnlyError,
-    Record,
     RemoteProtocolError,
     UnknownObjectError,
 )
 from hubbub.mount.failures import to_failed
-from hubbub.perspective.host import Host, Outcome
+from hubbub.perspective.host import Host
+from hubbub.store.upkeep import StoreUpkeep
 from hubbub.wire import peer
 from hubbub.wire.frames import FrameReader
 
 log = logging.getLogger("hubbub.peers")
 
-_MOUNT_KEY_BYTES = 12
-_MAX_KEY_BYTES = 64
 _MAX_OID_BLOCK = 10_000
 _GREETING_BYTES = 64 << 10
-_OID_LEAP = 1 << 40
-_MAX_CLASS_NAME = 1000
-_MERGED_BYTES = 64 << 10
-_REMEMBERED_WRITES = 64
-
-_NOBODY = (None, frozenset[int]())
-
-_oid_of = attrgetter("oid")
-_tid_of = attrgetter("tid")
-_class_name_of = attrgetter("class_name")
-_refs_of = attrgetter("refs")
+_MOST_MOUNT_KEY = 64
 
 
 class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,11 +108,33 @@ class PeerConnection:
         )
         self._is_mounted = False
         self._is_closing = False
+        self._is_lost = False
+        self._mount_key = b""
+        writing = self._writing = Writing(
+            host,
+            peers,
+            self.outlet,
+            self._serial,
+            self._options.max_commits,
+            lambda: self._read_only,
+            self._close_if_done,
+        )
+        asking = self._asking = Asking(
+            StoreUpkeep(host.store, lambda: peers.log.newest),
+            self.outlet,
+            lambda: self._read_only,
+            self._options.max_message_bytes,
+        )
         self._how: dict[type, Callable[[Any], None]] = {
             peer.Mount: self._mount,
             peer.Load: self._load,
             peer.More: self._more,
-            peer.Commit: self._commit,
+            peer.Commit: writing.commit,
+            peer.Vote: writing.vote,
+            peer.Finish: writing.finish,
+            peer.Drop: writing.drop,
+            peer.Ask: asking.ask,
+            peer.StopJob: asking.stop,
             peer.Oids: self._oids,
             peer.Ping: self._ping,
             peer.Follow: self._following.follow,
@@ -148,7 +152,7 @@ class PeerConnection:
             for payload in self._frames.feed(data):
                 if self.outlet.is_over:
                     return
-                self._message(peer.decode_to_host(payload))
+                self._message(self._decoded(payload))
         except HubbubError as error:
             self._end(
                 error.code if not isinstance(error, RemoteProtocolError) else "protocol", str(error)
@@ -167,7 +171,11 @@ class PeerConnection:
         self.outlet.close()
         self._greeting.cancel()
         self._following.close()
+        self._asking.close()
         self._peers.forget(self.outlet)
+        if self._is_mounted and not self._is_lost:
+            self._is_lost = True
+            self._peers.holding.let_go(self._mount_key, self._writing.held)
 
     def closing(self, reason: str, retry_s: float = 0.5) -> None:
         """Say that the host is about to go away, and end the connection once the commits that run are answered."""
@@ -206,6 +214,17 @@ class PeerConnection:
 
     # --- what the peer says -------------------------------------------------------------------------------------------
 
+    def _decoded(self, payload: bytes) -> peer.ToHost:
+        try:
+            return peer.decode_to_host(payload)
+        except RemoteProtocolError:
+            # A peer of another version may greet in another form.
+            protocol = None if self._is_mounted else peer.protocol_of(payload)
+            refusal = None if protocol is None else peer.refusal_of(protocol)
+            if refusal is None:
+                raise
+            raise RemoteProtocolError(refusal) from None
+
     def _message(self, message: peer.ToHost) -> None:
         if not self._is_mounted and type(message) is not peer.Mount:
             raise RemoteProtocolError(
@@ -229,10 +248,9 @@ class PeerConnection:
         options, peers = self._options, self._peers
         if self._is_mounted:
             raise RemoteProtocolError("mounted twice")
-        if message.protocol != peer.PROTOCOL:
-            raise RemoteProtocolError(
-                f"this host speaks version {peer.PROTOCOL} of the peer protocol, not {message.protocol}"
-            )
+        refusal = peer.refusal_of(message.protocol)
+        if refusal is not None:
+            raise RemoteProtocolError(refusal)
         if options.token and not hmac.compare_digest(
             options.token.encode(), message.token.encode()
         ):
@@ -246,6 +264,8 @@ class PeerConnection:
         self._frames.limit_bytes = options.max_message_bytes
         self._read_only = options.read_only or message.read_only
         peers.outlets[self.outlet] = None
+        self._mount_key = message.mount_key[:_MOST_MOUNT_KEY]
+        self._writing.held = peers.holding.take(self._mount_key)
         changed = None
         if message.host_epoch == peers.epoch:
             changed = peers.log.since(message.known_tid)
@@ -292,101 +312,3 @@ class PeerConnection:
     def _check_at(self, at: int) -> None:
         if not 0 <= at <= self._host.ledger.settled_tid:
             raise RemoteProtocolError(f"a load at {at:#x} is out of range")
-
-    # --- commits ------------------------------------------------------------------------------------------------------
-
-    def _commit(self, message: peer.Commit) -> None:
-        self._check_commit(message)
-        if self._read_only:
-            self.outlet.answer(
-                to_failed(message.id, ReadOnlyError("peers may only read this space"))
-            )
-            return
-        if self.outlet.awaited >= self._options.max_commits:
-            refusal = LimitError(f"more than {self._options.max_commits} commits wait for answers")
-            self.outlet.answer(to_failed(message.id, refusal))
-            return
-        mount_key = message.key[:_MOUNT_KEY_BYTES]
-        if message.key and self._peers.is_replaced(mount_key, self._serial):
-            raise RemoteProtocolError(
-                "this connection was replaced by a newer one of the same mount"
-            )
-        self.outlet.awaited += 1
-        written = set(map(_oid_of, message.writes))
-        if message.key:
-            self._peers.writers[message.key] = self.outlet, written
-        changeset = Changeset(
-            message.base,
-            message.writes,
-            message.current,
-            # What a peer says of changes inside a container can't be checked: views look again for themselves (LV1).
-            {},
-            message.label,
-            message.key,
-        )
-        self._host.apply(
-            changeset,
-            message.done,
-            lambda outcome: self._committed(message, written, outcome),
-        )
-
-    def _check_commit(self, message: peer.Commit) -> None:
-        """Refuse what would hurt others: the disk writes a group for all."""
-        settled = self._host.ledger.settled_tid
-        writes, current = message.writes, message.current
-        written = set(map(_oid_of, writes))
-        oids = {*chain.from_iterable(map(_refs_of, writes)), *(oid for oid, _ in current)}
-        oids |= written
-        if oids:
-            for oid in (min(oids), max(oids)):
-                if not 0 <= oid < COMPANION_BIT:
-                    raise RemoteProtocolError(f"{oid:#x} is no oid that can be stored")
-            # The oids of a commit are never given out again. One that leaps ahead would use up those of everybody.
-            if max(oids) > self._host.ledger.new_oids(0).start + _OID_LEAP:
-                raise RemoteProtocolError("a commit names oids that nobody was given")
-        for name in set(map(_class_name_of, writes)):
-            if not (0 < len(name) <= _MAX_CLASS_NAME and name.isprintable()):
-                raise RemoteProtocolError(f"{name[:80]!a} is no name of a class")
-        if len(written) < len(writes):
-            raise RemoteProtocolError("a commit writes an object twice")
-        tids = {message.base, *map(_tid_of, writes), *(tid for _, tid in current)}
-        if not (min(tids) >= 0 and max(tids) <= settled):
-            raise RemoteProtocolError("a commit says that it has read what is not stored")
-        if any(not key or len(key) > _MAX_KEY_BYTES for key in message.done):
-            raise RemoteProtocolError(f"a commit's key has 1 to {_MAX_KEY_BYTES} bytes")
-        if len(message.key) > _MAX_KEY_BYTES:
-            raise RemoteProtocolError(f"a commit's key has at most {_MAX_KEY_BYTES} bytes")
-
-    def _committed(self, message: peer.Commit, written: set[int], outcome: Outcome) -> None:
-        call_id, key = message.id, message.key
-        self.outlet.awaited -= 1
-        if self._peers.writers.get(key, _NOBODY)[0] is self.outlet:
-            del self._peers.writers[key]
-        error = outcome.error
-        if error is None:
-            tid, merged = outcome.value
-            self.outlet.answer(peer.Committed(call_id, tid, merged, self._merged(outcome, written)))
-        else:
-            if not isinstance(error, HubbubError):
-                log.error("a peer's commit failed", exc_info=error)
-            self.outlet.answer(to_failed(call_id, error))
-        self.outlet.answered()
-        self._close_if_done()
-
-    def _merged(self, outcome: Outcome, written: set[int]) -> list[Any]:
-        """Return what is stored instead of what the peer sent, if that is small; note what it has now."""
-        if outcome.commit is None:
-            return []  # a repeat
-        records = outcome.commit.records
-        merged = outcome.value[1]
-        sent: list[Record] = []
-        if merged:
-            names = set(merged)
-            sent = [record for record in records if record.oid in names]
-            if sum(len(record.payload) for record in sent) > _MERGED_BYTES:
-                sent = []
-            names.difference_update(map(_oid_of, sent))
-            records = [r for r in records if r.oid in written and r.oid not in names]
-        if len(records) <= _REMEMBERED_WRITES:
-            self.outlet.neighbours.remember(map(_oid_of, records))
-        return peer.written(sent)

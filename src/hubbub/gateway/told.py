@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Collection, Sequence
 from operator import attrgetter
 
+from hubbub.gateway.held import Holding
 from hubbub.gateway.lookout import Lookout
 from hubbub.gateway.outlet import Outlet
 from hubbub.kernel import Commit, Record
@@ -42,6 +43,7 @@ class Peers:
         self.writers: dict[bytes, tuple[Outlet, Collection[int]]] = {}
         self._serials: dict[bytes, int] = {}
         self._next_serial = 0
+        self.holding = Holding(host.drop_vote, lambda name: None)
         self.lookout = Lookout(asyncio.get_running_loop().call_soon, lambda: host.is_at_rest)
         host.on_settled(self._settled)
 

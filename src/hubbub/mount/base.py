@@ -12,12 +12,12 @@ to throw away, or that nobody knows any more and all has to go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
 
-from hubbub.kernel import Changeset, Record, Tid
+from hubbub.kernel import Changeset, OutcomeUnknownError, Record, Tid, TransientError
 from hubbub.mount.cache import RecordCache
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
@@ -52,20 +52,38 @@ class MountStats(msgspec.Struct):
     cached_bytes: int = 0
 
 
-VOTE_S = 10.0
-"""So many seconds a vote holds."""
-
-
 class Ballot(msgspec.Struct, frozen=True):
     """A vote that was taken.
 
     Attributes:
         number: Names it.
         merged: Oids whose state is not the one given, because it was merged.
+        changeset: What has voted.
     """
 
     number: int
     merged: list[int] = []
+    changeset: Changeset | None = None
+
+
+def finish_late(
+    ballot: Ballot,
+    commit: Callable[[Changeset], tuple[Tid, list[int]]],
+    gone: OutcomeUnknownError,
+) -> tuple[Tid, list[int]]:
+    """Commit what has voted, though its vote is over: certainly nothing of it was stored, and nobody may have minded.
+
+    Args:
+        ballot: The vote.
+        commit: Commits its changeset.
+        gone: What `Mount.finish` raises if that can't be done.
+    """
+    if ballot.changeset is None:
+        raise gone
+    try:
+        return commit(ballot.changeset)
+    except TransientError as error:
+        raise OutcomeUnknownError(f"{gone.message} ({error})", code=gone.code) from error
 
 
 class Mount(Protocol):
@@ -126,7 +144,8 @@ class Mount(Protocol):
     def vote(self, changeset: Changeset) -> Ballot:
         """Check ``changeset`` and reserve what it writes, so that `finish` can't fail but for the disk (two phases).
 
-        It holds for `VOTE_S` seconds; then it is given up.
+        It holds for `hubbub.store.votes.VOTE_S` seconds; then others may change what it had reserved. Whoever wants
+        that meanwhile waits.
 
         Raises:
             HubbubError: As `commit`. Nothing was stored or reserved.
@@ -134,11 +153,12 @@ class Mount(Protocol):
         ...
 
     def finish(self, ballot: Ballot) -> tuple[Tid, list[int]]:
-        """Store what has voted; as `commit`.
+        """Store what has voted; as `commit`. Where the vote was given up meanwhile it is stored if it still can be.
 
         Raises:
-            OutcomeUnknownError: As `commit`; also if the vote has waited for too long: then certainly nothing of it was
-                stored here, but what took part in the transaction elsewhere may have been.
+            OutcomeUnknownError: As `commit`; also, with the code ``vote_gone``, if the vote was given up and somebody
+                else has changed what it needs: then certainly nothing of it was stored here, but what took part in the
+                transaction elsewhere may have been.
         """
         ...
 

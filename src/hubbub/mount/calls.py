@@ -37,12 +37,30 @@ from hubbub.wire.frames import frame
 _REPEATS = 50
 
 _ASKED: dict[type, tuple[type, ...]] = {
-    peer.Loaded: (peer.Load, peer.More),
-    peer.Committed: (peer.Commit,),
+    peer.Loaded: (peer.Load, peer.More, peer.LoadMany),
+    peer.Committed: (peer.Commit, peer.Finish),
+    peer.Voted: (peer.Vote,),
+    peer.Answer: (peer.Ask,),
+    peer.Put: (peer.PutPiece,),
+    peer.Piece: (peer.GetPiece,),
     peer.OidBlock: (peer.Oids,),
     peer.Pong: (peer.Ping,),
     peer.Fed: (peer.Feed,),
 }
+
+
+_Answer = (
+    peer.Loaded
+    | peer.Committed
+    | peer.Failed
+    | peer.OidBlock
+    | peer.Pong
+    | peer.Fed
+    | peer.Voted
+    | peer.Answer
+    | peer.Put
+    | peer.Piece
+)
 
 
 class Call:
@@ -57,6 +75,8 @@ class Call:
         error: Instead of an answer.
         sends: How often it has been sent.
         is_abandoned: Nobody waits any more.
+        is_job: It ends with its connection, and is not sent again.
+        progress: How far a job is, until somebody takes note.
     """
 
     __slots__ = (
@@ -64,7 +84,9 @@ class Call:
         "data",
         "error",
         "is_abandoned",
+        "is_job",
         "message",
+        "progress",
         "sends",
         "waiter",
         "writes",
@@ -79,6 +101,8 @@ class Call:
         self.error: HubbubError | None = None
         self.sends = 0
         self.is_abandoned = False
+        self.is_job = False
+        self.progress: peer.Progress | None = None
 
     @property
     def is_over(self) -> bool:
@@ -122,6 +146,11 @@ class Calls:
             peer.OidBlock: self._answer,
             peer.Pong: self._answer,
             peer.Fed: self._answer,
+            peer.Voted: self._answer,
+            peer.Answer: self._answer,
+            peer.Put: self._answer,
+            peer.Piece: self._answer,
+            peer.Progress: self._progress,
         }
         self._in_flight: dict[int, Call] = {}
         self._commits: dict[int, Sequence[Record]] = {}
@@ -176,6 +205,10 @@ class Calls:
             if call.sends > _REPEATS and not call.is_abandoned:
                 why = f"{self._address} broke the connection at each of {_REPEATS} attempts"
                 call.error = OutcomeUnknownError(why) if call.writes else BrokenError(why)
+            elif call.is_job and call.sends > 1:
+                call.error = BrokenError(
+                    f"the connection to {self._address} broke; the job was stopped with it: start it again"
+                )
             if call.is_abandoned or call.is_over:
                 self._forget(call)
         return list(self._in_flight.values())
@@ -214,10 +247,13 @@ class Calls:
     def _closing(self, message: peer.Closing) -> None:
         self._retry_after(message.retry_s)
 
-    def _answer(
-        self,
-        message: peer.Loaded | peer.Committed | peer.Failed | peer.OidBlock | peer.Pong | peer.Fed,
-    ) -> None:
+    def _progress(self, message: peer.Progress) -> None:
+        call = self._in_flight.get(message.id)
+        if call is not None and call.is_job:
+            call.progress = message
+            self._turn.wake(call.waiter)
+
+    def _answer(self, message: _Answer) -> None:
         call = self._in_flight.get(message.id)
         if call is None:
             return
@@ -247,6 +283,8 @@ class Calls:
             call.answer = Tid(message.tid)
         elif isinstance(message, peer.Fed):
             call.answer = message.commits
+        elif not isinstance(message, peer.Failed):
+            call.answer = message
         else:
             call.error = from_failed(message)
             if replica.ahead.asked == message.id:

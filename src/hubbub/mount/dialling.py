@@ -27,14 +27,24 @@ class Dialler:
         bell: For the links; ends a pause early.
         token: What the host asks of peers.
         read_only: Ask for reading only.
+        mount_key: Names this mount to its host, so that what it holds there outlives a connection.
     """
 
-    def __init__(self, address: Address, bell: Bell, token: str, *, read_only: bool) -> None:
+    def __init__(
+        self,
+        address: Address,
+        bell: Bell,
+        token: str,
+        *,
+        read_only: bool,
+        mount_key: bytes = b"",
+    ) -> None:
         self.address = address
         self.broken_at = 0.0
         self._bell = bell
         self._token = token
         self._read_only = read_only
+        self._mount_key = mount_key
         self._broken_since = ""
         self._why = ""
         self._made_at = 0.0
@@ -54,7 +64,13 @@ class Dialler:
             HubbubError: If the host refuses, or is none.
         """
         greeting = peer.Mount(
-            peer.PROTOCOL, self.address.space, self._token, known_tid, self._read_only, epoch
+            peer.PROTOCOL,
+            self.address.space,
+            self._token,
+            known_tid,
+            self._read_only,
+            epoch,
+            self._mount_key,
         )
         try:
             link = Link(self.address, self._bell, timeout_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hubbub.kernel import (
     BrokenError,
     ClosedError,
@@ -10,18 +12,24 @@ from hubbub.kernel import (
     DiskFullError,
     FeedGapError,
     HubbubError,
+    JobStoppedError,
     LimitError,
     LoginFailedError,
     NotAllowedError,
     OutcomeUnknownError,
+    PackedError,
     ReadOnlyError,
     Record,
     RemoteError,
     RemoteProtocolError,
+    ReservedError,
+    SnapshotGoneError,
     StoreError,
     TransientError,
+    UndoError,
     UnknownObjectError,
 )
+from hubbub.store.votes import VOTE_GONE
 from hubbub.wire import peer
 
 _CLASSES: dict[str, type[HubbubError]] = {
@@ -29,15 +37,24 @@ _CLASSES: dict[str, type[HubbubError]] = {
     for cls in (
         DiskFullError,
         FeedGapError,
+        JobStoppedError,
         LimitError,
         LoginFailedError,
         NotAllowedError,
         OutcomeUnknownError,
+        PackedError,
         ReadOnlyError,
+        ReservedError,
+        SnapshotGoneError,
         StoreError,
         TransientError,
+        UndoError,
     )
 }
+_CLASSES[VOTE_GONE] = OutcomeUnknownError
+UPLOAD_GONE = "upload_gone"
+"""The code of the error that a host has lost what was uploaded to it: upload it again."""
+_CLASSES[UPLOAD_GONE] = BrokenError
 _CLASSES["protocol"] = RemoteProtocolError
 
 
@@ -91,11 +108,21 @@ def from_failed(failed: peer.Failed) -> HubbubError:
 def from_kind(kind: str, message: str) -> HubbubError:
     """Return an error of the class that ``kind`` names."""
     cls = _CLASSES.get(kind)
-    return RemoteError(message, code=kind) if cls is None else cls(message)
+    return RemoteError(message, code=kind) if cls is None else cls(message, code=kind)
+
+
+_OLDER_HOST = re.compile(r"this host speaks version (\d+) of the peer protocol, not")
+"""Hosts up to version 4 do not say what to do about it."""
 
 
 def from_fault(fault: peer.Fault, address: str) -> HubbubError:
     """Return the error for a connection that the host ended."""
+    older = _OLDER_HOST.match(fault.message)
+    if older is not None:
+        return RemoteProtocolError(
+            f"{address}: this host speaks version {older[1]} of the peer protocol and this peer version "
+            f"{peer.PROTOCOL}: upgrade the host's hubbub"
+        )
     if fault.kind == "login_failed":
         return LoginFailedError(f"{address} did not accept the token: {fault.message}")
     if fault.kind in _CLASSES or fault.kind == "unknown_space":

@@ -8,6 +8,8 @@ ledger. Nobody holds it while the disk writes, so commits that wait share one fs
 
     commit: serial lock [ recover? absorb, validate, append, put ] -> drive or wait -> settled -> known
 
+What a vote has reserved is waited for: the serial lock is let go meanwhile.
+
 When a group fails, what was decided and is not on the disk is forgotten by the next commit (ST5). The fate of a
 failure may be told in several parts; those that arrive after the recovery speak of commits it has already forgotten.
 """
@@ -27,14 +29,16 @@ from hubbub.kernel import (
     ClosedError,
     Commit,
     HubbubError,
+    OutcomeUnknownError,
     ReadOnlyError,
     Record,
+    ReservedError,
     SystemClock,
     Tid,
     UnknownObjectError,
     is_ephemeral,
 )
-from hubbub.mount.base import NOTHING, VOTE_S, Ballot, InvalidationLog, MountStats
+from hubbub.mount.base import NOTHING, Ballot, InvalidationLog, MountStats, finish_late
 from hubbub.mount.cache import RecordCache
 from hubbub.space.containers import merge_records, rebase
 from hubbub.store.base import FeedEntry, Store
@@ -42,6 +46,10 @@ from hubbub.store.feeding import FEED_COMMITS, feed_piece
 from hubbub.store.ledger import Ledger, Merge
 from hubbub.store.queue import CommitQueue, Settled
 from hubbub.store.upkeep import StoreUpkeep
+from hubbub.store.votes import PATIENCE_S, VOTE_GONE, VOTE_S, Vote
+
+_LOOK_AT_VOTES_S = 0.25
+"""So often who waits for a vote looks whether its time is over."""
 
 T = TypeVar("T")
 
@@ -76,6 +84,8 @@ class LocalMount:
             cache_records=cache_records,
         )
         self._serial = threading.Lock()
+        self._vote_over = threading.Condition(self._serial)
+        self._ledger.votes.on_over = self._vote_over.notify_all
         self._news = threading.Condition()
         self._log = InvalidationLog(self._ledger.settled_tid)
         self._failed_tid = 0
@@ -144,12 +154,25 @@ class LocalMount:
         return self._stored(lambda: self._ledger.commit_changeset(changeset))
 
     def vote(self, changeset: Changeset) -> Ballot:
-        vote = self._decided(lambda: self._ledger.vote(changeset, VOTE_S))
-        # What it has seen may not be durable yet; `finish` comes behind that in the queue.
-        return Ballot(vote.number, vote.merged)
+        def decide() -> Vote:
+            return self._ledger.vote(changeset, VOTE_S)
+
+        vote = self._decided(decide)
+        try:
+            # What it has seen is to be there whatever becomes of the disk, so that `finish` can't fail for it.
+            self._queue.wait_settled(vote.seen_tid)
+        except HubbubError:
+            self.drop(Ballot(vote.number))
+            raise
+        return Ballot(vote.number, vote.merged, changeset)
 
     def finish(self, ballot: Ballot) -> tuple[Tid, list[int]]:
-        return self._stored(lambda: self._ledger.finish(ballot.number))
+        try:
+            return self._stored(lambda: self._ledger.finish(ballot.number))
+        except OutcomeUnknownError as error:
+            if error.code != VOTE_GONE:
+                raise
+            return finish_late(ballot, self.commit, error)
 
     def drop(self, ballot: Ballot) -> None:
         with self._serial:
@@ -171,17 +194,28 @@ class LocalMount:
         return commit.tid, merged
 
     def _decided(self, decide: Callable[[], T]) -> T:
-        """Return what ``decide`` does in the serial order."""
+        """Return what ``decide`` does in the serial order, once what it wants is not reserved any more."""
         if self.read_only:
             raise ReadOnlyError("this space was opened to read only")
+        give_up_at = 0.0
         with self._serial:
-            self._check_open()
-            self._recover()
-            self._ledger.absorb()
-            try:
-                return decide()
-            except HubbubError as error:
-                refusal, seen = error, self._ledger.last_tid
+            while True:
+                self._check_open()
+                self._recover()
+                self._ledger.absorb()
+                try:
+                    return decide()
+                except ReservedError as error:
+                    refusal: HubbubError = error
+                    now = time.monotonic()
+                    give_up_at = give_up_at or now + PATIENCE_S
+                    if now >= give_up_at:
+                        break
+                    self._vote_over.wait(_LOOK_AT_VOTES_S)
+                except HubbubError as error:
+                    refusal = error
+                    break
+            seen = self._ledger.last_tid
         self._wait_for_what_was_seen(seen)
         raise refusal
 
@@ -220,6 +254,7 @@ class LocalMount:
                 return
             self._is_closed = True
             self._news.notify_all()
+            self._vote_over.notify_all()
         self._queue.close()
         self._store.close()
 

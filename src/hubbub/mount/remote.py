@@ -23,7 +23,6 @@ lock, in the order of the wire (`hubbub.mount.replica`). What was used lately is
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -35,23 +34,23 @@ from hubbub.kernel import (
     BrokenError,
     Changeset,
     ClosedError,
-    ConflictError,
     HubbubError,
+    Job,
     OutcomeUnknownError,
-    ReadOnlyError,
     Record,
     RemoteProtocolError,
     Tid,
     UnknownObjectError,
     is_ephemeral,
 )
-from hubbub.mount.base import NOTHING, MountStats
+from hubbub.mount.asking import RemoteUpkeep
+from hubbub.mount.base import NOTHING, Ballot, MountStats
 from hubbub.mount.calls import Call, Calls
+from hubbub.mount.committing import Committing
 from hubbub.mount.dialling import Dialler
 from hubbub.mount.link import LOOK_S, Address, Bell, Link
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
-from hubbub.space.containers import merge_records
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
 from hubbub.wire import peer
@@ -59,8 +58,8 @@ from hubbub.wire.frames import frame
 
 DEFAULT_CACHE_BYTES = 256 << 20
 _OID_BLOCK = 1000
-_MERGES = 10
-_DONE_KEYS = 1000
+_LOOK_AT_JOB_S = 0.2
+"""So often who waits for a long job looks whether it is to be stopped."""
 _LOOK_FOR_COMMIT_S = 0.00035
 """As `LOOK_S`, for an answer that waits for a disk."""
 
@@ -97,20 +96,27 @@ class RemoteMount:
         self._lock = threading.Lock()
         self._bell = Bell()
         self._turn = Turn(self._lock, self._lap, self._bell.ring)
-        self._dialler = Dialler(self.address, self._bell, token, read_only=read_only)
+        self._stats = MountStats()
+        self._committing = Committing(
+            self._ask, self._tell, self._lock, self._stats, lambda: self.read_only, self.begin
+        )
+        self._dialler = Dialler(
+            self.address,
+            self._bell,
+            token,
+            read_only=read_only,
+            mount_key=self._committing.mount_key,
+        )
         self._replica = Replica(cache_bytes)
         self.cache = self._replica.cache
         self._link: Link | None = None
         self._dead: list[Link] = []
-        self._attempts = secrets.token_bytes(12)
-        self._next_attempt = 1
-        self._done_keys: list[bytes] = []
         self._fatal: HubbubError | None = None
         self._is_closed = False
-        self._stats = MountStats()
         self._calls = Calls(
             self.address, self._replica, self._turn, self._stats, self._dialler.retry_after
         )
+        self.upkeep = RemoteUpkeep(self._ask, self._ask_job)
         try:
             link, mounted = self._dialler.dial("", 0, min(wait_timeout_s, 10.0))
         except BaseException:
@@ -220,48 +226,16 @@ class RemoteMount:
     # --- committing ---------------------------------------------------------------------------------------------------
 
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
-        if self.read_only:
-            raise ReadOnlyError("this space was opened to read only")
-        if not changeset.writes and not changeset.current:
-            return self.begin(), []
-        writes: list[Record] = list(changeset.writes)
-        merged_here: list[int] = []
-        while True:
-            try:
-                tid, merged = self._commit(changeset, writes)
-            except ConflictError as conflict:
-                place = _merge_here(writes, conflict)
-                if place is None or len(merged_here) >= _MERGES * len(writes):
-                    raise
-                merged_here.append(writes[place].oid)
-                continue
-            return tid, sorted({*merged_here, *merged})
+        return self._committing.commit(changeset)
 
-    def _commit(self, changeset: Changeset, writes: list[Record]) -> tuple[Tid, list[int]]:
-        with self._lock:
-            key = self._attempts + self._next_attempt.to_bytes(8, "big")
-            self._next_attempt += 1
-            done, self._done_keys = self._done_keys[:_DONE_KEYS], self._done_keys[_DONE_KEYS:]
-        message = peer.Commit(
-            0,
-            key,
-            changeset.base,
-            peer.written(writes),
-            changeset.current,
-            {},
-            changeset.label,
-            done,
-        )
-        try:
-            answer: tuple[Tid, list[int]] = self._ask(message, writes)
-        except BaseException:
-            with self._lock:
-                self._done_keys += done
-            raise
-        with self._lock:
-            self._done_keys.append(key)
-            self._stats.commits += 1
-        return answer
+    def vote(self, changeset: Changeset) -> Ballot:
+        return self._committing.vote(changeset)
+
+    def finish(self, ballot: Ballot) -> tuple[Tid, list[int]]:
+        return self._committing.finish(ballot)
+
+    def drop(self, ballot: Ballot) -> None:
+        self._committing.drop(ballot)
 
     # --- asking the host ----------------------------------------------------------------------------------------------
 
@@ -303,6 +277,57 @@ class RemoteMount:
         if call.answer is None:
             self._give_up(call)
         return call.answer
+
+    def _ask_job(self, message: peer.Ask, job: Job) -> Any:
+        """As `_ask`, for a long job: tell how far it is, and have it stopped if ``job`` is."""
+        started = time.monotonic()
+        with self._lock:
+            self._check()
+            link = self._link
+            call = self._calls.add(message, (), None if link is None else link.max_bytes)
+            call.is_job = True
+        if link is not None:
+            self._send(link, call.data)
+        is_stopping = False
+        try:
+            while not (call.is_over or self._is_over):
+                look_at = time.monotonic() + _LOOK_AT_JOB_S
+                patience = self._patience(started)
+                if patience is not None and patience < time.monotonic():
+                    break
+                self._turn.wait(
+                    call.waiter,
+                    lambda: call.is_over or self._is_over or call.progress is not None,
+                    lambda: look_at,  # noqa: B023 - called within this lap
+                )
+                with self._lock:
+                    progress, call.progress = call.progress, None
+                if job.is_stopped:
+                    if not is_stopping:
+                        self._tell(peer.StopJob(message.id))
+                    is_stopping = True
+                elif progress is not None:
+                    job.step(progress.what, progress.done, progress.total)
+        except BaseException:
+            # What tells of the progress has failed: nobody waits for the job any more.
+            self._tell(peer.StopJob(message.id))
+            raise
+        finally:
+            if not call.is_over:
+                with self._lock:
+                    self._calls.leave(call)
+        if call.error is not None:
+            raise call.error
+        if call.answer is None:
+            self._give_up(call)
+        return call.answer
+
+    def _tell(self, message: Any) -> None:
+        """Send a message that has no answer, if there is a connection."""
+        with self._lock:
+            link = None if self._is_over else self._link
+        if link is not None:
+            self._send(link, frame(peer.encode(message)))
 
     def _lead_once(self, link: Link, call: Call) -> bool:
         """Have the turn until something comes. Most often that is the answer, and the turn is given back: then True."""
@@ -455,19 +480,3 @@ class RemoteMount:
             dead, self._dead = self._dead, []
         for old in dead:
             old.close()
-
-
-def _merge_here(writes: list[Record], conflict: ConflictError) -> int | None:
-    """Merge the write that ``conflict`` is about, if its class is known here; return its place (SP3)."""
-    committed, base = conflict.committed, conflict.base
-    if committed is None or base is None:
-        return None
-    for place, write in enumerate(writes):
-        if write.oid == conflict.oid:
-            outcome = merge_records(base, committed, write)
-            if isinstance(outcome, str):
-                return None
-            payload, refs = outcome
-            writes[place] = Record(write.oid, committed.tid, write.class_name, refs, payload)
-            return place
-    return None

@@ -113,9 +113,13 @@ class Replica:
             is_right_now = self.log.is_unchanged(record.oid, at)
             self.cache.add(record, None if is_right_now else at + 1)
 
-    def loaded_piece(self, asked: peer.Load | peer.More, answer: peer.Loaded) -> None:
+    def loaded_piece(
+        self, asked: peer.Load | peer.More | peer.LoadMany, answer: peer.Loaded
+    ) -> None:
         """Take in the answer to ``asked``, guesses and all."""
         self.loaded(asked.at, answer.records)
+        if isinstance(asked, peer.LoadMany):
+            return
         if type(asked) is peer.More:
             self.ahead.asked = 0
             guesses = answer.records

@@ -11,6 +11,7 @@ takes longer than doing it. So at the end of its turn the loop does it in the ro
 
 * No code of the application's runs in the loop (PE8). A commit that has to be merged by more than bytes and plain keys
   goes to the thread, and all behind it.
+* What needs an object that a vote has reserved is put back (`put_back.py`).
 * The loop waits for the disk meanwhile, and serves nobody. So the disk has to have been quick the last time, and a
   write that was slow all the same bars the next for ten times as long: at most a tenth of the time is lost so.
 """
@@ -22,12 +23,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hubbub.kernel import Changeset, Commit
+from hubbub.kernel import Changeset, Commit, ReservedError
 from hubbub.perspective.serial import Task
 from hubbub.space.containers import NotPlainError, merge_plain_records
 from hubbub.space.live import LiveSpace
 from hubbub.store.ledger import Merge
 from hubbub.store.queue import CommitQueue
+from hubbub.store.votes import VOTE_S
 
 _MOST_TASKS = 64
 _MOST_OBJECTS = 64
@@ -59,6 +61,61 @@ class Application:
         count = len(writes) + len(self.changeset.current) + len(self.done_keys)
         return count <= _MOST_OBJECTS and sum(len(w.payload) for w in writes) <= _MOST_BYTES
 
+    def decide(self, live: LiveSpace, merge: Merge | None) -> Commit | None:
+        """Give it its place in the order and its value, once for its key; None if there is nothing to store.
+
+        Raises:
+            HubbubError: As `Ledger.commit_changeset`; nothing has happened.
+        """
+        changeset = self.changeset
+        if changeset.key and self._is_known(live, changeset.key):
+            return None
+        commit, merged = live.apply(changeset, self.done_keys, merge)
+        self.waiting.value = (commit.tid, merged)
+        return commit
+
+    def _is_known(self, live: LiveSpace, key: bytes) -> bool:
+        """Take the first outcome, if this is a repeat."""
+        known = live.ledger.outcome_of(key)
+        if known is not None:
+            self.waiting.value = (known, [])
+        return known is not None
+
+
+class Voting(Application):
+    """One changeset that votes (see `hubbub.store.votes`); its value is the vote."""
+
+    __slots__ = ()
+
+    def decide(self, live: LiveSpace, merge: Merge | None) -> Commit | None:
+        self.waiting.value = live.ledger.vote(self.changeset, VOTE_S, merge)
+        return None
+
+
+class Finishing(Application):
+    """The good end of a vote; its value is as that of a changeset."""
+
+    __slots__ = ("number",)
+
+    def __init__(
+        self,
+        applying: Applying,
+        number: int,
+        key: bytes,
+        done_keys: Sequence[bytes],
+        waiting: Any,
+    ) -> None:
+        super().__init__(applying, Changeset(0, [], key=key), done_keys, waiting)
+        self.number = number
+
+    def decide(self, live: LiveSpace, merge: Merge | None) -> Commit | None:
+        key = self.changeset.key
+        if key and self._is_known(live, key):
+            return None
+        commit, merged = live.finish(self.number, self.done_keys, key)
+        self.waiting.value = (commit.tid, merged)
+        return commit
+
 
 class Applying:
     """Apply changesets, in whichever thread has the role of the serial one.
@@ -69,6 +126,7 @@ class Applying:
         put: Submits a commit from the serial thread.
         nothing: Makes the commit that carries an outcome which stores nothing.
         tell: Tells what has settled; called in the loop.
+        put_back: Takes a task whose objects are reserved, to run it again; says whether it did.
     """
 
     def __init__(
@@ -78,17 +136,21 @@ class Applying:
         put: Callable[[Commit], None],
         nothing: Callable[[Any], Commit],
         tell: Callable[[], None],
+        put_back: Callable[[Task], bool],
     ) -> None:
         self._live = live
         self._queue = queue
         self._put = put
         self._nothing = nothing
         self._tell = tell
+        self._put_back = put_back
         self._barred_until = 0.0
 
     def apply(self, application: Application) -> None:
         """Apply it in the serial thread."""
-        self._put(self._decided(application, None))
+        commit = self._decided(application, None)
+        if commit is not None:
+            self._put(commit)
 
     def at_turn_end(self, tasks: deque[Task | None]) -> None:
         """Apply all that waits, if this is the place for it. In the loop, which has the role."""
@@ -105,7 +167,8 @@ class Applying:
             except NotPlainError:
                 break
             tasks.popleft()
-            self._queue.put(commit, wake=False)
+            if commit is not None:
+                self._queue.put(commit, wake=False)
         self._queue.drive()
         ended = time.perf_counter()
         if ended - began > _QUICK_S:
@@ -118,27 +181,25 @@ class Applying:
             return False
         return not self._barred_until or time.perf_counter() > self._barred_until
 
-    def _decided(self, application: Application, merge: Merge | None) -> Commit:
-        """Give the changeset its place in the order, or its error.
+    def _decided(self, application: Application, merge: Merge | None) -> Commit | None:
+        """Give the application its place in the order, or its error. None: it was put back, and comes again.
 
         Raises:
             NotPlainError: ``merge`` has said so; nothing has happened.
         """
-        changeset, waiting = application.changeset, application.waiting
+        waiting = application.waiting
         began = time.perf_counter()
         try:
-            if changeset.key:
-                known = self._live.ledger.outcome_of(changeset.key)
-                if known is not None:
-                    waiting.value = (known, [])
-                    return self._nothing(waiting)
-            commit, merged = self._live.apply(changeset, application.done_keys, merge)
+            commit = application.decide(self._live, merge)
         except NotPlainError:
             raise
         except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
+            if isinstance(error, ReservedError) and self._put_back(application):
+                return None
             waiting.error = tellable(error)
             return self._nothing(waiting)
-        waiting.value = (commit.tid, merged)
+        if commit is None:
+            return self._nothing(waiting)
         commit.context = waiting
         commit.began = began
         return commit

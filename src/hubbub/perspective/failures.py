@@ -18,6 +18,7 @@ from hubbub.kernel import (
     OutcomeUnknownError,
     Refused,
     RemoteError,
+    ReservedError,
 )
 from hubbub.wire.session import Failure
 
@@ -30,6 +31,7 @@ _CROSSING: tuple[tuple[type[HubbubError], str], ...] = (
     (LimitError, "limit"),
     (NotAllowedError, "not_allowed"),
     (DiskFullError, "disk_full"),
+    (ReservedError, "reserved"),
     (OutcomeUnknownError, "outcome_unknown"),
     (ClosedError, "closed"),
 )
@@ -59,6 +61,7 @@ _RAISED: dict[str, type[HubbubError]] = {
     "limit": LimitError,
     "not_allowed": NotAllowedError,
     "disk_full": DiskFullError,
+    "reserved": ReservedError,
     "outcome_unknown": OutcomeUnknownError,
     "closed": ClosedError,
     "broken": BrokenError,

@@ -34,12 +34,14 @@ from hubbub.kernel import (
     HubbubError,
     Label,
     Limits,
+    ReservedError,
     Row,
     SystemClock,
     Tid,
 )
-from hubbub.perspective.applying import Application, Applying, tellable
+from hubbub.perspective.applying import Application, Applying, Finishing, Voting, tellable
 from hubbub.perspective.live_query import LiveQueries, Update
+from hubbub.perspective.put_back import PutBack
 from hubbub.perspective.serial import SerialThread
 from hubbub.space import dev
 from hubbub.space.connection import Connection
@@ -50,6 +52,8 @@ from hubbub.store.ledger import Ledger
 from hubbub.store.queue import CommitQueue, Settled
 
 log = logging.getLogger("hubbub.host")
+
+_LOOK_AT_VOTES_S = 0.5
 
 Done = Callable[["Outcome"], None]
 
@@ -165,8 +169,11 @@ class Host:
             self.serial.end_body,
             limits,
         )
+        self._put_back = PutBack(self.serial)
+        self.ledger.votes.on_over = self._put_back.vote_is_over
+        self._vote_timer: asyncio.TimerHandle | None = None
         self._applying = Applying(
-            self.live, self.queue, self._put, self._nothing, self._tell_settled
+            self.live, self.queue, self._put, self._nothing, self._tell_settled, self._put_back.add
         )
         self._untold: deque[Settled] = deque()
         self._release = release
@@ -196,7 +203,10 @@ class Host:
         self._closing = True
         if self._watchdog is not None:
             self._watchdog.cancel()
+        if self._vote_timer is not None:
+            self._vote_timer.cancel()
         loop = asyncio.get_running_loop()
+        self.serial.submit(self._put_back.give_up)
         await loop.run_in_executor(None, self.serial.close)
         await loop.run_in_executor(None, self.queue.close)
         # What settled last is on its way to the loop: let it arrive.
@@ -240,9 +250,7 @@ class Host:
             durable: False refuses to store records.
         """
         if self._closing:
-            self._tell(
-                done, Outcome(error=ClosedError("the host is shutting down; try again soon"))
-            )
+            self._tell(done, _shutting_down())
             return
         self.serial.submit(
             _Command(self, body, done, label, what or label.command, session, durable)
@@ -258,9 +266,7 @@ class Host:
     ) -> None:
         """Run ``body`` as a query on what is durable; ``done`` is told its outcome in the loop."""
         if self._closing:
-            self._tell(
-                done, Outcome(error=ClosedError("the host is shutting down; try again soon"))
-            )
+            self._tell(done, _shutting_down())
             return
 
         def task() -> None:
@@ -279,12 +285,45 @@ class Host:
     def apply(self, changeset: Changeset, done_keys: Sequence[bytes], done: Done) -> None:
         """Commit a peer's changeset; ``done`` gets its tid and, as value, the oids that were merged."""
         if self._closing:
-            self._tell(
-                done, Outcome(error=ClosedError("the host is shutting down; try again soon"))
-            )
+            self._tell(done, _shutting_down())
             return
 
         self.serial.submit(Application(self._applying, changeset, done_keys, _Waiting(done)))
+
+    def vote(self, changeset: Changeset, done: Done) -> None:
+        """Have a peer's changeset vote; ``done`` gets the `hubbub.store.votes.Vote` as value."""
+        if self._closing:
+            self._tell(done, _shutting_down())
+            return
+
+        def voted(outcome: Outcome) -> None:
+            if self._vote_timer is None:
+                self._look_at_votes()
+            done(outcome)
+
+        self.serial.submit(Voting(self._applying, changeset, (), _Waiting(voted)))
+
+    def finish(self, number: int, key: bytes, done_keys: Sequence[bytes], done: Done) -> None:
+        """Store what has voted; as `apply`. ``key`` makes a repeat harmless."""
+        if self._closing:
+            self._tell(done, _shutting_down())
+            return
+        self.serial.submit(Finishing(self._applying, number, key, done_keys, _Waiting(done)))
+
+    def drop_vote(self, number: int) -> None:
+        """Give a vote up."""
+        if not self._closing:
+            self.serial.submit(lambda: self._drop_vote(number))
+
+    def _drop_vote(self, number: int) -> None:
+        self.ledger.votes.drop(number)
+
+    def _look_at_votes(self) -> None:
+        """Give votes up whose time is over, as long as there are some."""
+        self._vote_timer = None
+        if self.ledger.votes.open and self._loop is not None and not self._closing:
+            self.serial.control(self.ledger.drop_late_votes)
+            self._vote_timer = self._loop.call_later(_LOOK_AT_VOTES_S, self._look_at_votes)
 
     async def call(
         self, body: Callable[[Connection], Any], label: Label, *, session: Any = None
@@ -319,6 +358,8 @@ class Host:
                 command.body, command.label, session=command.session, durable=command.durable
             )
         except BaseException as error:  # noqa: BLE001 - the application's code; told to the caller
+            if isinstance(error, ReservedError) and self._put_back.add(command):
+                return
             command.error = tellable(error)
             self._put_nothing(command)
             return
@@ -438,6 +479,10 @@ class Host:
         self.serial.report_slow()
         if self._loop is not None and not self._closing:
             self._watchdog = self._loop.call_later(0.05, self._watch_bodies)
+
+
+def _shutting_down() -> Outcome:
+    return Outcome(error=ClosedError("the host is shutting down; try again soon"))
 
 
 def _guarded(doing: str, fn: Callable[[Any], None], what: Any) -> None:

@@ -27,7 +27,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
@@ -84,6 +84,10 @@ class SerialThread:
         self._tasks.append(task)
         if self._sleeps:
             self._ring_soon()
+
+    def submit_first(self, tasks: Sequence[Task]) -> None:
+        """Run ``tasks`` before everything submitted and not begun. In the role of this thread."""
+        self._tasks.extendleft(reversed(tasks))
 
     def control(self, task: Task) -> None:
         """Run ``task`` before the next body. Any thread."""

@@ -86,6 +86,7 @@ class LiveSpace:
 
         Raises:
             UnstorableError: If what it changed can't be stored.
+            ReservedError: A vote has reserved an object that it changed: run it again when that is over.
             Exception: Whatever the body raises. In each case all objects are as before (SP5).
         """
         connection = self._live
@@ -107,6 +108,8 @@ class LiveSpace:
                 raise UnstorableError(
                     first.class_name, "was changed by a command that says durable=False"
                 )
+            if ledger.votes.open:
+                ledger.check_free(prepared.records)
         except BaseException:
             connection.abort()
             raise
@@ -144,6 +147,14 @@ class LiveSpace:
             ConflictError: Nothing has changed.
         """
         commit, merged = self.ledger.commit_changeset(changeset, done, merge)
+        self._live.invalidate([record.oid for record in commit.records])
+        return commit, merged
+
+    def finish(
+        self, number: int, done: Sequence[bytes] = (), key: bytes = b""
+    ) -> tuple[Commit, list[int]]:
+        """Commit what has voted; as `Ledger.finish`."""
+        commit, merged = self.ledger.finish(number, done, key)
         self._live.invalidate([record.oid for record in commit.records])
         return commit, merged
 

@@ -316,11 +316,8 @@ class Ledger:
             ReservedError: A vote has reserved an object that it writes or relies on.
             LocalProtocolError: A commit that is to be restored is not newer than all others.
         """
-        if self.votes:
-            self.votes.drop_late(self._clock.now())
-            self.votes.check(
-                [write.oid for write in changeset.writes], [oid for oid, _ in changeset.current]
-            )
+        if self.votes.open:
+            self.check_free(changeset.writes, changeset.current)
         if changeset.restored_tid:
             tid, records, merged, moved = self._restored(changeset)
         else:
@@ -341,19 +338,38 @@ class Ledger:
             ConflictError: As `validate`.
             ReservedError: Another vote has reserved an object.
         """
-        now = self._clock.now()
-        self.votes.drop_late(now)
-        self.votes.check(
-            [write.oid for write in changeset.writes], [oid for oid, _ in changeset.current]
-        )
+        self.check_free(changeset.writes, changeset.current)
         if changeset.restored_tid:
             _, records, merged, moved = self._restored(changeset)
         else:
             records, merged, moved = self._validated(changeset, self.next_tid(), merge)
-        return self.votes.add(changeset, records, merged + moved, now + lasts_s)
+        until = self._clock.now() + lasts_s
+        return self.votes.add(changeset, records, merged + moved, until, self._last_tid)
 
-    def finish(self, number: int, done: Sequence[bytes] = ()) -> tuple[Commit, list[int]]:
+    def check_free(self, writes: Iterable[Record], current: Iterable[tuple[int, int]] = ()) -> None:
+        """Check that no vote has reserved what is to be written or relied on; give up those that are late.
+
+        Raises:
+            ReservedError: One has.
+        """
+        votes = self.votes
+        votes.drop_late(self._clock.now())
+        if votes.open:
+            votes.check([write.oid for write in writes], [oid for oid, _ in current])
+
+    def drop_late_votes(self) -> None:
+        """Give up the votes whose time is over."""
+        self.votes.drop_late(self._clock.now())
+
+    def finish(
+        self, number: int, done: Sequence[bytes] = (), key: bytes = b""
+    ) -> tuple[Commit, list[int]]:
         """Give the vote ``number`` its tid and append it; as `commit_changeset`.
+
+        Args:
+            number: Of the vote.
+            done: As `commit_changeset`.
+            key: Names this attempt, as `Changeset.key`.
 
         Raises:
             OutcomeUnknownError: It is not open any more; see `Votes.take`.
@@ -363,6 +379,7 @@ class Ledger:
         tid = self._restored(vote.changeset)[0] if vote.changeset.restored_tid else self.next_tid()
         for record in vote.records:
             record.tid = tid
+        vote.changeset.key = key
         return self._append_changeset(tid, vote.changeset, vote.records, vote.merged, [], done)
 
     def _restored(self, changeset: Changeset) -> tuple[Tid, list[Record], list[int], list[int]]:
@@ -448,6 +465,8 @@ class Ledger:
     def roll_back(self) -> set[int]:
         """Forget every pending commit that has not settled (ST5). Return the oids whose newest state changed by it."""
         self.absorb()
+        if self.votes.open:
+            self.votes.drop_unsettled(self._settled_tid)
         changed: set[int] = set()
         for commit in self._pending:
             changed.update(record.oid for record in commit.records)

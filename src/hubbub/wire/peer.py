@@ -13,8 +13,67 @@ from typing import Any
 import msgspec
 
 from hubbub.kernel import Label, Record, RecordFields, RemoteProtocolError
+from hubbub.wire.peer_asking import (
+    Answer,
+    Ask,
+    DropUpload,
+    GetPiece,
+    LoadMany,
+    Piece,
+    Progress,
+    Put,
+    PutPiece,
+    StopJob,
+)
 
-PROTOCOL = 4
+__all__ = [
+    "PROTOCOL",
+    "Answer",
+    "Ask",
+    "Closing",
+    "Commit",
+    "Committed",
+    "Drop",
+    "DropCache",
+    "DropUpload",
+    "Failed",
+    "Fault",
+    "Fed",
+    "FedCommit",
+    "Feed",
+    "Finish",
+    "Follow",
+    "GetPiece",
+    "Invalidate",
+    "Load",
+    "LoadMany",
+    "Loaded",
+    "More",
+    "Mount",
+    "Mounted",
+    "OidBlock",
+    "Oids",
+    "Piece",
+    "Ping",
+    "Pong",
+    "Progress",
+    "Put",
+    "PutPiece",
+    "StopJob",
+    "ToHost",
+    "ToPeer",
+    "Told",
+    "Vote",
+    "Voted",
+    "decode_to_host",
+    "decode_to_peer",
+    "encode",
+    "protocol_of",
+    "refusal_of",
+    "written",
+]
+
+PROTOCOL = 5
 
 
 class _Message(msgspec.Struct, array_like=True, gc=False):
@@ -25,7 +84,10 @@ class _Message(msgspec.Struct, array_like=True, gc=False):
 
 
 class Mount(_Message, tag=1):
-    """First message: mount ``space``. ``known_tid`` is the newest tid whose invalidations were taken in (0: none)."""
+    """First message: mount ``space``. ``known_tid`` is the newest tid whose invalidations were taken in (0: none).
+
+    ``mount_key`` is a secret of this mount. Who comes back with it has its votes and uploads still.
+    """
 
     protocol: int
     space: str
@@ -33,6 +95,7 @@ class Mount(_Message, tag=1):
     known_tid: int
     read_only: bool
     host_epoch: str = ""
+    mount_key: bytes = b""
 
 
 class Load(_Message, tag=2):
@@ -49,7 +112,10 @@ class Load(_Message, tag=2):
 
 
 class Commit(_Message, tag=3):
-    """Commit a changeset (see `hubbub.kernel.Changeset`). ``key`` makes a repeat harmless."""
+    """Commit a changeset (see `hubbub.kernel.Changeset`). ``key`` makes a repeat harmless.
+
+    ``blobs`` names uploads, see `PutPiece`.
+    """
 
     id: int
     key: bytes
@@ -59,6 +125,8 @@ class Commit(_Message, tag=3):
     changes: dict[int, Any]
     label: Label
     done: list[bytes] = []
+    blobs: dict[int, str] = {}
+    restored_tid: int = 0
 
 
 class Oids(_Message, tag=4):
@@ -101,6 +169,34 @@ class Feed(_Message, tag=8):
     most: int
 
 
+class Vote(_Message, tag=9):
+    """Check a changeset as `Commit` does and reserve its objects until `Finish`, `Drop` or a time-out."""
+
+    id: int
+    base: int
+    writes: list[Record]
+    current: list[tuple[int, int]]
+    changes: dict[int, Any]
+    label: Label
+    blobs: dict[int, str] = {}
+    restored_tid: int = 0
+
+
+class Finish(_Message, tag=10):
+    """Store the vote ``number``; answered by `Committed`. ``key`` and ``done`` are as in `Commit`."""
+
+    id: int
+    number: int
+    key: bytes
+    done: list[bytes] = []
+
+
+class Drop(_Message, tag=11):
+    """Give the vote ``number`` up. Not answered; one that is over does no harm."""
+
+    number: int
+
+
 # --- host to peer ---------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +210,7 @@ class Mounted(_Message, tag=20):
     oid_count: int
     heartbeat_s: float
     max_bytes: int
+    lease_s: float = 60.0
 
 
 class Loaded(_Message, tag=21):
@@ -225,7 +322,33 @@ class Fed(_Message, tag=31):
     commits: list[FedCommit]
 
 
-ToHost = Mount | Load | Commit | Oids | Ping | Follow | More | Feed
+class Voted(_Message, tag=32):
+    """Answer to `Vote`. ``merged`` is as in `Committed`."""
+
+    id: int
+    number: int
+    merged: list[int]
+
+
+ToHost = (
+    Mount
+    | Load
+    | Commit
+    | Oids
+    | Ping
+    | Follow
+    | More
+    | Feed
+    | Vote
+    | Finish
+    | Drop
+    | Ask
+    | StopJob
+    | PutPiece
+    | DropUpload
+    | GetPiece
+    | LoadMany
+)
 ToPeer = (
     Mounted
     | Loaded
@@ -239,6 +362,11 @@ ToPeer = (
     | Closing
     | Told
     | Fed
+    | Voted
+    | Answer
+    | Progress
+    | Put
+    | Piece
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -257,6 +385,31 @@ def written(records: Iterable[Record]) -> list[Any]:
 def encode(message: ToHost | ToPeer) -> bytes:
     """Return ``message`` as MessagePack."""
     return _encoder.encode(message)
+
+
+_first_two: msgspec.msgpack.Decoder[list[Any]] = msgspec.msgpack.Decoder(list[Any])
+
+
+def protocol_of(data: bytes) -> int | None:
+    """Return the version in a `Mount`, also one that looks otherwise from there on; None if it is none."""
+    try:
+        parts = _first_two.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(parts) > 1 and parts[0] == 1 and type(parts[1]) is int:
+        return int(parts[1])
+    return None
+
+
+def refusal_of(protocol: int) -> str | None:
+    """Return what is said to a peer that speaks version ``protocol``; None if that is the one spoken here."""
+    if protocol == PROTOCOL:
+        return None
+    whose = "the peer's" if protocol < PROTOCOL else "the host's"
+    return (
+        f"this host speaks version {PROTOCOL} of the peer protocol and the peer version {protocol}: "
+        f"upgrade {whose} hubbub"
+    )
 
 
 def decode_to_host(data: bytes) -> ToHost:

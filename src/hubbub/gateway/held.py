@@ -1,0 +1,85 @@
+"""What a host holds for a mount: its votes, and what it has uploaded and not committed. It outlives a connection.
+
+Theory of operation
+===================
+
+    a connection mounts --> HELD --its last connection is lost--> WAITS --comes back--> HELD
+                                                                   '--does not--> all of it is dropped
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+GRACE_S = 5.0
+"""So long a mount whose connection broke may take to come back."""
+
+
+class HeldVote:
+    """An open vote: the oids that it writes, and its blobs by the peer's names."""
+
+    __slots__ = ("blobs", "written")
+
+    def __init__(self, written: set[int], blobs: dict[int, str]) -> None:
+        self.written = written
+        self.blobs = blobs
+
+
+class Held:
+    """What is held for one mount. Belongs to the loop.
+
+    Attributes:
+        votes: Its open votes by their numbers.
+        uploads: The names in the store of what it has uploaded, by its own names.
+        connections: How many it has now.
+    """
+
+    def __init__(self) -> None:
+        self.votes: dict[int, HeldVote] = {}
+        self.uploads: dict[str, str] = {}
+        self.connections = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Holding:
+    """What is held for all mounts.
+
+    Args:
+        drop_vote: Gives a vote up.
+        unstage: Removes what was uploaded.
+    """
+
+    def __init__(self, drop_vote: Callable[[int], None], unstage: Callable[[str], None]) -> None:
+        self._drop_vote = drop_vote
+        self._unstage = unstage
+        self._held: dict[bytes, Held] = {}
+
+    def take(self, mount_key: bytes) -> Held:
+        """Return what is held for a mount that has a connection more. An empty key names nobody else."""
+        held = self._held.setdefault(mount_key, Held()) if mount_key else Held()
+        held.connections += 1
+        if held.timer is not None:
+            held.timer.cancel()
+            held.timer = None
+        return held
+
+    def let_go(self, mount_key: bytes, held: Held) -> None:
+        """One of its connections is gone."""
+        held.connections -= 1
+        if held.connections:
+            return
+        if not mount_key or not (held.votes or held.uploads):
+            self._drop(mount_key, held)
+            return
+        loop = asyncio.get_running_loop()
+        held.timer = loop.call_later(GRACE_S, self._drop, mount_key, held)
+
+    def _drop(self, mount_key: bytes, held: Held) -> None:
+        self._held.pop(mount_key, None)
+        for number in held.votes:
+            self._drop_vote(number)
+        for name in held.uploads.values():
+            self._unstage(name)
+        held.votes.clear()
+        held.uploads.clear()

@@ -1,0 +1,299 @@
+"""A peer's commits and votes: checked, given to the host, answered.
+
+Commits of a connection that its mount has replaced by a newer one are refused: they could otherwise run a second time,
+after their first answer was acknowledged and forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+from hubbub.gateway.held import Held, HeldVote
+from hubbub.gateway.outlet import Outlet
+from hubbub.gateway.told import Peers
+from hubbub.kernel import (
+    COMPANION_BIT,
+    BrokenError,
+    Changeset,
+    HubbubError,
+    LimitError,
+    ReadOnlyError,
+    Record,
+    RemoteProtocolError,
+)
+from hubbub.mount.committing import MOUNT_KEY_BYTES
+from hubbub.mount.failures import UPLOAD_GONE, to_failed
+from hubbub.perspective.host import Host, Outcome
+from hubbub.store.votes import Vote
+from hubbub.wire import peer
+
+log = logging.getLogger("hubbub.peers")
+
+_MAX_KEY_BYTES = 64
+_OID_LEAP = 1 << 40
+_MAX_CLASS_NAME = 1000
+_MERGED_BYTES = 64 << 10
+_REMEMBERED_WRITES = 64
+_MOST_VOTES = 100
+
+_NOBODY = (None, frozenset[int]())
+_NO_BLOBS: dict[int, str] = {}
+
+_oid_of = attrgetter("oid")
+_tid_of = attrgetter("tid")
+_class_name_of = attrgetter("class_name")
+_refs_of = attrgetter("refs")
+
+
+class Writing:
+    """What one peer commits. Belongs to the loop.
+
+    Args:
+        host: Whose space it is.
+        peers: All peers of it.
+        outlet: Of this one.
+        serial: The number of the connection.
+        max_commits: Commits that may wait for their answers.
+        is_read_only: Tells whether it may only read.
+        answered: Called behind each answer.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        peers: Peers,
+        outlet: Outlet,
+        serial: int,
+        max_commits: int,
+        is_read_only: Callable[[], bool],
+        answered: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._peers = peers
+        self._outlet = outlet
+        self._serial = serial
+        self._max_commits = max_commits
+        self._is_read_only = is_read_only
+        self._answered = answered
+        self.held = Held()
+
+    # --- at once ------------------------------------------------------------------------------------------------------
+
+    def commit(self, message: peer.Commit) -> None:
+        """Commit a changeset."""
+        written = self._check_changeset(message)
+        self._check_keys(message.key, message.done)
+        if not self._may_write(message.id, message.key):
+            return
+        blobs = self._blobs(message) if message.blobs else _NO_BLOBS
+        if blobs is None:
+            return
+        self._outlet.awaited += 1
+        if message.key:
+            self._peers.writers[message.key] = self._outlet, written
+        changeset = Changeset(
+            message.base,
+            message.writes,
+            message.current,
+            # What a peer says of changes inside a container can't be checked: views look again for themselves (LV1).
+            {},
+            message.label,
+            message.key,
+            blobs,
+            message.restored_tid,
+        )
+        self._host.apply(
+            changeset,
+            message.done,
+            lambda outcome: self._committed(
+                message.id, message.key, written, outcome, message.blobs
+            ),
+        )
+
+    # --- in two phases ------------------------------------------------------------------------------------------------
+
+    def vote(self, message: peer.Vote) -> None:
+        """Have a changeset vote."""
+        written = self._check_changeset(message)
+        if not self._may_write(message.id, b""):
+            return
+        if len(self.held.votes) >= _MOST_VOTES:
+            self._fail(message.id, LimitError(f"more than {_MOST_VOTES} votes are open"))
+            return
+        blobs = self._blobs(message) if message.blobs else _NO_BLOBS
+        if blobs is None:
+            return
+        self._outlet.awaited += 1
+        changeset = Changeset(
+            message.base,
+            message.writes,
+            message.current,
+            {},
+            message.label,
+            blobs=blobs,
+            restored_tid=message.restored_tid,
+        )
+        self._host.vote(changeset, lambda outcome: self._voted(message, written, outcome))
+
+    def _voted(self, message: peer.Vote, written: set[int], outcome: Outcome) -> None:
+        self._outlet.awaited -= 1
+        if outcome.error is not None:
+            self._fail(message.id, outcome.error)
+        else:
+            vote: Vote = outcome.value
+            if self._outlet.is_over:
+                # Nobody has its number: whoever comes back for it votes again.
+                self._host.drop_vote(vote.number)
+            else:
+                self._forget_lost_votes()
+                self.held.votes[vote.number] = HeldVote(written, dict(message.blobs))
+                self._outlet.answer(peer.Voted(message.id, vote.number, vote.merged))
+        self._outlet.answered()
+        self._answered()
+
+    def _forget_lost_votes(self) -> None:
+        """Those that were given up for their time."""
+        still_open = self._host.ledger.votes.open
+        for number in [number for number in self.held.votes if number not in still_open]:
+            del self.held.votes[number]
+
+    def finish(self, message: peer.Finish) -> None:
+        """Store what has voted."""
+        self._check_keys(message.key, message.done)
+        if not self._may_write(message.id, message.key):
+            return
+        vote = self.held.votes.pop(message.number, None)
+        written: set[int] = set() if vote is None else vote.written
+        blobs = _NO_BLOBS if vote is None else vote.blobs
+        self._outlet.awaited += 1
+        if message.key:
+            self._peers.writers[message.key] = self._outlet, written
+        # A number that is not this mount's own is not taken for one; but it may be the repeat of one that was.
+        number = message.number if vote is not None else -1
+        self._host.finish(
+            number,
+            message.key,
+            message.done,
+            lambda outcome: self._committed(message.id, message.key, written, outcome, blobs),
+        )
+
+    def drop(self, message: peer.Drop) -> None:
+        """Give a vote up."""
+        if self.held.votes.pop(message.number, None) is not None:
+            self._host.drop_vote(message.number)
+
+    # --- checks -------------------------------------------------------------------------------------------------------
+
+    def _may_write(self, call_id: int, key: bytes) -> bool:
+        if self._is_read_only():
+            self._fail(call_id, ReadOnlyError("peers may only read this space"))
+            return False
+        if self._outlet.awaited >= self._max_commits:
+            self._fail(
+                call_id, LimitError(f"more than {self._max_commits} commits wait for answers")
+            )
+            return False
+        if key and self._peers.is_replaced(key[:MOUNT_KEY_BYTES], self._serial):
+            raise RemoteProtocolError(
+                "this connection was replaced by a newer one of the same mount"
+            )
+        return True
+
+    def _blobs(self, message: peer.Commit | peer.Vote) -> dict[int, str] | None:
+        """Return the uploads that are to be committed by their names in the store; None: answered with a no."""
+        uploads = self.held.uploads
+        writes = set(map(_oid_of, message.writes))
+        for oid, name in message.blobs.items():
+            if oid not in writes:
+                raise RemoteProtocolError("a blob of an object that is not written")
+            if name not in uploads:
+                self._fail(
+                    message.id,
+                    BrokenError(
+                        "an upload is gone, for the host was started anew", code=UPLOAD_GONE
+                    ),
+                )
+                return None
+        return {oid: uploads[name] for oid, name in message.blobs.items()}
+
+    def _check_changeset(self, message: peer.Commit | peer.Vote) -> set[int]:
+        """Refuse what would hurt others: the disk writes a group for all. Return the oids that are written."""
+        settled = self._host.ledger.settled_tid
+        writes, current = message.writes, message.current
+        written = set(map(_oid_of, writes))
+        oids = {*chain.from_iterable(map(_refs_of, writes)), *(oid for oid, _ in current)}
+        oids |= written
+        if oids:
+            for oid in (min(oids), max(oids)):
+                if not 0 <= oid < COMPANION_BIT:
+                    raise RemoteProtocolError(f"{oid:#x} is no oid that can be stored")
+            # The oids of a commit are never given out again. One that leaps ahead would use up those of everybody.
+            if max(oids) > self._host.ledger.new_oids(0).start + _OID_LEAP:
+                raise RemoteProtocolError("a commit names oids that nobody was given")
+        for name in set(map(_class_name_of, writes)):
+            if not (0 < len(name) <= _MAX_CLASS_NAME and name.isprintable()):
+                raise RemoteProtocolError(f"{name[:80]!a} is no name of a class")
+        if len(written) < len(writes):
+            raise RemoteProtocolError("a commit writes an object twice")
+        tids = {message.base, *map(_tid_of, writes), *(tid for _, tid in current)}
+        if not (min(tids) >= 0 and max(tids) <= settled):
+            raise RemoteProtocolError("a commit says that it has read what is not stored")
+        return written
+
+    def _check_keys(self, key: bytes, done: Sequence[bytes]) -> None:
+        if any(not other or len(other) > _MAX_KEY_BYTES for other in done):
+            raise RemoteProtocolError(f"a commit's key has 1 to {_MAX_KEY_BYTES} bytes")
+        if len(key) > _MAX_KEY_BYTES:
+            raise RemoteProtocolError(f"a commit's key has at most {_MAX_KEY_BYTES} bytes")
+
+    def _fail(self, call_id: int, error: BaseException) -> None:
+        if not isinstance(error, HubbubError):
+            log.error("a peer's commit failed", exc_info=error)
+        self._outlet.answer(to_failed(call_id, error))
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def _committed(
+        self,
+        call_id: int,
+        key: bytes,
+        written: set[int],
+        outcome: Outcome,
+        blobs: Mapping[int, str],
+    ) -> None:
+        self._outlet.awaited -= 1
+        if self._peers.writers.get(key, _NOBODY)[0] is self._outlet:
+            del self._peers.writers[key]
+        if outcome.error is None:
+            tid, merged = outcome.value
+            self._outlet.answer(
+                peer.Committed(call_id, tid, merged, self._merged(outcome, written))
+            )
+            for name in blobs.values():
+                self.held.uploads.pop(name, None)
+        else:
+            self._fail(call_id, outcome.error)
+        self._outlet.answered()
+        self._answered()
+
+    def _merged(self, outcome: Outcome, written: set[int]) -> list[Any]:
+        """Return what is stored instead of what the peer sent, if that is small; note what it has now."""
+        if outcome.commit is None:
+            return []  # a repeat
+        records = outcome.commit.records
+        merged = outcome.value[1]
+        sent: list[Record] = []
+        if merged:
+            names = set(merged)
+            sent = [record for record in records if record.oid in names]
+            if sum(len(record.payload) for record in sent) > _MERGED_BYTES:
+                sent = []
+            names.difference_update(map(_oid_of, sent))
+            records = [r for r in records if r.oid in written and r.oid not in names]
+        if len(records) <= _REMEMBERED_WRITES:
+            self._outlet.neighbours.remember(map(_oid_of, records))
+        return peer.written(sent)

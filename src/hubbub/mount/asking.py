@@ -1,0 +1,195 @@
+"""The questions of `hubbub.store.upkeep.Upkeep` over the peer wire: the table of their types, and the side that asks.
+
+The table is read off the protocol's own annotations. Both sides check what comes against it, so a question that makes
+no sense, or an answer of another shape, is an error that names the method, and nothing else.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from hubbub.kernel import Job, LimitError, Record, RemoteProtocolError, Tid
+from hubbub.store.base import FeedEntry
+from hubbub.store.upkeep import Upkeep
+from hubbub.wire import peer
+
+MOST_ASKED = 8
+"""So many questions of one peer are worked on at a time; its side of the wire holds the others back."""
+
+_READING = frozenset(
+    {
+        "current",
+        "history",
+        "records_of",
+        "revision",
+        "stats",
+        "successor",
+        "transaction",
+        "verify",
+    }
+)
+"""What whoever may only read may ask."""
+
+
+class Question:
+    """One method that can be asked for.
+
+    Attributes:
+        name: Of the method.
+        is_reading: Who may only read may ask it.
+        is_job: It may take long, tells how far it is, and can be stopped.
+        returns_many: It yields its answer; a list crosses.
+    """
+
+    def __init__(self, name: str, method: Callable[..., Any]) -> None:
+        hints = get_type_hints(method)
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+        self.name = name
+        self.is_reading = name in _READING
+        self.is_job = any(_is_job(hints[parameter.name]) for parameter in parameters)
+        self._parameters = [p for p in parameters if not _is_job(hints[p.name])]
+        kinds = tuple(hints[parameter.name] for parameter in self._parameters)
+        self._args: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[kinds])  # type: ignore[valid-type]
+        returned = hints["return"]
+        self.returns_many = get_origin(returned) is collections.abc.Iterator
+        if self.returns_many:
+            (item,) = get_args(returned)
+            returned = list[item]  # type: ignore[valid-type]
+        self._returned: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(returned)
+
+    def pack_args(self, args: Sequence[Any]) -> msgspec.Raw:
+        """Return ``args``, all in order but the job, as a message has them."""
+        return msgspec.Raw(_encoder.encode(list(args)))
+
+    def args(self, packed: msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments in ``packed``: those that go by place, and those that go by name.
+
+        Raises:
+            RemoteProtocolError: If they don't fit.
+        """
+        given = self._decode(self._args, packed, "arguments")
+        placed = [p.kind is not inspect.Parameter.KEYWORD_ONLY for p in self._parameters]
+        by_name = {
+            parameter.name: value
+            for parameter, value, by_place in zip(self._parameters, given, placed, strict=True)
+            if not by_place
+        }
+        return tuple(
+            value for value, by_place in zip(given, placed, strict=True) if by_place
+        ), by_name
+
+    def pack_answer(self, value: Any) -> msgspec.Raw:
+        """Return what the method returned as a message has it."""
+        return msgspec.Raw(_encoder.encode(_plain(list(value) if self.returns_many else value)))
+
+    def answer(self, packed: msgspec.Raw) -> Any:
+        """Return what the method returned.
+
+        Raises:
+            RemoteProtocolError: If that does not fit.
+        """
+        return self._decode(self._returned, packed, "answer")
+
+    def _decode(self, decoder: msgspec.msgpack.Decoder[Any], packed: msgspec.Raw, what: str) -> Any:
+        try:
+            return decoder.decode(packed)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise RemoteProtocolError(
+                f"{what} of {self.name} that do not fit: {error}", code="garbled"
+            ) from None
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def _is_job(hint: Any) -> bool:
+    return hint is Job or (get_origin(hint) in (Union, UnionType) and Job in get_args(hint))
+
+
+def _plain(value: Any) -> Any:
+    """Leave the memos of records out."""
+    if isinstance(value, Record):
+        return value.fields()
+    if isinstance(value, list) and value and isinstance(value[0], Record):
+        return peer.written(value)
+    return value
+
+
+QUESTIONS = {
+    name: Question(name, method)
+    for name, method in vars(Upkeep).items()
+    if inspect.isfunction(method) and not name.startswith("_")
+}
+"""Each method of `Upkeep` by its name."""
+
+
+class AsksJob(Protocol):
+    """Asks for a long job, and tells how far it is meanwhile."""
+
+    def __call__(self, message: peer.Ask, job: Job, /) -> Any:
+        """Return the answer to ``message``."""
+        ...
+
+
+class RemoteUpkeep:
+    """Ask a host (an `Upkeep`).
+
+    Args:
+        ask: Sends a message as often as it takes, and returns its answer.
+        ask_job: As `AsksJob`.
+    """
+
+    def __init__(self, ask: Callable[[Any], Any], ask_job: AsksJob) -> None:
+        self._ask = ask
+        self._ask_job = ask_job
+        self._slots = threading.BoundedSemaphore(MOST_ASKED)
+
+    def history(self, oid: int, before: int | None = None, most: int = 100) -> list[Tid]:
+        found: list[Tid] = self._asked("history", oid, before, most)
+        return found
+
+    def revision(self, oid: int, tid: int) -> Record:
+        found: Record = self._asked("revision", oid, tid)
+        return found
+
+    def successor(self, oid: int, tid: int) -> Tid | None:
+        found: Tid | None = self._asked("successor", oid, tid)
+        return found
+
+    def transaction(self, tid: int) -> FeedEntry | None:
+        found: FeedEntry | None = self._asked("transaction", tid)
+        return found
+
+    def records_of(self, tid: int) -> list[Record]:
+        found: list[Record] = self._asked("records_of", tid)
+        return found
+
+    def current(self, after_oid: int, at: int, most: int = 1000) -> list[Record]:
+        while True:
+            try:
+                found: list[Record] = self._asked("current", after_oid, at, most)
+                return found
+            except LimitError:
+                # Too large for one message: fewer may come at any time.
+                if most <= 1:
+                    raise
+                most //= 4
+
+    def _asked(self, name: str, *args: Any) -> Any:
+        question = QUESTIONS[name]
+        with self._slots:
+            answer: peer.Answer = self._ask(peer.Ask(0, name, question.pack_args(args)))
+        return question.answer(answer.value)
+
+    def _asked_job(self, name: str, job: Job | None, *args: Any) -> Any:
+        question = QUESTIONS[name]
+        message = peer.Ask(0, name, question.pack_args(args))
+        answer: peer.Answer = self._ask_job(message, job if job is not None else Job())
+        return question.answer(answer.value)
