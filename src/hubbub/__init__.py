@@ -59,12 +59,13 @@ if TYPE_CHECKING:
     from hubbub.perspective.identity import Identity
     from hubbub.perspective.realm import Realm
     from hubbub.perspective.sending import publish, subscribe
-    from hubbub.space.classes import register
     from hubbub.space.containers import List, Log, Map, SortedMap
     from hubbub.space.context import now, random, unique
     from hubbub.space.persistent import Ephemeral, Persistent
     from hubbub.space.presence import Presence
+    from hubbub.space.registering import register
     from hubbub.space.root import Root
+    from hubbub.space.weak import WeakRef
 
 _PLACES = {
     "hubbub.app": ("Hub",),
@@ -134,7 +135,6 @@ _PLACES = {
         "publish",
         "subscribe",
     ),
-    "hubbub.space.classes": ("register",),
     "hubbub.space.containers": (
         "List",
         "Log",
@@ -151,7 +151,9 @@ _PLACES = {
         "Persistent",
     ),
     "hubbub.space.presence": ("Presence",),
+    "hubbub.space.registering": ("register",),
     "hubbub.space.root": ("Root",),
+    "hubbub.space.weak": ("WeakRef",),
 }
 _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -228,6 +230,7 @@ __all__ = [
     "UnknownClassError",
     "UnknownObjectError",
     "UnstorableError",
+    "WeakRef",
     "action",
     "command",
     "login",

@@ -42,15 +42,21 @@ def class_name(cls: type) -> str:
     return name
 
 
-def register(cls: C) -> C:
-    """Let stored data be read as ``cls``, and let reading run its ``__post_init__``. Usable as a decorator.
+def register(cls: C, name: str | None = None) -> C:
+    """Let stored data be read as ``cls``, and let reading run its ``__post_init__``.
 
-    Persistent classes are registered when they are made. Plain values need it only if their class can't be found in
-    its module by name (it was made inside a function, or declares a name of its own), or has a ``__post_init__``. Of
-    two classes with one name the newer counts, as after a reload.
+    What applications call is `hubbub.register`, which adds codecs to it. Of two classes with one name the newer counts,
+    as after a reload.
+
+    Args:
+        cls: The class.
+        name: Under which it is stored; None: what `class_name` says.
     """
-    _names.pop(cls, None)
-    name = class_name(cls)
+    if name is None:
+        _names.pop(cls, None)
+        name = class_name(cls)
+    else:
+        _names[cls] = name
     _registered[name] = cls
     _persistent.pop(name, None)
     if issubclass(cls, persistent.Persistent):

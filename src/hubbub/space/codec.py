@@ -12,6 +12,8 @@ are of these (map). All else is an extension:
      7 SET        array, sorted by encoded bytes       21 DATE        ISO text
      8 FROZENSET  as SET                               22 TIME        as DATETIME
      9 PAIRS      [keys, values] of any other dict     23 TIMEDELTA   [days, seconds, microseconds]
+    15 CODED      [class name, {"value": what its      16 WEAK_REF    as REF; not among the oids that the record
+                  registered codec made of it}]                       refers to
     24 ZONE       key of the tz database, or [days, seconds, microseconds, name?] for a fixed offset
     25 DECIMAL    text                                 28 PATH        [flavour, bytes]
     26 FRACTION   hexadecimal n/d                      29 RANGE       hexadecimal start stop step

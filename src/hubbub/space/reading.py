@@ -24,9 +24,10 @@ import msgspec
 from hubbub.kernel import CorruptRecordError, HubbubError
 from hubbub.space import scalars
 from hubbub.space.classes import find_class, has_own_hash
-from hubbub.space.shapes import KINDS, UnfitError, shape_of
+from hubbub.space.shapes import CODED, KINDS, UnfitError, shape_for
 from hubbub.space.unknown import UnknownValue
-from hubbub.space.writing import FROZENSET, PAIRS, REF, SET, SIMPLE, TUPLE
+from hubbub.space.weak import WeakRef, weak_reference
+from hubbub.space.writing import FROZENSET, PAIRS, REF, SET, SIMPLE, TUPLE, WEAK_REF
 
 ObjectOf = Callable[[int, str], Any]
 """Returns the persistent object with this oid, as a ghost of the class of this name if it is not awake."""
@@ -76,6 +77,7 @@ class Reader:
         "_any",
         "_as_unknown",
         "_in_key",
+        "_is_search",
         "_items",
         "_named",
         "_pairs",
@@ -95,6 +97,7 @@ class Reader:
         self.attributes = decoder(state_type, ext_hook=hook).decode
         self._as_unknown = 0
         self._in_key = 0
+        self._is_search = False
         self.has_mutable = False
         self.has_refs = False
         self.object_of: ObjectOf = _no_objects
@@ -121,6 +124,7 @@ class Reader:
         """Forget what was seen."""
         self.has_mutable = self.has_refs = False
         self._as_unknown = self._in_key = 0
+        self._is_search = False
         self.object_of = _no_objects
 
     def _look_into(self, values: Any) -> None:
@@ -163,6 +167,23 @@ class Reader:
             raise CorruptRecordError(f"a {name}, which has a hash of its own, is used as a key")
         return found
 
+    def read_weak_reference(self, data: memoryview) -> WeakRef[Any]:
+        """Read a weak reference."""
+        self.has_refs = True
+        name = str(data[8:], "utf-8")
+        if len(data) < 9:
+            raise CorruptRecordError("a weak reference is cut off")
+        if self._is_search:
+            return _NOWHERE
+        return weak_reference(self.object_of(int.from_bytes(data[:8], "big"), name))
+
+    def references(self, data: Any) -> None:
+        """Call ``object_of`` for each reference in what ``data`` encodes, weak ones left out."""
+        # As stored: no values are made of classes that have a say in it.
+        self._as_unknown += 1
+        self._is_search = True
+        self._any(data)
+
     def _keys(self, data: Any) -> tuple[Any, ...]:
         self._in_key += 1
         try:
@@ -193,18 +214,20 @@ class Reader:
     def read_named(self, code: int, data: memoryview) -> Any:
         """Read a value with named parts."""
         if not self._as_unknown:
+            had_mutable = self.has_mutable
             name, parts = self._named(data)
             cls = find_class(name)
             if cls is not None:
                 try:
-                    shape = shape_of(cls)
-                    if shape.code == code:
-                        value = shape.make(parts)
-                        if not shape.is_frozen:
-                            self.has_mutable = True
-                        elif not SIMPLE.issuperset(map(type, parts.values())):
-                            self._look_into(parts.values())
-                        return value
+                    shape = shape_for(cls, code)
+                    value = shape.make(parts)
+                    if not shape.is_frozen:
+                        self.has_mutable = True
+                    elif code == CODED:
+                        self.has_mutable = had_mutable
+                    elif not SIMPLE.issuperset(map(type, parts.values())):
+                        self._look_into(parts.values())
+                    return value
                 except UnfitError:
                     pass
         # Once more, with all that is inside in the same form: so it is written back as it is.
@@ -232,12 +255,17 @@ _readers: dict[int, _Read] = {
     **{code: _scalar_reader(how) for code, how in scalars.READERS.items()},
     **{code: _named_reader(code) for code in KINDS},
     REF: Reader.read_reference,
+    WEAK_REF: Reader.read_weak_reference,
     TUPLE: Reader.read_tuple,
     SET: Reader.read_set,
     FROZENSET: Reader.read_frozenset,
     PAIRS: Reader.read_pairs,
     scalars.BYTEARRAY: Reader.read_bytearray,
 }
+
+
+# What a search for references has in the place of weak ones.
+_NOWHERE = weak_reference(None)
 
 
 def _no_objects(oid: int, name: str) -> Any:
@@ -278,6 +306,20 @@ def _as_corruption(error: Exception) -> HubbubError:
         return CorruptRecordError("a value is nested too deep")
     # Whatever nonsense the bytes made some constructor say.
     return CorruptRecordError(f"a value can't be decoded: {error!r}")
+
+
+def note_references(data: Any, refs: dict[int, None]) -> None:
+    """Add the oids that an encoded value refers to, weak references left out. Raises as `decode_value`."""
+
+    def note(oid: int, _name: str) -> Any:
+        refs[oid] = None
+        return _Passed()
+
+    read(lambda reader: reader.references(data), note)
+
+
+class _Passed:
+    """Stands for a persistent object that is only passed by."""
 
 
 def decode_value(data: bytes | memoryview, object_of: ObjectOf) -> Decoded:

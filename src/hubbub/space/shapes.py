@@ -7,6 +7,8 @@ class has changed since:
   ``dict``) or the class was registered;
 * a part that the class no longer has is left out, and is gone once the value is written again;
 * a value that lacks a part without default, or a removed enum member, stays an `UnknownValue`.
+
+A class that registers a codec (`hubbub.register`) has one part, ``value``: what its ``encode`` makes of it.
 """
 
 from __future__ import annotations
@@ -19,21 +21,26 @@ from types import MemberDescriptorType
 from typing import Any
 
 import msgspec
+import persistent.wref
 from msgspec import NODEFAULT
 
 from hubbub.space.classes import class_name, find_class, is_named_tuple, is_registered
 
-STRUCT, DATACLASS, NAMEDTUPLE, ENUM, FLAG = 10, 11, 12, 13, 14
+STRUCT, DATACLASS, NAMEDTUPLE, ENUM, FLAG, CODED = 10, 11, 12, 13, 14, 15
 KINDS = {
     STRUCT: "struct",
     DATACLASS: "dataclass",
     NAMEDTUPLE: "namedtuple",
     ENUM: "enum",
     FLAG: "flag",
+    CODED: "coded",
 }
 CODES = {kind: code for code, kind in KINDS.items()}
 
 _HEAP_TYPE = 1 << 9
+_PLAIN_MODULES = frozenset(
+    ("builtins", "datetime", "decimal", "fractions", "pathlib", "uuid", "zoneinfo")
+)
 _BUILTIN_FACTORIES = (list, dict, set, tuple, frozenset, bytearray, str, int, float, bytes, bool)
 
 
@@ -74,6 +81,51 @@ class Shape:
 
 
 _shapes: dict[type, Shape] = {}
+_coded: dict[type, Shape] = {}
+
+
+def use_value_codec(
+    cls: type,
+    encode: Callable[[Any], Any],
+    decode: Callable[[Any], Any],
+    *,
+    is_frozen: bool,
+) -> None:
+    """Let values of ``cls`` be stored as what ``encode`` makes of them. See `hubbub.register`."""
+    name = cls.__qualname__
+
+    def parts(value: Any) -> dict[str, Any]:
+        try:
+            return {"value": encode(value)}
+        except Exception as error:
+            # The application's code: told at the commit, with the path.
+            raise UnfitError(f"the encode of {name} failed: {error!r}") from error
+
+    def make(parts: dict[str, Any]) -> Any:
+        if parts.keys() != {"value"}:
+            raise UnfitError("it was stored without a codec")
+        value = decode(parts["value"])
+        if type(value) is not cls:
+            raise TypeError(f"the decode of {name} made a {type(value).__qualname__}")
+        return value
+
+    _coded[cls] = _shapes[cls] = Shape(cls, CODED, ("value",), parts, make, is_frozen=is_frozen)
+
+
+def shape_for(cls: type, code: int) -> Shape:
+    """Return how a stored value of extension type ``code`` is read as ``cls``.
+
+    A class that has got a codec, or has lost it, reads what was stored before.
+
+    Raises:
+        UnfitError: If it can't be.
+    """
+    shape = shape_of(cls)
+    if shape.code != code and cls in _coded:
+        shape = _make_shape(cls)
+    if shape.code != code:
+        raise UnfitError(f"{shape.name} is another kind of class now")
+    return shape
 
 
 def shape_of(cls: type) -> Shape:
@@ -103,7 +155,24 @@ def _make_shape(cls: type) -> Shape:
         return _named_tuple_shape(cls)
     if dataclasses.is_dataclass(cls):
         return _dataclass_shape(cls)
-    raise UnfitError(f"a value of class {cls.__module__}.{cls.__qualname__} can't be stored")
+    raise UnfitError(_why_not(cls))
+
+
+def _why_not(cls: type) -> str:
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    if cls is persistent.wref.WeakRef:
+        return f"a {name} can't be stored; use hubbub.WeakRef"
+    plain = next((base for base in cls.__mro__[1:-1] if base.__module__ in _PLAIN_MODULES), None)
+    if plain is not None:
+        # It would come back as another type (SP2).
+        return (
+            f"a value of class {name} can't be stored: it is no plain {plain.__qualname__}; "
+            f"convert it, or tell how it is stored by hubbub.register({cls.__qualname__}, encode=..., decode=...)"
+        )
+    return (
+        f"a value of class {name} can't be stored; make it a dataclass, a msgspec.Struct or Persistent, "
+        f"or tell how it is stored by hubbub.register({cls.__qualname__}, encode=..., decode=...)"
+    )
 
 
 def _defaults_of(cls: type, fields: Any, none: Any) -> dict[str, Callable[[], Any] | None]:

@@ -11,13 +11,14 @@ class UnknownValue:
     """A plain value of a class that this process does not know.
 
     Its fields are read as attributes; asking for anything else raises `UnknownClassError`. Two are equal if class, kind
-    and fields are; it is hashable if its fields are. Values inside it whose classes are known are kept in this form
-    too, so that the whole is written back byte for byte, whatever shape those classes have here.
+    and fields are. Values inside it whose classes are known are kept in this form too, so that the
+    whole is written back byte for byte, whatever shape those classes have here.
 
     Attributes:
         hubbub_class: Stored name of its class.
-        hubbub_kind: ``struct``, ``dataclass``, ``namedtuple``, ``enum``, ``flag``, ``datetime`` or ``time`` (of a time
-            zone that this machine does not have), ``path`` (of another system).
+        hubbub_kind: ``struct``, ``dataclass``, ``namedtuple``, ``enum``, ``flag``, ``coded`` (by a codec that is not
+            registered here: its ``value``), ``datetime`` or ``time`` (of a time zone that this machine does not have),
+            ``path`` (of another system).
         hubbub_fields: Field name to value; also ``fields``, unless there is a field of that name. An enum member
             has ``name``, a flag ``value``.
     """
@@ -59,7 +60,11 @@ class UnknownValue:
         )
 
     def __hash__(self) -> int:
-        return hash((self.hubbub_class, self.hubbub_kind, tuple(self.hubbub_fields.items())))
+        try:
+            return hash((self.hubbub_class, self.hubbub_kind, tuple(self.hubbub_fields.items())))
+        except TypeError:
+            # A codec may make a list of what is hashable itself, and a member of a set.
+            return hash((self.hubbub_class, self.hubbub_kind))
 
     def __copy__(self) -> UnknownValue:
         return self

@@ -18,10 +18,11 @@ from hubbub.kernel import UnstorableError
 from hubbub.space import scalars
 from hubbub.space.blame import MAX_DEPTH, Refusal, located
 from hubbub.space.classes import class_name, has_own_hash
-from hubbub.space.shapes import CODES, UnfitError, shape_of
+from hubbub.space.shapes import CODED, CODES, UnfitError, shape_of
 from hubbub.space.unknown import UnknownValue
+from hubbub.space.weak import WeakRef
 
-REF, TUPLE, SET, FROZENSET, PAIRS = 1, 6, 7, 8, 9
+REF, TUPLE, SET, FROZENSET, PAIRS, WEAK_REF = 1, 6, 7, 8, 9, 16
 
 RefOf = Callable[[Any], int]
 """Gives a persistent object's oid; assigns one to a new object, or raises `UnstorableError`."""
@@ -164,6 +165,15 @@ class Writer:
         self.refs[oid] = None
         return Ext(REF, _number(oid) + class_name(cls).encode())
 
+    def write_weak_reference(self, value: WeakRef[Any]) -> Any:
+        """Write a weak reference, which is not among the oids that the record refers to."""
+        target = value.target
+        oid = self.ref_of(target)
+        if not oid:
+            # The root, which is there anyway; or who asks knows no oids yet, and has to see that there is one.
+            self.refs[oid] = None
+        return Ext(WEAK_REF, _number(oid) + class_name(type(target)).encode())
+
     def write_bytearray(self, value: bytearray) -> Any:
         """Write a bytearray."""
         self.has_mutable = True
@@ -190,6 +200,7 @@ _writers: dict[type, _Write] = {
     frozenset: Writer.write_set,
     dict: Writer.write_dict,
     UnknownValue: Writer.write_unknown,
+    WeakRef: Writer.write_weak_reference,
 }
 
 
@@ -206,6 +217,18 @@ def _scalar_writer(code: int, to_bytes: Callable[[Any], bytes]) -> _Write:
 for _cls, _how in scalars.WRITERS.items():
     _writers[_cls] = _scalar_writer(*_how)
 _writers[bytearray] = Writer.write_bytearray
+_own_forms = SIMPLE.union(_writers)
+
+
+def has_own_form(cls: type) -> bool:
+    """Tell whether values of ``cls`` itself have a form of their own in the encoding."""
+    return cls in _own_forms
+
+
+def forget_writer(cls: type) -> None:
+    """Find out anew how values of ``cls`` are written, the next time that there is one."""
+    if cls not in _own_forms:
+        _writers.pop(cls, None)
 
 
 def _writer_for(cls: type) -> _Write:
@@ -221,6 +244,13 @@ def _writer_for(cls: type) -> _Write:
         raise Refusal(str(error)) from None
     code, name, parts_of, is_mutable = shape.code, shape.name, shape.parts, not shape.is_frozen
 
+    def write_coded(writer: Writer, value: Any) -> Any:
+        # What the codec made of the value is nobody else's: nothing in it can be changed in place.
+        had_mutable = writer.has_mutable
+        packed = write(writer, value)
+        writer.has_mutable = had_mutable or is_mutable
+        return packed
+
     def write(writer: Writer, value: Any) -> Any:
         try:
             parts = parts_of(value)
@@ -230,8 +260,8 @@ def _writer_for(cls: type) -> _Write:
             writer.has_mutable = True
         return Ext(code, _encode((name, writer.parts(parts))))
 
-    _writers[cls] = write
-    return write
+    _writers[cls] = write_coded if code == CODED else write
+    return _writers[cls]
 
 
 Encoded = tuple[bytes, tuple[int, ...], bool]

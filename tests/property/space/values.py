@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import math
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from hypothesis import strategies as st
 
-from hubbub.space.classes import register
+from hubbub.space.registering import register
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -37,6 +38,36 @@ class Line:
 @dataclasses.dataclass(slots=True)
 class Cell:
     content: Any
+
+
+@dataclasses.dataclass(kw_only=True)
+class Named(Cell):
+    """A slot below, and a field that is given by name only."""
+
+    name: Any = None
+
+
+class Tagged(msgspec.Struct, tag="tagged", array_like=True, rename="camel", kw_only=True):
+    """Whatever form it has on other wires."""
+
+    first_name: Any
+    last_name: Any = msgspec.UNSET
+
+
+class Fixed:
+    """Of no kind that is known, frozen, with a codec."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fixed) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __repr__(self) -> str:
+        return f"Fixed{self.parts!r}"
 
 
 class Pair(NamedTuple):
@@ -63,8 +94,33 @@ class Rights(enum.Flag):
     ADMIN = 4
 
 
-for _cls in (Point, Settings, Line, Cell, Pair, Old, Colour, Level, Rights):
+class Word(enum.StrEnum):
+    YES = "yes"
+
+
+class Bits(enum.IntFlag):
+    ONE = 1
+    TWO = 2
+
+
+for _cls in (
+    Point,
+    Settings,
+    Line,
+    Cell,
+    Pair,
+    Old,
+    Colour,
+    Level,
+    Rights,
+    Named,
+    Tagged,
+    Word,
+    Bits,
+):
     register(_cls)
+register(Fixed, encode=lambda v: list(v.parts), decode=lambda parts: Fixed(*parts), frozen=True)
+register(collections.deque, name="tests.deque", encode=list, decode=collections.deque)
 
 zones = st.sampled_from(
     [
@@ -104,6 +160,7 @@ leaves = st.one_of(
     paths,
     st.builds(range, st.integers(), st.integers(), st.integers(1, 9)),
     st.sampled_from([*Colour, *Level, Rights.READ, Rights.READ | Rights.ADMIN, Rights(0)]),
+    st.sampled_from([*Word, Bits.TWO, Bits.ONE | Bits.TWO, Bits(0)]),
     st.sampled_from([..., msgspec.UNSET]),
 )
 
@@ -115,6 +172,7 @@ def _hashable(inner: Any) -> Any:
         st.builds(Point, inner, inner),
         st.builds(Line, inner, inner),
         st.builds(Pair, inner, inner),
+        st.builds(Fixed, inner, inner),
     )
 
 
@@ -140,6 +198,10 @@ def _anything(inner: Any) -> Any:
         st.builds(Cell, inner),
         st.builds(Pair, inner, inner),
         st.builds(Old, inner, inner),
+        st.builds(Named, content=inner, name=inner),
+        st.builds(Tagged, first_name=inner, last_name=inner),
+        st.builds(Fixed, inner),
+        st.lists(inner, max_size=4).map(collections.deque),
     )
 
 
@@ -176,7 +238,9 @@ def same(one: Any, other: Any) -> bool:
         )
     if cls is timezone:
         return repr(one) == repr(other)
-    if isinstance(one, (list, tuple)):
+    if cls is Fixed:
+        return same(one.parts, other.parts)
+    if isinstance(one, (list, tuple, collections.deque)):
         return len(one) == len(other) and all(map(same, one, other))
     if cls is dict:
         return len(one) == len(other) and all(

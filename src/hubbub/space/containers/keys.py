@@ -11,7 +11,8 @@
     any other     70           class name and parts, or the codec's bytes
 
 ``1``, ``1.0`` and ``True`` are one key, as in `dict`; so are equal moments in different zones. A struct or dataclass is
-compared by its class and all its parts, whatever ``__eq__`` it has.
+compared by its class and all its parts, whatever ``__eq__`` it has; a value of a class that registered a codec by what
+that makes of it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import persistent
 
 from hubbub.kernel import UnstorableError
-from hubbub.space.shapes import UnfitError, shape_of
+from hubbub.space.shapes import CODED, UnfitError, shape_of
 from hubbub.space.unknown import UnknownValue
 from hubbub.space.writing import encode_value
 
@@ -204,8 +205,23 @@ _BY_TYPE: dict[type, Callable[[Any], bytes]] = {
     timedelta: lambda key: b"\x55" + _whole(key // _MICROSECOND),
     range: _range_bytes,
     frozenset: lambda key: b"\x61" + b"".join(sorted(_delimited(key_bytes(item)) for item in key)),
-    UnknownValue: lambda key: _named_bytes(key.hubbub_class, key.hubbub_fields),
+    UnknownValue: lambda key: (
+        _coded_bytes(key.hubbub_class, key.hubbub_fields["value"])
+        if key.hubbub_kind == "coded"
+        else _named_bytes(key.hubbub_class, key.hubbub_fields)
+    ),
 }
+
+
+def _coded_bytes(name: str, form: Any) -> bytes:
+    """Return the bytes for a key of a class that registered a codec, which made ``form`` of it."""
+    if type(form) is list:
+        form = tuple(form)
+    try:
+        return _named_bytes(name, {"value": form})
+    except TypeError:
+        # It is made of something that can't be a key itself.
+        return b"\x72" + _delimited(name.encode()) + encode_value(form, _no_references, "key")[0]
 
 
 def _named_bytes(name: str, parts: dict[str, Any]) -> bytes:
@@ -237,6 +253,8 @@ def _other(key: Any) -> bytes:
         return b"\x71" + encode_value(key, _no_references, f"key {key!r}")[0]
     if isinstance(key, tuple):
         return _tuple_bytes(tuple.__iter__(key))
+    if shape.code == CODED:
+        return _coded_bytes(shape.name, shape.parts(key)["value"])
     return _named_bytes(shape.name, shape.parts(key))
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hubbub.kernel import CorruptRecordError, Record
-from hubbub.space.reading import read
+from hubbub.space.reading import note_references
 from hubbub.space.trees import split_parts
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -103,14 +103,10 @@ def _refs(parts: list[_Part], sources: tuple[Record, ...]) -> tuple[int, ...]:
     sealed = {part.oid for part in parts if part.raw}
     has_others = any(set(record.refs) - sealed for record in sources)
 
-    def note(oid: int, _name: str) -> Any:
-        refs[oid] = None
-        return note
-
     for part in parts:
         if part.raw:
             refs[part.oid] = None
         elif has_others:
             for item in part.items:
-                read(lambda reader, item=item: reader.value(item), note)  # type: ignore[misc]
+                note_references(item, refs)
     return tuple(refs)

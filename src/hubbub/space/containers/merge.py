@@ -23,7 +23,7 @@ from hubbub.space.classes import find_class
 from hubbub.space.containers.appended import merge_appended
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.logmerge import merge_logs
-from hubbub.space.reading import decode_state, read
+from hubbub.space.reading import decode_state, note_references, read
 from hubbub.space.states import class_for
 from hubbub.space.trees import split_parts
 from hubbub.space.writing import SIMPLE, encode_state
@@ -197,25 +197,11 @@ def _payload(
         values = [msgspec.Raw(v) if type(v) is bytes else v for v in items[1::2]]
         if has_value_refs:
             for value in values:
-                note_refs(value, refs)
+                note_references(value, refs)
         raw = [part for pair in zip(raw, values, strict=True) for part in pair]
     oids = [bucket.oid for bucket in following]
     refs.update(dict.fromkeys(oids))
     return _encode([raw, *oids]), tuple(refs)
-
-
-def note_refs(token: Any, refs: dict[int, None]) -> None:
-    """Add the oids that an encoded value refers to."""
-
-    def note(oid: int, _name: str) -> Any:
-        refs[oid] = None
-        return _Stranger()
-
-    read(lambda reader: reader.value(token), note)
-
-
-class _Stranger:
-    """Stands for a persistent object that is only passed by."""
 
 
 # --- classes that merge themselves ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ import msgspec
 
 from hubbub.kernel import Changeset, ConflictError, CorruptRecordError, Record, UnknownObjectError
 from hubbub.space.classes import find_class
-from hubbub.space.containers.merge import note_refs
+from hubbub.space.reading import note_references
 from hubbub.space.trees import read_children, split_parts
 from hubbub.space.writing import SIMPLE
 
@@ -120,7 +120,7 @@ class _Leaf:
         found: dict[int, None] = {}
         if self.step == 2 and not set(refs) <= set(following):
             for value in self.raw[1::2]:
-                note_refs(value, found)
+                note_references(value, found)
         found.update(dict.fromkeys(following))
         payload = _encode([self.raw, *map(msgspec.Raw, self.following)])
         return Record(oid, tid, class_name, tuple(found), payload)
