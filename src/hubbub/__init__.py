@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from hubbub.perspective.realm import Realm
     from hubbub.perspective.sending import publish, subscribe
     from hubbub.space.containers import List, Log, Map, SortedMap
-    from hubbub.space.context import now, random, unique
+    from hubbub.space.context import annotate, note, now, random, savepoint, unique
     from hubbub.space.persistent import Ephemeral, Persistent
     from hubbub.space.presence import Presence
     from hubbub.space.registering import register
@@ -142,8 +142,11 @@ _PLACES = {
         "SortedMap",
     ),
     "hubbub.space.context": (
+        "annotate",
+        "note",
         "now",
         "random",
+        "savepoint",
         "unique",
     ),
     "hubbub.space.persistent": (
@@ -232,14 +235,17 @@ __all__ = [
     "UnstorableError",
     "WeakRef",
     "action",
+    "annotate",
     "command",
     "login",
+    "note",
     "now",
     "open",
     "publish",
     "query",
     "random",
     "register",
+    "savepoint",
     "stream",
     "subscribe",
     "sync",

@@ -78,6 +78,15 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
     extra: bytes = b""
 
+    def more(self) -> dict[str, Any]:
+        """Return ``extra``, decoded; nothing if somebody else wrote what is no such mapping."""
+        if not self.extra:
+            return {}
+        try:
+            return msgspec.msgpack.decode(self.extra, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return {}
+
 
 Row = tuple[str, bytes, bytes | None]
 """A small keyed entry stored in the same commit, beside the objects: (kind, key, value); None deletes it."""

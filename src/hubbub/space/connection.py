@@ -17,6 +17,7 @@ for commands, the newest settled one for queries, a snapshot for peers); the own
   are watched from when they wake until the transaction ends: at commit they are encoded again and compared; at the
   end of every transaction they become ghosts, so nothing unstored stays in memory.
 * **New objects** get their oid when an object that refers to them is encoded, and lose it if that fails.
+* **Savepoints** put what has changed before the source, so that it wakes from there (`hubbub.space.savepoints`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from hubbub.kernel import (
 from hubbub.space import context
 from hubbub.space.classes import class_name, persistent_class
 from hubbub.space.root import Root
+from hubbub.space.savepoints import Point, Stash, gone
 from hubbub.space.states import class_for, encode_object, examine_object, fill_object
 from hubbub.space.writing import are_stored
 
@@ -106,7 +108,7 @@ class Connection:
         keep_volatile: bool = True,
         by_hand: bool = False,
     ) -> None:
-        self.source = source
+        self.source: Source = source
         self.read_only = read_only
         self._tracked = tracked
         self._by_hand = by_hand
@@ -123,6 +125,7 @@ class Connection:
         self._written: list[Any] = []
         self._to_ghost: list[Any] = []
         self._next_ephemeral = 0
+        self._stash: Stash | None = None
         self.reads: set[int] | None = None
         self._woken: list[Any] = []
         self._spoiled: list[Any] = []
@@ -375,13 +378,27 @@ class Connection:
         """
         if self._mutable:
             self._find_changed_in_place()
-        changed = self._changed
-        if not changed:
+        changed, stash = self._changed, self._stash
+        if not changed and stash is None:
             return Prepared([], [], self._relied_on(changed), self._changes)
         records: list[Record] = []
         ephemerals: list[Record] = []
+        self._written = self._encode_changed(records, ephemerals)
+        if stash is None:
+            return Prepared(records, ephemerals, self._relied_on(changed), self._changes)
+        for oid, record in stash.records.items():
+            if oid not in changed:
+                (ephemerals if is_ephemeral(oid) else records).append(record)
+                obj = self._cached(oid_bytes(oid))
+                if obj is not None and obj._p_state >= 0:
+                    self._written.append(obj)
+        relied_on = self._relied_on({**stash.records, **changed})
+        return Prepared(records, ephemerals, relied_on, stash.changes(self._changes))
+
+    def _encode_changed(self, records: list[Record], ephemerals: list[Record]) -> list[Any]:
+        """Encode what has changed since the last savepoint; return the objects, in order."""
         written: list[Any] = []
-        queue = list(changed.items())
+        queue = list(self._changed.items())
         for oid, obj in queue:  # grows while new objects are found
             new_before = len(self._new)
             is_stored = not is_ephemeral(oid)
@@ -396,8 +413,7 @@ class Connection:
             written.append(obj)
             if len(self._new) > new_before:
                 queue += [(oid_from_bytes(new._p_oid), new) for new in self._new[new_before:]]
-        self._written = written
-        return Prepared(records, ephemerals, self._relied_on(changed), self._changes)
+        return written
 
     def _find_changed_in_place(self) -> None:
         """Note which watched objects hold a plain value that is not what it was (SP8)."""
@@ -406,6 +422,98 @@ class Connection:
                 payload, _ = encode_object(obj, self._ref_from(oid))
                 if payload != record.payload:
                     self._changed[oid] = obj
+
+    # --- savepoints ---------------------------------------------------------------------------------------------------
+
+    def savepoint(self) -> Point:
+        """Return a point to which `roll_back` returns. What has changed so far need not stay in memory any more.
+
+        Raises:
+            UnstorableError: If something that has changed can't be stored; nothing else happens.
+            ReadOnlyError: Where only reading is allowed.
+        """
+        if self.read_only:
+            raise ReadOnlyError("where only reading is allowed there is nothing to go back from")
+        if self._mutable:
+            self._find_changed_in_place()
+        if self._stash is None:
+            self._stash = Stash(self.source)
+            self.source = self._stash
+        stash = self._stash
+        if self._changed:
+            self._stash_changed(stash)
+        if self._changes:
+            stash.layers.append(self._changes)
+            self._changes = {}
+        self._make_room()
+        return stash.point(len(self._new), len(self._current))
+
+    def _stash_changed(self, stash: Stash) -> None:
+        records: list[Record] = []
+        watched = len(self._to_ghost)
+        try:
+            written = self._encode_changed(records, records)
+            mutable = {id(obj) for obj in self._to_ghost[watched:]}
+        finally:
+            del self._to_ghost[watched:]
+        for obj, record in zip(written, records, strict=True):
+            stash.put(record)
+            _set_changed(obj, False)
+            if id(obj) in mutable:
+                self._mutable[record.oid] = (obj, record)
+            else:
+                self._mutable.pop(record.oid, None)
+        self._changed = {}
+
+    def _make_room(self) -> None:
+        """Let the cache shrink to its size, but for what may be changed in place (SP8)."""
+        if self.reads is not None or len(self._cache) <= self._cache.cache_size:
+            return
+        kept = [obj for obj, _ in self._mutable.values() if obj._p_changed is False]
+        for obj in kept:
+            _set_changed(obj, True)
+        self._cache.incrgc()
+        for obj in kept:
+            _set_changed(obj, False)
+        self._changed = {}
+
+    def roll_back(self, point: Point) -> None:
+        """Return every object to its state at ``point``. Objects that are new since lose their oid (SP5).
+
+        Raises:
+            NoTransactionError: If ``point`` is gone; nothing has changed.
+        """
+        stash = self._stash
+        if stash is None:
+            raise gone()
+        stash.check(point)
+        lost = self._new[point.new :]
+        self._wake(lost)
+        changed = stash.go_back(point)
+        self._disown(lost)
+        del self._new[point.new :]
+        for obj in self._changed.values():
+            if obj._p_jar is self:
+                obj._p_invalidate()
+        for oid in changed:
+            self._cache.invalidate(oid_bytes(oid))
+        for obj, _ in self._mutable.values():
+            if obj._p_jar is self:
+                obj._p_invalidate()
+        self._mutable = {}
+        self._changed = {}
+        self._changes = {}
+        for oid in list(self._current)[point.current :]:
+            del self._current[oid]
+
+    def found(self, obj: Any) -> Record | None:
+        """Return the record of ``obj`` that this transaction has found, if a savepoint has put another one before it.
+
+        Returns:
+            A record without a payload if ``obj`` is new in this transaction; None if it was not put aside.
+        """
+        stash = self._stash
+        return None if stash is None else stash.found(_number(obj._p_oid)[0])
 
     def _relied_on(self, changed: dict[int, Any]) -> list[tuple[int, int]]:
         """Return what was read with `readCurrent`, is stored, and is not written itself."""
@@ -437,20 +545,39 @@ class Connection:
 
     def abort(self) -> None:
         """Give up: changed objects become ghosts, new ones lose their oid (SP5)."""
-        for obj in self._new:
+        if self._stash is not None:
+            self._wake(self._new)
+        self._disown(self._new)
+        new = {id(obj) for obj in self._new}
+        for obj in self._changed.values():
+            if id(obj) not in new:
+                obj._p_invalidate()
+        if self._stash is not None:
+            for oid in self._stash.records:
+                self._cache.invalidate(oid_bytes(oid))
+        self._end()
+
+    def _wake(self, lost: list[Any]) -> None:
+        """Give objects that are about to lose their oid all of their state: nobody can load it afterwards."""
+        by_oid = {oid_from_bytes(obj._p_oid): obj for obj in lost}
+        for obj in lost:
+            obj._p_activate()
+            if hasattr(obj, "hubbub_detach"):
+                obj.hubbub_detach(by_oid)
+
+    def _disown(self, objects: Iterable[Any]) -> None:
+        for obj in objects:
             key = obj._p_oid
             obj._p_changed = False
             if self._cache.get(key) is obj:
                 del self._cache[key]
             del obj._p_jar
             del obj._p_oid
-        new = {id(obj) for obj in self._new}
-        for obj in self._changed.values():
-            if id(obj) not in new:
-                obj._p_invalidate()
-        self._end()
 
     def _end(self) -> None:
+        if self._stash is not None:
+            self.source = self._stash.source
+            self._stash = None
         if self._mutable:
             for obj, _ in self._mutable.values():
                 if obj._p_jar is self:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import random as _random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from hubbub.kernel import Label, NoTransactionError, Row, tid_at
+import msgspec
+
+from hubbub.kernel import Label, NoTransactionError, Row, UnstorableError, tid_at
+from hubbub.space.savepoints import Savepoint
 
 if TYPE_CHECKING:
     from hubbub.space.connection import Connection
@@ -92,6 +95,19 @@ class Transaction:
             self._random = _random.Random(self.seed)
         return self._random
 
+    def savepoint(self) -> Savepoint:
+        """As the function `savepoint`, of this transaction."""
+        return Savepoint(self)
+
+    def annotate(
+        self,
+        note: str | None = None,
+        user: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say more in the label; what is None or empty stays as it is."""
+        self.label = annotated(self.label, note, user, extra)
+
     def unique(self) -> str:
         """Return a key that sorts by time and that nobody else makes."""
         self._count += 1
@@ -151,6 +167,74 @@ def unique() -> str:
     if transaction is not None:
         return transaction.unique()
     return f"{tid_at(time.time()):016x}0000{_unique_salt.getrandbits(48):012x}"
+
+
+def savepoint() -> Savepoint:
+    """Return a state of the running transaction to which its ``rollback`` returns, as often as is wanted.
+
+    Example: ``with hubbub.savepoint(): risky()`` goes back if ``risky`` raises.
+
+    What has changed so far need not stay in memory any more: set one now and then in a huge transaction.
+
+    Raises:
+        NoTransactionError: Outside a transaction.
+        ReadOnlyError: In a query or view.
+        UnstorableError: If something that has changed can't be stored.
+    """
+    return required("hubbub.savepoint()").savepoint()
+
+
+def note(text: str) -> None:
+    """Say what the running transaction is about, in a few words: shown in the history, the feed and ``hubbub tail``.
+
+    Raises:
+        NoTransactionError: Outside a transaction.
+        UnstorableError: If it is longer than `LABEL_BYTES`.
+    """
+    required("hubbub.note()").annotate(text)
+
+
+def annotate(**extra: Any) -> None:
+    """Keep more with the running transaction: plain values by name, shown where its label is.
+
+    Raises:
+        NoTransactionError: Outside a transaction.
+        UnstorableError: If one is no plain value, or all together are larger than `LABEL_BYTES`.
+    """
+    required("hubbub.annotate()").annotate(extra=extra)
+
+
+LABEL_BYTES = 65_535
+"""So long the note, and the extra values, of a transaction may be."""
+
+
+def annotated(
+    label: Label,
+    note: str | None = None,
+    user: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Label:
+    """Return ``label`` with a note, the id of a user, and more extra values; what is None or empty stays as it is.
+
+    Raises:
+        UnstorableError: See `annotate`.
+    """
+    if note is not None:
+        if len(note.encode("utf-8", "replace")) > LABEL_BYTES:
+            raise UnstorableError("note", f"is longer than {LABEL_BYTES} bytes")
+        label = msgspec.structs.replace(label, note=note)
+    if user is not None:
+        label = msgspec.structs.replace(label, identity=user)
+    if not extra:
+        return label
+    try:
+        packed = msgspec.msgpack.encode({**label.more(), **extra})
+        msgspec.msgpack.decode(packed)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise UnstorableError("extra", f"takes plain values by name: {error}") from None
+    if len(packed) > LABEL_BYTES:
+        raise UnstorableError("extra", f"is larger than {LABEL_BYTES} bytes")
+    return msgspec.structs.replace(label, extra=packed)
 
 
 def random() -> _random.Random:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from hubbub.space import context
 from hubbub.space.containers.attributes import check_attribute
 from hubbub.space.containers.changes import CLEARED, FIRST
-from hubbub.space.containers.loghead import HeadCodec, front_of
-from hubbub.space.containers.parts import Inline, Part, by_oid, chunks, folded, opened, sealed
+from hubbub.space.containers.loghead import HeadCodec, end_of, front_of
+from hubbub.space.containers.parts import (
+    Inline,
+    Part,
+    by_object,
+    by_oid,
+    chunks,
+    folded,
+    opened,
+    sealed,
+)
 from hubbub.space.persistent import Persistent
 from hubbub.space.states import use_codec
 from hubbub.space.writing import Encoded, examine_value
@@ -125,6 +134,13 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         _set_changed(self, True)
         state = self.__dict__
         end: int = state["_end"]
+        jar = self._p_jar
+        if jar is not None:
+            found = jar.found(self)
+            if found is not None:
+                # A savepoint has put it aside: some of its items are this transaction's own already.
+                own_from = state["_v_own_from"] = end_of(found) if found.payload else 0
+                return own_from
         state["_v_own_from"] = end
         parts = state["_parts"]
         front = front_of(state)
@@ -142,6 +158,10 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
             parts = tuple(folded(whole, 0))
         state["_parts"] = parts
         return end
+
+    def hubbub_detach(self, lost: Mapping[int, Any]) -> None:
+        """See `by_object`."""
+        self.__dict__["_parts"] = by_object(self._parts, lost)
 
     def _seal_own(self, own_from: int) -> None:
         """Seal what this transaction has added, apart from what was there before: so it can be merged."""

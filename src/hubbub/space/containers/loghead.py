@@ -26,6 +26,7 @@ from hubbub.space.writing import Encoded, RefOf, Writer, encode_value, encode_wi
 _encode = msgspec.msgpack.Encoder().encode
 _PARTS = frozenset((Part,))
 _OIDS = frozenset((int,))
+_decode_end = msgspec.msgpack.Decoder(tuple[int, int, int, msgspec.Raw]).decode
 _FOUR = b"\x94"
 
 
@@ -65,6 +66,11 @@ def front_of(state: dict[str, Any]) -> Front | None:
         return None
     front = state["_v_front"] = _front(parts, sealed)
     return front
+
+
+def end_of(record: Record) -> int:
+    """Return the position behind the last item of the log that ``record`` is of."""
+    return _decode_end(record.payload)[2]
 
 
 def _front_with_new(parts: tuple[Any, ...], ref_of: RefOf) -> Front | None:

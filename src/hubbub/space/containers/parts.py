@@ -16,7 +16,7 @@ that another has added meanwhile.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -117,6 +117,10 @@ class Node(Persistent, name="hubbub.LogNode"):
     def __init__(self, parts: tuple[Part, ...] = ()) -> None:
         self.parts = parts
 
+    def hubbub_detach(self, lost: Mapping[int, Any]) -> None:
+        """See `by_object`."""
+        self.parts = by_object(self.parts, lost)
+
 
 def sealed(times: list[float], items: list[Any], packed: bytearray | None = None) -> Part:
     """Return a new chunk of ``items``; ``packed`` as in `Inline`."""
@@ -141,6 +145,16 @@ def by_oid(parts: tuple[Any, ...]) -> tuple[Any, ...]:
                 known = list(parts)
             known[index] = part._replace(ref=oid_from_bytes(ref._p_oid))
     return parts if known is None else tuple(known)
+
+
+def by_object(parts: tuple[Any, ...], lost: Mapping[int, Any]) -> tuple[Any, ...]:
+    """Return ``parts`` with the objects themselves for those that are about to lose their oid, by which it is known."""
+    return tuple(
+        part._replace(ref=lost[part.ref])
+        if type(part) is Part and type(part.ref) is int and part.ref in lost
+        else part
+        for part in parts
+    )
 
 
 def folded(parts: list[Any], begin: int) -> list[Any]:
