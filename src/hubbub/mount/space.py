@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from hubbub.kernel import ClosedError, ReadOnlyError, Tid, TransientError
 from hubbub.mount import watching
 from hubbub.mount.base import Mount, MountStats
+from hubbub.mount.copies import Copies
 from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection, Workspace, peer_label
@@ -31,7 +32,7 @@ _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.25
 
 
-class Space:
+class Space(Copies):
     """A mounted space. Any number of threads may use it. A context manager that closes it.
 
     Args:

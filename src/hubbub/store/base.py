@@ -31,12 +31,33 @@ class FeedEntry(msgspec.Struct, frozen=True):
     byte_count: int
 
 
+class StoredCommit(msgspec.Struct, frozen=True, array_like=True):
+    """One commit with its records, as backups and copies take it.
+
+    Attributes:
+        tid: Its transaction id.
+        label: Who and what.
+        records: Those that are kept of what it wrote, in order.
+        blobs: Oids of those that have a blob -> how many bytes.
+    """
+
+    tid: Tid
+    label: Label
+    records: list[Record]
+    blobs: dict[int, int] = {}
+
+
 class Store(Protocol):
     """Keeps records durably.
 
     Threads: `write` and `close` are called by one thread at a time; all else by any thread at any time, also
     while `write` runs (a reader then sees either all of a commit or nothing of it).
     """
+
+    @property
+    def space_id(self) -> str:
+        """32 hexadecimal digits that name the space, given when it was made; a restored copy has its own."""
+        ...
 
     @property
     def last_tid(self) -> Tid:
@@ -146,6 +167,21 @@ class Store(Protocol):
 
         It ends at the newest; whoever wants to follow asks again from the last tid seen.
         """
+        ...
+
+    def commits(self, after: int, end: int, most_bytes: int) -> list[StoredCommit]:
+        """Return the first kept commits above ``after`` and up to ``end``, with their records: many in one go.
+
+        As many as have ``most_bytes`` of payload, one at least; nothing comes back only where there is nothing. Below
+        `feed_floor` what is packed away is left out.
+
+        Raises:
+            CorruptRecordError: If one is damaged, or if some are missing above the floor (ST6).
+        """
+        ...
+
+    def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
+        """Return (kind, key, value) of every row, sorted, and the newest tid then. Writing waits meanwhile."""
         ...
 
     def history(self, oid: int) -> Iterator[Tid]:

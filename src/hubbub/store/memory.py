@@ -8,6 +8,7 @@ so they need no lock and see all of a commit or nothing of it. Rows have no tid,
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 import threading
@@ -27,7 +28,7 @@ from hubbub.kernel import (
     UnknownObjectError,
     tid_text,
 )
-from hubbub.store.base import FeedEntry
+from hubbub.store.base import FeedEntry, StoredCommit
 from hubbub.store.blobs import Blobs, blob_of_key, blob_size
 
 
@@ -59,6 +60,7 @@ class _Data:
     """What all stores that share it see."""
 
     def __init__(self) -> None:
+        self.space_id = secrets.token_hex(16)
         self.lock = threading.Lock()
         self.revisions: dict[int, tuple[list[int], list[RecordFields]]] = {}
         self.tids: list[int] = []
@@ -99,6 +101,10 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClosedError("the store is closed")
+
+    @property
+    def space_id(self) -> str:
+        return self._data.space_id
 
     @property
     def last_tid(self) -> Tid:
@@ -225,6 +231,25 @@ class MemoryStore:
         # The newest is fixed now, so that the iterator ends however long its reader takes.
         start, end = bisect_right(data.tids, after), bisect_right(data.tids, data.last_tid)
         return (data.entries[place] for place in range(start, end))
+
+    def commits(self, after: int, end: int, most_bytes: int) -> list[StoredCommit]:
+        found: list[StoredCommit] = []
+        for entry in self.feed(after):
+            if entry.tid > end or (found and entry.byte_count > most_bytes):
+                break
+            most_bytes -= entry.byte_count
+            found.append(StoredCommit(entry.tid, entry.label, self.records_of(entry.tid)))
+        return found
+
+    def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
+        self._check_open()
+        with self._data.lock:
+            rows = [
+                (kind, key, value)
+                for kind, of in self._data.rows.items()
+                for key, value in of.items()
+            ]
+            return self._data.last_tid, sorted(rows)
 
     def history(self, oid: int) -> Iterator[Tid]:
         self._check_open()

@@ -17,7 +17,7 @@ import apsw
 import msgspec
 
 from hubbub.kernel import ClosedError, CorruptRecordError, Record, Tid, tid_text
-from hubbub.store.base import FeedEntry
+from hubbub.store.base import FeedEntry, StoredCommit
 from hubbub.store.group import decode_label, record_crc, row_crc, transaction_crc, unpack_oids
 from hubbub.store.tables import connect, explain
 
@@ -41,6 +41,10 @@ _SUCCESSOR = "SELECT min(tid) FROM record WHERE oid = ? AND tid > ? AND tid <= ?
 _OF = "SELECT oid, class, refs, payload, crc FROM record WHERE id >= ? AND id < ? AND tid = ? ORDER BY id"
 _TRANSACTION = 'SELECT first, count FROM "transaction" WHERE tid = ?'
 _OIDS = "SELECT DISTINCT oid FROM record WHERE oid > ? ORDER BY oid LIMIT ?"
+_RANGE = """SELECT oid, tid, class, refs, payload, crc FROM record
+    WHERE id >= (SELECT first FROM "transaction" WHERE tid = ?)
+    AND id < (SELECT first + count FROM "transaction" WHERE tid = ?) ORDER BY id"""
+_ALL_ROWS = 'SELECT kind, key, value, crc FROM "row"'
 _ROWS = 'SELECT key, value, crc FROM "row" WHERE kind = ?'
 _ROW = 'SELECT value, crc FROM "row" WHERE kind = ? AND key = ?'
 
@@ -205,6 +209,37 @@ class Reader:
                 is_first = False
             if not rows:
                 raise self._gap(position, end)
+
+    def commits(self, after: int, end: int, most_bytes: int) -> list[StoredCommit]:
+        """Return the first transactions above ``after``, with their records: about ``most_bytes`` of payload.
+
+        Raises:
+            CorruptRecordError: As `feed`, or if a record is damaged.
+        """
+        entries: list[FeedEntry] = []
+        for entry in self.feed(after, end):
+            if entries and entry.byte_count > most_bytes:
+                break
+            most_bytes -= entry.byte_count
+            entries.append(entry)
+        if not entries:
+            return []
+        records: dict[int, list[Record]] = {entry.tid: [] for entry in entries}
+        for oid, tid, *fields in self._fetch(_RANGE, (entries[0].tid, entries[-1].tid)):
+            if tid not in records:
+                raise CorruptRecordError(
+                    f"the record of object {oid:#x} in {self.path} has a tid that is no transaction's",
+                    oid=oid,
+                )
+            records[tid].append(self._record(oid, tid, *fields))
+        return [StoredCommit(entry.tid, entry.label, records[entry.tid]) for entry in entries]
+
+    def all_rows(self) -> dict[tuple[str, bytes], bytes]:
+        """Return every row: (kind, key) -> value. Raises `CorruptRecordError` if one is damaged."""
+        return {
+            (kind, key): self._checked(kind, key, value, crc)
+            for kind, key, value, crc in self._fetch(_ALL_ROWS, ())
+        }
 
     def _gap(self, after: int, before: int) -> CorruptRecordError:
         return CorruptRecordError(

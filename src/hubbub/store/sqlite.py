@@ -51,7 +51,7 @@ from hubbub.kernel import (
     UnknownObjectError,
     tid_text,
 )
-from hubbub.store.base import FeedEntry
+from hubbub.store.base import FeedEntry, StoredCommit
 from hubbub.store.blobs import BLOB, Blobs, Placing, blob_key, blob_size
 from hubbub.store.copier import Copier
 from hubbub.store.group import Group
@@ -204,6 +204,7 @@ class SQLiteStore:
         self._recents: tuple[Recent, ...] = (Recent(),)
         if left_over.number:
             self._recents = (Recent(), left_over)
+        self.space_id = space_id
         self._side_file.check(space_id, self._last_tid)
         self._log = GroupLog(
             self._beside("-log"),
@@ -349,13 +350,36 @@ class SQLiteStore:
         return self._feed(after, self._last_tid, self._recents)
 
     def _feed(self, after: int, end: int, recents: Sequence[Recent]) -> Iterator[FeedEntry]:
-        tables_end = end
-        for recent in recents:
-            if recent.transactions:
-                tables_end = min(tables_end, recent.transactions[0][1])
-        yield from self._reader.feed(after, tables_end)
+        yield from self._reader.feed(after, _before(recents, end))
         for recent in reversed(recents):
             yield from recent.feed(after, end)
+
+    def commits(self, after: int, end: int, most_bytes: int) -> list[StoredCommit]:
+        self._check_open()
+        last, recents = self._last_tid, self._recents
+        tables_end = _before(recents, last)
+        if after < min(tables_end, end):
+            found = self._reader.commits(after, tables_end, most_bytes)
+            return [commit for commit in found if commit.tid <= end]
+        found = []
+        for recent in reversed(recents):
+            for entry in recent.feed(after, min(end, last)):
+                if found and entry.byte_count > most_bytes:
+                    return found
+                most_bytes -= entry.byte_count
+                found.append(StoredCommit(entry.tid, entry.label, self.records_of(entry.tid)))
+        return found
+
+    def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
+        # Rows have no tid: only while nothing is written it is known which one they belong to.
+        with self._write_lock:
+            self._check_open()
+            recents = self._recents
+            found: dict[tuple[str, bytes], bytes | None] = {**self._reader.all_rows()}
+            for recent in reversed(recents):
+                found.update(recent.rows)
+            rows = [(*name, value) for name, value in found.items() if value is not None]
+            return self._last_tid, sorted(rows)
 
     def history(self, oid: int) -> Iterator[Tid]:
         self._check_open()
@@ -520,3 +544,11 @@ class SQLiteStore:
     def side_file(self) -> SideFile:
         """Where the owner can say which addresses it listens on."""
         return self._side_file
+
+
+def _before(recents: Sequence[Recent], end: int) -> int:
+    """Return the tid up to which transactions are in the tables only: what is above it, up to ``end``, is recent."""
+    for recent in recents:
+        if recent.transactions:
+            end = min(end, recent.transactions[0][1])
+    return end

@@ -10,8 +10,27 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
+import msgspec
+
 from hubbub.kernel import Record, Tid
-from hubbub.store.base import FeedEntry, Store
+from hubbub.store.base import FeedEntry, Store, StoredCommit
+
+COMMIT_BYTES = 4 << 20
+"""So many bytes of payload `Upkeep.commits` returns at once, about."""
+
+
+class SpaceIdentity(msgspec.Struct, frozen=True):
+    """Which space it is, and how far it reaches.
+
+    Attributes:
+        space_id: 32 hexadecimal digits; a restored copy has its own.
+        last_tid: The newest tid.
+        packed_tid: Up to here it is packed; 0 if it never was.
+    """
+
+    space_id: str
+    last_tid: Tid
+    packed_tid: Tid
 
 
 class Upkeep(Protocol):
@@ -49,6 +68,18 @@ class Upkeep(Protocol):
 
         Begin with -1. Nothing comes back only where there is nothing; fewer than ``most`` may come at any time.
         """
+        ...
+
+    def identity(self) -> SpaceIdentity:
+        """Return which space it is, and how far it reaches."""
+        ...
+
+    def commits(self, after: int, end: int, most_bytes: int = COMMIT_BYTES) -> list[StoredCommit]:
+        """Return the first kept commits above ``after`` and up to ``end`` with their records, as `Store.commits`."""
+        ...
+
+    def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
+        """Return (kind, key, value) of every keyed row, sorted, and the newest tid at that moment."""
         ...
 
 
@@ -91,3 +122,12 @@ class StoreUpkeep:
 
     def current(self, after_oid: int, at: int, most: int = 1000) -> list[Record]:
         return self._store.current(after_oid, min(at, self._settled_tid()), most)
+
+    def identity(self) -> SpaceIdentity:
+        return SpaceIdentity(self._store.space_id, self._settled_tid(), self._store.feed_floor)
+
+    def commits(self, after: int, end: int, most_bytes: int = COMMIT_BYTES) -> list[StoredCommit]:
+        return self._store.commits(after, min(end, self._settled_tid()), most_bytes)
+
+    def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
+        return self._store.all_rows()

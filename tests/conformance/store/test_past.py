@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hubbub.kernel import Commit, Label, Record, UnknownObjectError
-from hubbub.store import Store
+from hubbub.store import MemoryStore, Store
 from tests.conformance.store.building import commit, tid
 from tests.conformance.store.test_contract import kind, store
 
@@ -55,3 +55,32 @@ def test_an_object_that_is_gone_is_unknown_from_then_on(store: Store) -> None:
     assert list(store.history(1)) == [tid(2), tid(1)]
     store.write([commit(3, [1])])
     assert store.load(1).tid == tid(3)
+
+
+@pytest.mark.rule("ST1")
+def test_commits_come_with_their_records_in_pieces_none_left_out(store: Store) -> None:
+    numbers = range(1, 700)
+    for first in range(1, 700, 50):
+        store.write([commit(n, [n, 7_000, n + 5]) for n in numbers if first <= n < first + 50])
+    end, position, seen = tid(650), 0, []
+    while piece := store.commits(position, end, 4_000):
+        seen += piece
+        position = piece[-1].tid
+        assert len(piece) < 100
+    assert [found.tid for found in seen] == [tid(n) for n in range(1, 651)]
+    assert [r.oid for r in seen[9].records] == [10, 7_000, 15]
+    assert seen[9].label.command == "c10"
+    assert all(found.records == store.records_of(found.tid) for found in seen)
+    assert len(store.commits(tid(3), end, 0)) == 1
+
+
+def test_all_rows_come_with_the_tid_that_they_belong_to(store: Store) -> None:
+    assert store.all_rows() == (0, [])
+    store.write([commit(1, [1], [("b", b"1", b"x"), ("a", b"2", b"y"), ("a", b"1", b"z")])])
+    store.write([commit(2, [], [("a", b"1", None)]), commit(3, [2], [("b", b"1", b"new")])])
+    assert store.all_rows() == (tid(3), [("a", b"2", b"y"), ("b", b"1", b"new")])
+
+
+def test_every_space_has_an_id_of_its_own_and_keeps_it(store: Store) -> None:
+    assert len(store.space_id) == 32
+    assert store.space_id == store.space_id != MemoryStore().space_id

@@ -1,0 +1,319 @@
+"""Make a space out of a backup, as of any tid that it holds; and prove that a backup can be restored.
+
+Theory of operation
+===================
+
+The space is built in a folder beside its place (``data.hub.restoring``), read back and compared with the backup, and
+only then moved into its place: first the blobs, the file itself last. So a restore that is killed leaves no space that
+is half there; the next one begins anew.
+
+The restored space has an id of its own: it is another one from here on, even where all that is in it is the same, so
+that neither a backup of the first nor a peer that has seen more of it takes the one for the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import msgspec
+
+from hubbub.backup.commits import BlobPiece
+from hubbub.backup.filling import Filler
+from hubbub.backup.folder import BackupFile, BackupFolder
+from hubbub.backup.frames import sync_folder
+from hubbub.backup.reading import RowPiece, check_digests, read_items
+from hubbub.kernel import CorruptRecordError, Job, StoreError, tid_text
+from hubbub.store.base import StoredCommit
+from hubbub.store.making import note_packed
+from hubbub.store.sqlite import SQLiteStore
+from hubbub.store.upkeep import COMMIT_BYTES
+
+_SUFFIXES = ("-blobs",)
+_PLACING = "placing"
+_BESIDE = ("-wal", "-shm", "-log", "-lock", "-blobs", "-journal")
+
+
+class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restore, or the check of a backup, has found.
+
+    Attributes:
+        last: The newest tid that is restored.
+        commits, records, blobs: How many were restored, read back and found equal.
+        rows: Keyed rows; None where there are none for this tid.
+        floor: The history of the space below this tid is not whole; 0 if all of it is there.
+        size: Bytes of the files of the backup that were read.
+        seconds: How long it took.
+    """
+
+    last: int
+    commits: int
+    records: int
+    blobs: int
+    rows: int | None
+    floor: int
+    size: int
+    seconds: float
+
+
+def restore(
+    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    at: int | None = None,
+    job: Job | None = None,
+) -> RestoreReport:
+    """Make the space at ``path`` as it was at tid ``at``, out of a backup, and compare it with the backup.
+
+    Commits come back with their tids, labels, records and blobs. The keyed rows (sessions, results of calls, jobs)
+    come back where ``at`` is the end of a run, since they were saved as of then only.
+
+    Args:
+        folder: The backup.
+        path: Where the space is to be. Nothing may be there.
+        at: A tid; None for the newest.
+        job: For progress, and to stop it.
+
+    Raises:
+        CorruptRecordError: Something in the backup is damaged; names file and offset. Nothing is left at ``path``.
+            A tid before that may still be restored.
+        StoreError: There is something at ``path``, or the backup does not reach to ``at``; nothing has changed.
+        JobStoppedError: It was stopped. Nothing is left.
+        DiskFullError: There is no room. Nothing is left.
+    """
+    place = Path(path).absolute()
+    building = place.with_name(place.name + ".restoring")
+    if not place.exists():
+        _clear_killed(building, place)
+    _must_be_free(place)
+    source = BackupFolder(folder)
+    _, files = source.space_of(at)
+    try:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(mode=0o700)
+    except OSError as error:
+        raise StoreError(f"{building} can't be made: {error.strerror}") from error
+    try:
+        report = _build(source.path, files, building / place.name, at, job or Job())
+        _must_be_free(place)
+        (building / _PLACING).touch()
+        _put_in_place(building / place.name, place)
+    except BaseException:
+        _clear_killed(building, place)
+        raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return report
+
+
+def check(
+    folder: str | os.PathLike[str], *, at: int | None = None, job: Job | None = None
+) -> RestoreReport:
+    """Prove that a backup can be restored: restore it into a temporary folder, compare all of it, and remove that.
+
+    All files of the backup are compared with their checksums too, those of older chains included.
+
+    Args:
+        folder: The backup. It takes as much room again, in the same folder's parent, while it runs.
+        at: As of which tid; None for the newest.
+        job: For progress, and to stop it.
+
+    Raises:
+        HubbubError: As `restore`.
+    """
+    source = BackupFolder(folder)
+    manifest, files = source.space_of(at)
+    manifest.chains()
+    check_digests(source.path, manifest.files)
+    try:
+        building = Path(tempfile.mkdtemp(prefix="hubbub-check-", dir=source.path.parent))
+    except OSError as error:
+        raise StoreError(
+            f"no folder can be made in {source.path.parent} to restore into: {error.strerror}"
+        ) from error
+    try:
+        return _build(source.path, files, building / "space.hub", at, job or Job())
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _clear_killed(building: Path, place: Path) -> None:
+    """Remove what a restore that did not come to its end has moved ahead of the space itself."""
+    if (building / _PLACING).exists() and not place.exists():
+        for suffix in _SUFFIXES:
+            if not (building / (place.name + suffix)).exists():
+                shutil.rmtree(place.with_name(place.name + suffix), ignore_errors=True)
+
+
+def _must_be_free(place: Path) -> None:
+    for found in (place, *(place.with_name(place.name + suffix) for suffix in _BESIDE)):
+        if found.name.endswith("-lock") and found.exists() and not place.exists():
+            # A side file stays behind where a space was moved away; it names another space.
+            continue
+        if os.path.lexists(found):
+            raise StoreError(
+                f"{found} is there: a backup is restored into a new file only. Give another name, or move that away"
+            )
+
+
+def _build(
+    folder: Path, files: list[BackupFile], path: Path, at: int | None, job: Job
+) -> RestoreReport:
+    began = time.monotonic()
+    total = sum(file.records for file in files)
+    rows = _fill(folder, files, path, at, job, total)
+    floor = max(file.floor for file in files)
+    if floor:
+        note_packed(path, floor)
+    commits, records, blobs = _compare(folder, files, path, at, job, total)
+    last = at if at is not None else files[-1].last
+    if at is None and (commits, records) != (
+        sum(file.commits for file in files),
+        sum(file.records for file in files),
+    ):
+        raise CorruptRecordError(
+            f"{folder} holds {commits:,} commits with {records:,} records, and its manifest says otherwise"
+        )
+    return RestoreReport(
+        last=last,
+        commits=commits,
+        records=records,
+        blobs=blobs,
+        rows=rows,
+        floor=floor,
+        size=sum(file.size for file in files),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _fill(
+    folder: Path, files: list[BackupFile], path: Path, at: int | None, job: Job, total: int
+) -> int | None:
+    """Write everything; return how many rows there are, or None."""
+    is_end = files[-1].rows is not None and (at is None or at == files[-1].last)
+    rows = 0
+    store = SQLiteStore(path)
+    try:
+        filler = Filler(store)
+        with contextlib.closing(filler):
+            for item in read_items(folder, files, at):
+                if isinstance(item, StoredCommit):
+                    filler.add(item)
+                    if not filler.commits % 256:
+                        job.step("restoring", filler.records, total)
+                elif isinstance(item, BlobPiece):
+                    filler.add_piece(item)
+                    job.step("restoring", filler.records, total)
+                else:
+                    filler.add_rows(item.rows)
+                    rows += len(item.rows)
+            filler.flush()
+            job.step("restoring", filler.records, total)
+    finally:
+        store.close()
+    return rows if is_end else None
+
+
+def _compare(
+    folder: Path, files: list[BackupFile], path: Path, at: int | None, job: Job, total: int
+) -> tuple[int, int, int]:
+    """Open the space anew and compare all that is in it with the backup.
+
+    Raises:
+        CorruptRecordError: If something differs.
+    """
+    commits = records = blobs = 0
+    pieces = _Pieces()
+    store = SQLiteStore(path, create=False)
+    try:
+        wanted = _wanted(folder, files, at, store, pieces)
+        for expected, found in zip_longest(wanted, _stored(store)):
+            if expected is None or found is None or not _is_same(expected, found):
+                tid = (expected or found).tid
+                raise CorruptRecordError(
+                    f"what was restored at tid {tid_text(tid)} is not what the backup holds: the disk of {path.parent} "
+                    "does not keep what is written to it",
+                    tid=tid,
+                )
+            commits += 1
+            records += len(expected.records)
+            if not commits % 256:
+                job.step("comparing", records, total)
+        job.step("comparing", records, total)
+        blobs = pieces.count
+        if store.all_rows()[1] != pieces.rows:
+            raise CorruptRecordError(
+                "the keyed rows that were restored are not what the backup holds"
+            )
+    finally:
+        store.close()
+    return commits, records, blobs
+
+
+def _is_same(one: StoredCommit, other: StoredCommit) -> bool:
+    return (one.tid, one.label, one.records) == (other.tid, other.label, other.records)
+
+
+class _Pieces:
+    """What was compared on the way, and the rows that are to be compared at the end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.rows: list[tuple[str, bytes, bytes]] = []
+
+
+def _wanted(
+    folder: Path, files: list[BackupFile], at: int | None, store: SQLiteStore, pieces: _Pieces
+) -> Iterator[StoredCommit]:
+    """Yield the commits of the backup. Blobs are compared as they pass."""
+    for item in read_items(folder, files, at):
+        if isinstance(item, StoredCommit):
+            yield item
+        elif isinstance(item, RowPiece):
+            pieces.rows += item.rows
+        else:
+            with store.blob(item.oid, item.tid).open("rb") as file:
+                file.seek(item.offset)
+                found = file.read(len(item.data))
+                size = os.fstat(file.fileno()).st_size
+            if found != item.data or size != item.size:
+                raise CorruptRecordError(
+                    f"the blob of object {item.oid:#x} that was restored is not what the backup holds",
+                    oid=item.oid,
+                    tid=item.tid,
+                )
+            pieces.count += item.offset + len(item.data) == item.size
+
+
+def _stored(store: SQLiteStore) -> Iterator[StoredCommit]:
+    position = 0
+    while found := store.commits(position, store.last_tid, COMMIT_BYTES):
+        yield from found
+        position = found[-1].tid
+
+
+def _put_in_place(built: Path, place: Path) -> None:
+    """Move a space that is closed into its place, durably: the file itself last."""
+    try:
+        for suffix in _SUFFIXES:
+            beside = built.with_name(built.name + suffix)
+            if beside.exists():
+                beside.rename(place.with_name(place.name + suffix))
+        sync_folder(place.parent)
+        try:
+            # Should somebody have made a space meanwhile, that stays.
+            os.link(built, place)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            _must_be_free(place)
+            built.rename(place)
+        sync_folder(place.parent)
+    except OSError as error:
+        raise StoreError(f"the space can't be moved to {place}: {error.strerror}") from error
