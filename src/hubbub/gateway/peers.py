@@ -20,17 +20,15 @@ import msgspec
 from hubbub.gateway.asking import Asking
 from hubbub.gateway.carriers import HELLO_S
 from hubbub.gateway.following import Following
+from hubbub.gateway.loading import Loading
 from hubbub.gateway.neighbours import Neighbours
 from hubbub.gateway.outlet import Outlet
 from hubbub.gateway.told import Peers
 from hubbub.gateway.writing import Writing
 from hubbub.kernel import (
-    COMPANION_BIT,
     HubbubError,
     RemoteProtocolError,
-    UnknownObjectError,
 )
-from hubbub.mount.failures import to_failed
 from hubbub.perspective.host import Host
 from hubbub.store.upkeep import StoreUpkeep
 from hubbub.wire import peer
@@ -119,6 +117,9 @@ class PeerConnection:
             lambda: self._read_only,
             self._close_if_done,
         )
+        loading = self._loading = Loading(
+            host, self.outlet, lambda: peers.log.newest, self._options.max_message_bytes
+        )
         asking = self._asking = Asking(
             StoreUpkeep(host.store, lambda: peers.log.newest),
             self.outlet,
@@ -127,8 +128,9 @@ class PeerConnection:
         )
         self._how: dict[type, Callable[[Any], None]] = {
             peer.Mount: self._mount,
-            peer.Load: self._load,
-            peer.More: self._more,
+            peer.Load: loading.load,
+            peer.More: loading.more,
+            peer.LoadMany: loading.load_many,
             peer.Commit: writing.commit,
             peer.Vote: writing.vote,
             peer.Finish: writing.finish,
@@ -172,6 +174,7 @@ class PeerConnection:
         self._greeting.cancel()
         self._following.close()
         self._asking.close()
+        self._loading.close()
         self._peers.forget(self.outlet)
         if self._is_mounted and not self._is_lost:
             self._is_lost = True
@@ -281,34 +284,3 @@ class PeerConnection:
                 options.max_message_bytes,
             )
         )
-
-    def _load(self, message: peer.Load) -> None:
-        at = message.at
-        self._check_at(at)
-        if not 0 <= message.oid < COMPANION_BIT:
-            raise RemoteProtocolError(f"a load of {message.oid:#x} is out of range")
-        try:
-            record = self._host.ledger.load(message.oid, at)
-        except UnknownObjectError:
-            self.outlet.answer(peer.Loaded(message.id, []))
-            return
-        except HubbubError as error:
-            self.outlet.answer(to_failed(message.id, error))
-            return
-        if message.forget:
-            self.outlet.forget_all()
-        self.outlet.pushed.asked(message.oid)
-        neighbours = self.outlet.neighbours.of(record, at, message.room)
-        goes_on = message.room > 0 and self.outlet.neighbours.goes_on
-        self.outlet.answer(peer.Loaded(message.id, peer.written([record, *neighbours]), goes_on))
-
-    def _more(self, message: peer.More) -> None:
-        self._check_at(message.at)
-        neighbours = self.outlet.neighbours.more(message.at, message.room)
-        self.outlet.answer(
-            peer.Loaded(message.id, peer.written(neighbours), self.outlet.neighbours.goes_on)
-        )
-
-    def _check_at(self, at: int) -> None:
-        if not 0 <= at <= self._host.ledger.settled_tid:
-            raise RemoteProtocolError(f"a load at {at:#x} is out of range")

@@ -16,8 +16,8 @@ from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from hubbub.kernel import Job, LimitError, Record, RemoteProtocolError, Tid
-from hubbub.store.base import FeedEntry
-from hubbub.store.upkeep import Upkeep
+from hubbub.store.base import FeedEntry, StoredCommit
+from hubbub.store.upkeep import COMMIT_BYTES, SpaceIdentity, Upkeep
 from hubbub.wire import peer
 
 MOST_ASKED = 8
@@ -25,8 +25,10 @@ MOST_ASKED = 8
 
 _READING = frozenset(
     {
+        "commits",
         "current",
         "history",
+        "identity",
         "records_of",
         "revision",
         "stats",
@@ -35,7 +37,7 @@ _READING = frozenset(
         "verify",
     }
 )
-"""What whoever may only read may ask."""
+"""What whoever may only read may ask. Keyed rows are not among it: they hold what sessions are resumed with."""
 
 
 class Question:
@@ -119,6 +121,13 @@ def _plain(value: Any) -> Any:
         return value.fields()
     if isinstance(value, list) and value and isinstance(value[0], Record):
         return peer.written(value)
+    if isinstance(value, list) and value and isinstance(value[0], StoredCommit):
+        return [
+            msgspec.structs.replace(
+                commit, records=[Record(*record.fields()) for record in commit.records]
+            )
+            for commit in value
+        ]
     return value
 
 
@@ -181,6 +190,24 @@ class RemoteUpkeep:
                 if most <= 1:
                     raise
                 most //= 4
+
+    def identity(self) -> SpaceIdentity:
+        found: SpaceIdentity = self._asked("identity")
+        return found
+
+    def commits(self, after: int, end: int, most_bytes: int = COMMIT_BYTES) -> list[StoredCommit]:
+        while True:
+            try:
+                found: list[StoredCommit] = self._asked("commits", after, end, most_bytes)
+                return found
+            except LimitError:
+                if most_bytes <= 1:
+                    raise
+                most_bytes //= 4
+
+    def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
+        found: tuple[Tid, list[tuple[str, bytes, bytes]]] = self._asked("all_rows")
+        return found
 
     def _asked(self, name: str, *args: Any) -> Any:
         question = QUESTIONS[name]

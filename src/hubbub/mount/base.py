@@ -12,7 +12,7 @@ to throw away, or that nobody knows any more and all has to go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -31,14 +31,17 @@ class MountStats(msgspec.Struct):
 
     Attributes:
         requests: Messages sent to the host that wait for an answer; 0 for an embedded space.
-        loads: Records asked for by `Mount.load`: those that were not used lately.
-        cache_hits: How many of them needed no request.
+        loads: Records that objects woke from.
+        cache_hits: How many of them were kept here and needed no request, by about: threads count without a lock.
         commits: Changesets that were stored.
         invalidations: Objects that were reported changed by others.
         bytes_in: Bytes received from the host.
         bytes_out: Bytes sent to it.
         reconnects: Times that a broken connection was made anew.
         cached_bytes: Bytes of records that are kept now.
+        cached_records: How many these are.
+        evictions: Records that were let go of, for there was no room.
+        prefetched: Records that `Mount.prefetch` has brought.
     """
 
     requests: int = 0
@@ -50,6 +53,19 @@ class MountStats(msgspec.Struct):
     bytes_out: int = 0
     reconnects: int = 0
     cached_bytes: int = 0
+    cached_records: int = 0
+    evictions: int = 0
+    prefetched: int = 0
+
+    @property
+    def cache_misses(self) -> int:
+        """Records that were not kept here."""
+        return self.loads - self.cache_hits
+
+    @property
+    def hit_rate(self) -> float:
+        """How many of the records that were wanted were kept here, from 0 to 1; 1 where nothing was wanted."""
+        return self.cache_hits / self.loads if self.loads else 1.0
 
 
 class Ballot(msgspec.Struct, frozen=True):
@@ -122,6 +138,16 @@ class Mount(Protocol):
             UnknownObjectError: If there is none.
             CorruptRecordError: If it is damaged (ST6).
             BrokenError: As `begin`.
+        """
+        ...
+
+    def prefetch(self, oids: Iterable[int], at: int) -> int:
+        """Fetch the records of ``oids`` at the snapshot ``at`` that are not kept here, all in one round trip or few.
+
+        Those that do not exist are left out. An embedded space has nothing to fetch.
+
+        Returns:
+            How many have come.
         """
         ...
 

@@ -53,11 +53,15 @@ class RecordCache:
     Attributes:
         recent: The newest records of what was used lately, right for every snapshot from their tid on. Anybody may look
             into it without the lock: a record that is closed at this moment is right for all snapshots begun before.
+        recent_hits: How often `recent` had what was wanted; its users count.
+        evictions: How many records were let go of, for there was no room.
         has_dropped: Whether bytes ran out since this was last set to False.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._half_bytes = max(1, limit_bytes // 2)
+        self.recent_hits = 0
+        self.evictions = 0
         self.has_dropped = False
         self.clear()
 
@@ -65,6 +69,12 @@ class RecordCache:
     def byte_count(self) -> int:
         """About how many bytes are kept."""
         return self._young.byte_count + self._old.byte_count
+
+    @property
+    def count(self) -> int:
+        """How many objects have records here."""
+        young, old = self._young, self._old
+        return len(young.newest) + len(young.past) + len(old.newest) + len(old.past)
 
     def get(self, oid: int, at: int) -> Record | None:
         """Return the record of ``oid`` that is right at the snapshot ``at``, or None."""
@@ -197,6 +207,7 @@ class RecordCache:
     def _age(self) -> None:
         if self._young.byte_count > self._half_bytes:
             self.has_dropped = self.has_dropped or bool(self._old.newest)
+            self.evictions += len(self._old.newest) + len(self._old.past)
             self._old, self._young = self._young, _Generation()
             self.recent = self._young.newest
 

@@ -119,6 +119,10 @@ class LocalMount:
         self._stats.loads += 1
         return self._ledger.load(oid, at)
 
+    def prefetch(self, oids: Iterable[int], at: int) -> int:
+        self._check_open()
+        return 0
+
     def new_oid(self) -> int:
         self._check_open()
         return self._ledger.new_oid()

@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -58,6 +59,8 @@ from hubbub.wire.frames import frame
 
 DEFAULT_CACHE_BYTES = 256 << 20
 _OID_BLOCK = 1000
+LOAD_MANY = 1000
+"""So many records are asked for in one message."""
 _LOOK_AT_JOB_S = 0.2
 """So often who waits for a long job looks whether it is to be stopped."""
 _LOOK_FOR_COMMIT_S = 0.00035
@@ -133,7 +136,12 @@ class RemoteMount:
             if self._link is not None:
                 stats.bytes_in += self._link.bytes_in
                 stats.bytes_out += self._link.bytes_out
-            stats.cached_bytes = self._replica.cache.byte_count
+            cache = self._replica.cache
+            stats.cached_bytes = cache.byte_count
+            stats.cached_records = cache.count
+            stats.evictions = cache.evictions
+            stats.loads += cache.recent_hits
+            stats.cache_hits += cache.recent_hits
         return stats
 
     def begin(self) -> Tid:
@@ -177,6 +185,23 @@ class RemoteMount:
             raise UnknownObjectError(oid, at)
         loaded: Record = found[0]
         return loaded
+
+    def prefetch(self, oids: Iterable[int], at: int) -> int:
+        with self._lock:
+            self._check()
+            cache = self._replica.cache
+            wanted = [
+                oid
+                for oid in dict.fromkeys(oids)
+                if not is_ephemeral(oid) and cache.get(oid, at) is None
+            ]
+        pieces = (wanted[i : i + LOAD_MANY] for i in range(0, len(wanted), LOAD_MANY))
+        count = 0
+        for found in self._ask_all(peer.LoadMany(0, piece, at) for piece in pieces):
+            count += len(found)
+        with self._lock:
+            self._stats.prefetched += count
+        return count
 
     def new_oid(self) -> int:
         oids = self._replica.oids
@@ -272,6 +297,42 @@ class RemoteMount:
                 with self._lock:
                     self._turn.leave(call.waiter)
                     self._calls.leave(call)
+        if call.error is not None:
+            raise call.error
+        if call.answer is None:
+            self._give_up(call)
+        return call.answer
+
+    def _ask_all(self, messages: Iterable[Any], ahead: int = 4) -> Iterator[Any]:
+        """Send ``messages`` and yield their answers in order; up to ``ahead`` of them are on their way at a time."""
+        calls: deque[Call] = deque()
+        started = time.monotonic()
+        try:
+            for message in messages:
+                with self._lock:
+                    self._check()
+                    link = self._link
+                    call = self._calls.add(message, (), None if link is None else link.max_bytes)
+                    calls.append(call)
+                if link is not None:
+                    self._send(link, call.data)
+                if len(calls) > ahead:
+                    yield self._answer_of(calls[0], started)
+                    calls.popleft()
+            while calls:
+                yield self._answer_of(calls[0], started)
+                calls.popleft()
+        finally:
+            with self._lock:
+                for call in calls:
+                    self._calls.leave(call)
+
+    def _answer_of(self, call: Call, started: float) -> Any:
+        self._turn.wait(
+            call.waiter,
+            lambda: call.is_over or self._is_over,
+            lambda: self._patience(started),
+        )
         if call.error is not None:
             raise call.error
         if call.answer is None:

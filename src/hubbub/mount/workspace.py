@@ -58,8 +58,10 @@ class Snapshot:
 
     def load(self, oid: int) -> Record:
         tid = self.tid
-        record = self._cache.recent.get(oid)
+        cache = self._cache
+        record = cache.recent.get(oid)
         if record is not None and record.tid <= tid:
+            cache.recent_hits += 1
             return record
         return self._load(oid, tid)
 

@@ -22,7 +22,9 @@ from hubbub.store import votes as store_votes
 Open = Callable[..., Mount]
 
 
-def changeset(*writes: tuple[int, int, bytes], current: tuple[tuple[int, int], ...] = ()) -> Changeset:
+def changeset(
+    *writes: tuple[int, int, bytes], current: tuple[tuple[int, int], ...] = ()
+) -> Changeset:
     records = [Record(oid, tid, "test:Thing", (), payload) for oid, tid, payload in writes]
     return Changeset(0, records, list(current), label=Label(command="test"))
 
