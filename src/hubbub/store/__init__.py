@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from hubbub.kernel import StoreError
-from hubbub.store.base import FeedEntry, Store
+from hubbub.store.base import Damage, FeedEntry, PackReport, Store, StoreStats
 from hubbub.store.feeding import feed_piece
 from hubbub.store.lock import Owner, SideFile
 from hubbub.store.memory import MemoryStore
@@ -19,14 +19,17 @@ from hubbub.store.wal import WalReport, examine_wal
 
 __all__ = [
     "CommitQueue",
+    "Damage",
     "FeedEntry",
     "MemoryStore",
     "Owner",
+    "PackReport",
     "QueueStats",
     "SQLiteStore",
     "Settled",
     "SideFile",
     "Store",
+    "StoreStats",
     "WalReport",
     "examine_wal",
     "feed_piece",

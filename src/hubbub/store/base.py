@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from hubbub.kernel import Commit, Label, Oid, Record, Tid
+from hubbub.kernel import Commit, Job, Label, Oid, Record, Tid
 
 
 class FeedEntry(msgspec.Struct, frozen=True):
@@ -45,6 +45,68 @@ class StoredCommit(msgspec.Struct, frozen=True, array_like=True):
     label: Label
     records: list[Record]
     blobs: dict[int, int] = {}
+
+
+class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a store holds.
+
+    Attributes:
+        objects: Objects that there are now.
+        records: Kept records, those of the past and of gone objects included.
+        transactions: Kept transactions.
+        payload_bytes: Bytes of all payloads.
+        file_bytes: Bytes on the disk, logs included and blobs not; 0 in memory.
+        blobs: Kept blob files.
+        blob_bytes: Their bytes.
+        first_tid, last_tid: Of the oldest and newest kept transaction; 0 in an empty store.
+        packed_tid: Up to here it is packed; 0 if it never was.
+    """
+
+    objects: int
+    records: int
+    transactions: int
+    payload_bytes: int
+    file_bytes: int = 0
+    blobs: int = 0
+    blob_bytes: int = 0
+    first_tid: int = 0
+    last_tid: int = 0
+    packed_tid: int = 0
+
+
+class PackReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pack has done.
+
+    Attributes:
+        tid: Up to which it has packed.
+        objects: Objects that were collected.
+        records: Records that are gone, theirs included.
+        transactions: Transactions of which nothing was left.
+        blobs: Blob files that are gone.
+        freed_bytes: Bytes of payloads and blobs that are gone.
+        seconds: How long it took.
+    """
+
+    tid: int
+    objects: int = 0
+    records: int = 0
+    transactions: int = 0
+    blobs: int = 0
+    freed_bytes: int = 0
+    seconds: float = 0.0
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that `Store.verify` has found.
+
+    Attributes:
+        what: A sentence for people.
+        oid, tid: Where; 0 if it is of no one object or transaction.
+    """
+
+    what: str
+    oid: int = 0
+    tid: int = 0
 
 
 class Store(Protocol):
@@ -181,7 +243,10 @@ class Store(Protocol):
         ...
 
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
-        """Return (kind, key, value) of every row, sorted, and the newest tid then. Writing waits meanwhile."""
+        """Return (kind, key, value) of every row that a commit has put, sorted, and the newest tid then.
+
+        Writing waits meanwhile.
+        """
         ...
 
     def history(self, oid: int) -> Iterator[Tid]:
@@ -194,6 +259,54 @@ class Store(Protocol):
 
     def row(self, kind: str, key: bytes) -> bytes | None:
         """Return one row's value, or None."""
+        ...
+
+    # --- upkeep -------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> StoreStats:
+        """Return how much it holds. It counts: on a large space it takes its time."""
+        ...
+
+    def pack(
+        self,
+        at: int,
+        *,
+        collect: bool = True,
+        keep: Sequence[int] = (),
+        job: Job | None = None,
+    ) -> PackReport:
+        """Drop what nobody can read as of tid ``at`` or later, while the space is in use (ST7).
+
+        Dropped are revisions that had a successor at ``at``, records up to ``at`` that say that an object is gone, and,
+        if ``collect``, all revisions up to ``at`` of objects that could not be reached at ``at`` nor are referred to by
+        anything newer. Transactions of which nothing is left go, the newest one excepted. `feed_floor` becomes ``at``;
+        an undo of what is not above it must be refused from then on. One pack or verification at a time.
+
+        The file of a SQLite space does not become shorter: what is free is used again. A copy is as short as can be.
+
+        Args:
+            at: Nobody may read below it any more: the owner sees to that. One above `last_tid` means that.
+            collect: Collect what the root can't reach.
+            keep: Oids that are held by more than the root: what lives in the host's memory refers to them.
+            job: For progress, and to stop it: then what was dropped is gone, the rest stays, and all is consistent.
+
+        Raises:
+            JobStoppedError: It was stopped.
+            CorruptRecordError: A record that had to be looked at is damaged. Nothing was dropped.
+            StoreError: One is running already.
+            HubbubError: As `write`.
+        """
+        ...
+
+    def verify(self, job: Job | None = None) -> Iterator[Damage]:
+        """Read all there is, and yield what is wrong with it: checksums, gaps, references to nothing, missing blobs.
+
+        Other threads may read and write meanwhile. Read it to its end, or close it: no pack runs before that.
+
+        Raises:
+            JobStoppedError: It was stopped.
+            StoreError: A pack or another verification is running.
+        """
         ...
 
     @property

@@ -184,6 +184,11 @@ class Blobs:
             )
         return StoreError(f"blobs can't be written to {self.folder}: {error.strerror}")
 
+    @property
+    def is_used(self) -> bool:
+        """Whether there may be a blob at all."""
+        return self._staging in self._known or self.folder.exists()
+
     # --- in place -----------------------------------------------------------------------------------------------------
 
     def path(self, oid: int, tid: int) -> Path:

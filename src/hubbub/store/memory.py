@@ -12,24 +12,32 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 from hubbub.kernel import (
+    ROOT_OID,
     ClosedError,
     Commit,
+    Job,
     LocalProtocolError,
     Oid,
     Record,
     RecordFields,
+    StoreError,
     Tid,
     UnknownObjectError,
     tid_text,
 )
-from hubbub.store.base import FeedEntry, StoredCommit
+from hubbub.store.base import Damage, FeedEntry, PackReport, StoredCommit, StoreStats
 from hubbub.store.blobs import Blobs, blob_of_key, blob_size
+from hubbub.store.checking import check_blob
+from hubbub.store.marks import Marking, OidSet
 
 
 def check_order(commits: Sequence[Commit], last_tid: int) -> None:
@@ -53,6 +61,7 @@ def check_order(commits: Sequence[Commit], last_tid: int) -> None:
             raise LocalProtocolError(f"commit {tid_text(commit.tid)} holds an object twice")
 
 
+_tid_of = attrgetter("tid")
 _NO_REVISIONS: tuple[list[int], list[RecordFields]] = ([], [])
 
 
@@ -63,11 +72,12 @@ class _Data:
         self.space_id = secrets.token_hex(16)
         self.lock = threading.Lock()
         self.revisions: dict[int, tuple[list[int], list[RecordFields]]] = {}
-        self.tids: list[int] = []
         self.entries: list[FeedEntry] = []
         self.rows: dict[str, dict[bytes, bytes]] = {}
         self.last_tid = Tid(0)
         self.max_oid = Oid(0)
+        self.packed_tid = Tid(0)
+        self.upkeep_lock = threading.Lock()
         self.blob_sizes: dict[tuple[int, int], int] = {}
         self._blobs: Blobs | None = None
 
@@ -157,11 +167,18 @@ class MemoryStore:
 
     def records_of(self, tid: int) -> list[Record]:
         self._check_open()
-        data = self._data
-        place = bisect_left(data.tids, tid)
-        if place == len(data.tids) or data.tids[place] != tid or tid > data.last_tid:
+        entries = self._data.entries
+        place = bisect_left(entries, tid, key=_tid_of)
+        if place == len(entries) or entries[place].tid != tid or tid > self._data.last_tid:
             return []
-        return [self.revision(oid, tid) for oid in data.entries[place].oids]
+        found: list[Record] = []
+        for oid in entries[place].oids:
+            try:
+                found.append(self.revision(oid, tid))
+            except UnknownObjectError:
+                if tid > self._data.packed_tid:
+                    raise
+        return found
 
     def current(self, after_oid: int, at: int, most: int) -> list[Record]:
         self._check_open()
@@ -202,7 +219,6 @@ class MemoryStore:
             tids.append(record.tid)
         oids = tuple(record.oid for record in commit.records)
         data.entries.append(FeedEntry(commit.tid, commit.label, oids, commit.byte_count))
-        data.tids.append(commit.tid)
         data.max_oid = Oid(max(data.max_oid, *oids))
         data.last_tid = commit.tid
 
@@ -223,14 +239,15 @@ class MemoryStore:
 
     @property
     def feed_floor(self) -> Tid:
-        return Tid(0)
+        return self._data.packed_tid
 
     def feed(self, after: int = 0) -> Iterator[FeedEntry]:
         self._check_open()
-        data = self._data
         # The newest is fixed now, so that the iterator ends however long its reader takes.
-        start, end = bisect_right(data.tids, after), bisect_right(data.tids, data.last_tid)
-        return (data.entries[place] for place in range(start, end))
+        last, entries = self._data.last_tid, self._data.entries
+        start = bisect_right(entries, after, key=_tid_of)
+        end = bisect_right(entries, last, key=_tid_of)
+        return (entries[place] for place in range(start, end))
 
     def commits(self, after: int, end: int, most_bytes: int) -> list[StoredCommit]:
         found: list[StoredCommit] = []
@@ -238,7 +255,12 @@ class MemoryStore:
             if entry.tid > end or (found and entry.byte_count > most_bytes):
                 break
             most_bytes -= entry.byte_count
-            found.append(StoredCommit(entry.tid, entry.label, self.records_of(entry.tid)))
+            sizes = {
+                oid: self._data.blob_sizes[oid, entry.tid]
+                for oid in entry.oids
+                if (oid, entry.tid) in self._data.blob_sizes
+            }
+            found.append(StoredCommit(entry.tid, entry.label, self.records_of(entry.tid), sizes))
         return found
 
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
@@ -266,6 +288,155 @@ class MemoryStore:
         self._check_open()
         with self._data.lock:
             return self._data.rows.get(kind, {}).get(key)
+
+    # --- upkeep -------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> StoreStats:
+        self._check_open()
+        data = self._data
+        with data.lock:
+            records = [fields for _, some in data.revisions.values() for fields in some]
+            newest = [some[-1] for _, some in data.revisions.values()]
+            return StoreStats(
+                objects=sum(bool(fields[2]) for fields in newest),
+                records=len(records),
+                transactions=len(data.entries),
+                payload_bytes=sum(len(fields[4]) for fields in records),
+                blobs=len(data.blob_sizes),
+                blob_bytes=sum(data.blob_sizes.values()),
+                first_tid=data.entries[0].tid if data.entries else 0,
+                last_tid=data.last_tid,
+                packed_tid=data.packed_tid,
+            )
+
+    def pack(
+        self,
+        at: int,
+        *,
+        collect: bool = True,
+        keep: Sequence[int] = (),
+        job: Job | None = None,
+    ) -> PackReport:
+        data, job, began = self._data, job or Job(), time.perf_counter()
+        with self._upkeep():
+            at = max(min(at, data.last_tid), data.packed_tid)
+            floor, data.packed_tid = data.packed_tid, Tid(at)
+            try:
+                reached = self._marked(at, keep, job) if collect else None
+            except BaseException:
+                data.packed_tid = floor
+                raise
+            dropped = [
+                each
+                for done, oid in enumerate(list(data.revisions))
+                for each in self._drop(oid, at, reached, done, job)
+            ]
+            transactions = self._tidy(at)
+            blobs = [each for each in dropped if each[:2] in data.blob_sizes]
+            freed = sum(len(payload) for *_, payload in dropped)
+            for oid, tid, *_ in blobs:
+                del data.blob_sizes[oid, tid]
+                freed += data.blobs.remove(oid, tid)
+        return PackReport(
+            tid=at,
+            objects=sum(is_object for _, _, is_object, _ in dropped),
+            records=len(dropped),
+            transactions=transactions,
+            blobs=len(blobs),
+            freed_bytes=freed,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _marked(self, at: int, keep: Sequence[int], job: Job) -> OidSet:
+        """Return what can be reached at ``at``, and what is newer with all that it refers to."""
+        data, marking = self._data, Marking()
+        marking.reach((ROOT_OID, *keep))
+        for entry in self.feed(at):
+            marking.reach(entry.oids)
+            for record in self.records_of(entry.tid):
+                marking.reach(record.refs)
+        for oids in marking.pieces(1000):
+            job.step("marking", len(marking.reached), len(data.revisions))
+            for record in self.load_many(oids, at):
+                marking.reach(record.refs)
+        return marking.reached
+
+    def _drop(
+        self, oid: int, at: int, reached: OidSet | None, done: int, job: Job
+    ) -> list[tuple[int, int, bool, bytes]]:
+        """Drop what nobody can read of an object; return oid, tid, whether it ends the object, and payload of each."""
+        data = self._data
+        if not done % 1000:
+            job.step("sweeping", done, len(data.revisions))
+        with data.lock:
+            tids, records = data.revisions[oid]
+            old = bisect_right(tids, at)
+            if not old:
+                return []
+            is_gone = not records[old - 1][2]
+            is_collected = not is_gone and reached is not None and oid not in reached
+            count = old if is_gone or is_collected else old - 1
+            if count == len(tids):
+                del data.revisions[oid]
+            elif count:
+                # New lists: who reads has the old ones.
+                data.revisions[oid] = (tids[count:], records[count:])
+        return [
+            (oid, records[n][1], is_collected and n == old - 1, records[n][4]) for n in range(count)
+        ]
+
+    def _tidy(self, at: int) -> int:
+        """Drop what is gone from the transactions up to ``at``; return of how many nothing was left."""
+        data = self._data
+        with data.lock:
+            kept: list[FeedEntry] = []
+            for entry in data.entries:
+                if entry.tid <= at:
+                    oids = tuple(
+                        oid
+                        for oid in entry.oids
+                        if entry.tid in data.revisions.get(oid, _NO_REVISIONS)[0]
+                    )
+                    if not oids and entry.tid != data.last_tid:
+                        continue
+                    entry = FeedEntry(entry.tid, entry.label, oids, entry.byte_count)
+                kept.append(entry)
+            dropped = len(data.entries) - len(kept)
+            data.entries = kept
+        return dropped
+
+    def verify(self, job: Job | None = None) -> Iterator[Damage]:
+        self._check_open()
+        return self._verify(job or Job())
+
+    def _verify(self, job: Job) -> Iterator[Damage]:
+        data = self._data
+        with self._upkeep():
+            last = data.last_tid
+            for done, oid in enumerate(list(data.revisions)):
+                job.step("verifying records", done, len(data.revisions))
+                for record in self.load_many((oid,), last):
+                    known = {found.oid for found in self.load_many(record.refs, last)}
+                    for ref in record.refs:
+                        if ref not in known:
+                            what = (
+                                f"object {oid:#x} refers to object {ref:#x}, which does not exist"
+                            )
+                            yield Damage(what=what, oid=oid, tid=record.tid)
+            for (oid, tid), size in list(data.blob_sizes.items()):
+                yield from check_blob(data.blobs.checked, oid, tid, size)
+
+    @contextmanager
+    def _upkeep(self) -> Iterator[None]:
+        self._check_open()
+        if not self._data.upkeep_lock.acquire(blocking=False):
+            raise StoreError(
+                "a pack or a verification of this space is running already: wait for its end, or stop it"
+            )
+        try:
+            yield
+        finally:
+            self._data.upkeep_lock.release()
 
     def close(self) -> None:
         self._is_closed = True

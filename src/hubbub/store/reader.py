@@ -39,6 +39,7 @@ _HISTORY = f"""SELECT tid FROM record WHERE oid = ? AND tid <= ?
 _REVISION = "SELECT tid, class, refs, payload, crc FROM record WHERE oid = ? AND tid = ?"
 _SUCCESSOR = "SELECT min(tid) FROM record WHERE oid = ? AND tid > ? AND tid <= ?"
 _OF = "SELECT oid, class, refs, payload, crc FROM record WHERE id >= ? AND id < ? AND tid = ? ORDER BY id"
+_OIDS_OF = "SELECT oid FROM record WHERE id >= ? AND id < ? AND tid = ? ORDER BY id"
 _TRANSACTION = 'SELECT first, count FROM "transaction" WHERE tid = ?'
 _OIDS = "SELECT DISTINCT oid FROM record WHERE oid > ? ORDER BY oid LIMIT ?"
 _RANGE = """SELECT oid, tid, class, refs, payload, crc FROM record
@@ -100,7 +101,14 @@ class Reader:
         self._local.reader = reader
         return reader
 
-    def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    def fetch(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        """Return all rows of one statement.
+
+        Raises:
+            ClosedError: It is closed.
+            CorruptRecordError: The file is damaged.
+            StoreError: It can't be read.
+        """
         try:
             reader = self._local.reader
         except AttributeError:
@@ -114,6 +122,20 @@ class Reader:
                 raise explain(self.path, error) from error
             return rows
 
+    def each(self, sql: str, values: tuple[Any, ...]) -> Iterator[Any]:
+        """Yield the rows of one statement as they come: for a bounded number of rows that may be large ones.
+
+        This thread must read nothing else meanwhile. Raises as `fetch`.
+        """
+        reader = getattr(self._local, "reader", None) or self._open()
+        with reader.lock:
+            if self._is_closed:
+                raise self._closed()
+            try:
+                yield from reader.cursor.execute(sql, values)
+            except (apsw.Error, UnicodeDecodeError) as error:
+                raise explain(self.path, error) from error
+
     def load(self, oid: int, at: int) -> Record | None:
         """Return the newest record of ``oid`` whose tid is not above ``at``, or None.
 
@@ -121,10 +143,10 @@ class Reader:
             CorruptRecordError: If it is damaged; names oid and tid.
         """
         try:
-            rows = self._fetch(_LOAD, (oid, at))
+            rows = self.fetch(_LOAD, (oid, at))
         except CorruptRecordError as error:
             raise CorruptRecordError(f"object {oid:#x}: {error}", oid=oid, tid=at) from error
-        return self._record(oid, *rows[0]) if rows else None
+        return self.record(oid, *rows[0]) if rows else None
 
     def load_many(self, oids: Sequence[int], at: int) -> dict[int, Record]:
         """Return what `load` finds for each of ``oids``; those without a record are left out.
@@ -135,36 +157,41 @@ class Reader:
         found: dict[int, Record] = {}
         for start in range(0, len(oids), _LOAD_BATCH):
             wanted = _encode_oids(oids[start : start + _LOAD_BATCH]).decode()
-            for oid, *fields in self._fetch(_LOAD_MANY, (wanted, at)):
-                found[oid] = self._record(oid, *fields)
+            for oid, *fields in self.fetch(_LOAD_MANY, (wanted, at)):
+                found[oid] = self.record(oid, *fields)
         return found
 
     def revision(self, oid: int, tid: int) -> Record | None:
         """Return the record of ``oid`` that ``tid`` wrote, or None. Raises `CorruptRecordError` if it is damaged."""
-        rows = self._fetch(_REVISION, (oid, tid))
-        return self._record(oid, *rows[0]) if rows else None
+        rows = self.fetch(_REVISION, (oid, tid))
+        return self.record(oid, *rows[0]) if rows else None
 
     def successor(self, oid: int, tid: int, end: int) -> Tid | None:
         """Return the tid of the first record of ``oid`` above ``tid``, up to ``end``, or None."""
-        found = self._fetch(_SUCCESSOR, (oid, tid, end))[0][0]
+        found = self.fetch(_SUCCESSOR, (oid, tid, end))[0][0]
         return None if found is None else Tid(found)
 
     def records_of(self, tid: int) -> list[Record]:
         """Return the records that ``tid`` wrote, in order. Raises `CorruptRecordError` if one is damaged."""
-        found = self._fetch(_TRANSACTION, (tid,))
+        found = self.fetch(_TRANSACTION, (tid,))
         if not found:
             return []
         first, count = found[0]
-        rows = self._fetch(_OF, (first, first + count, tid))
-        return [self._record(oid, tid, *fields) for oid, *fields in rows]
+        rows = self.fetch(_OF, (first, first + count, tid))
+        return [self.record(oid, tid, *fields) for oid, *fields in rows]
 
     def oids_above(self, oid: int, most: int) -> list[int]:
         """Return the first ``most`` oids above ``oid`` of which there is any record, sorted."""
-        return [row[0] for row in self._fetch(_OIDS, (oid, most))]
+        return [row[0] for row in self.fetch(_OIDS, (oid, most))]
 
-    def _record(
+    def record(
         self, oid: int, tid: int, name: str, refs: bytes, payload: bytes, crc: int
     ) -> Record:
+        """Return the record that a row of the table holds.
+
+        Raises:
+            CorruptRecordError: If its checksum does not match; names oid and tid.
+        """
         try:
             if record_crc(oid, tid, name.encode(), refs, payload) == crc:
                 return Record(oid, tid, name, unpack_oids(refs), payload)
@@ -178,18 +205,22 @@ class Reader:
         )
 
     def feed(self, after: int, end: int) -> Iterator[FeedEntry]:
-        """Yield the transactions above ``after``, up to ``end``, which must be one of them.
+        """Yield the transactions above ``after``, up to ``end``, which must be one of them if it is not packed.
 
         Raises:
             CorruptRecordError: If one is damaged, or if some are missing.
         """
-        # What went before the first one is not known here, only that it lies at or below `after`.
+        # What went before the first one is not known here, only that it lies at or below `after`. Of what is packed
+        # some may be missing.
         position = after
         is_first = True
         while position < end:
-            rows = self._fetch(_FEED, (position, end))
+            rows = self.fetch(_FEED, (position, end))
             for tid, previous, first, count, byte_count, label, oids, crc, found in rows:
-                if previous > max(position, self.packed_tid) if is_first else previous != position:
+                packed = self.packed_tid
+                if previous > max(position, packed) or (
+                    previous != position and not is_first and position > packed
+                ):
                     raise self._gap(position, tid)
                 try:
                     is_sound = crc == transaction_crc(
@@ -204,10 +235,16 @@ class Reader:
                         f"restore a backup",
                         tid=tid,
                     )
-                yield FeedEntry(Tid(tid), decode_label(label), unpack_oids(oids), byte_count)
+                kept = unpack_oids(oids)
+                if found != count:
+                    still = self.fetch(_OIDS_OF, (first, first + count, tid))
+                    kept = tuple(row[0] for row in still)
+                yield FeedEntry(Tid(tid), decode_label(label), kept, byte_count)
                 position = tid
                 is_first = False
             if not rows:
+                if end <= self.packed_tid:
+                    return
                 raise self._gap(position, end)
 
     def commits(self, after: int, end: int, most_bytes: int) -> list[StoredCommit]:
@@ -225,20 +262,20 @@ class Reader:
         if not entries:
             return []
         records: dict[int, list[Record]] = {entry.tid: [] for entry in entries}
-        for oid, tid, *fields in self._fetch(_RANGE, (entries[0].tid, entries[-1].tid)):
+        for oid, tid, *fields in self.fetch(_RANGE, (entries[0].tid, entries[-1].tid)):
             if tid not in records:
                 raise CorruptRecordError(
                     f"the record of object {oid:#x} in {self.path} has a tid that is no transaction's",
                     oid=oid,
                 )
-            records[tid].append(self._record(oid, tid, *fields))
+            records[tid].append(self.record(oid, tid, *fields))
         return [StoredCommit(entry.tid, entry.label, records[entry.tid]) for entry in entries]
 
     def all_rows(self) -> dict[tuple[str, bytes], bytes]:
         """Return every row: (kind, key) -> value. Raises `CorruptRecordError` if one is damaged."""
         return {
             (kind, key): self._checked(kind, key, value, crc)
-            for kind, key, value, crc in self._fetch(_ALL_ROWS, ())
+            for kind, key, value, crc in self.fetch(_ALL_ROWS, ())
         }
 
     def _gap(self, after: int, before: int) -> CorruptRecordError:
@@ -250,7 +287,7 @@ class Reader:
 
     def history(self, oid: int, newest: int) -> Iterator[Tid]:
         """Yield the tids of the records of ``oid`` up to ``newest``, newest first."""
-        while rows := self._fetch(_HISTORY, (oid, newest)):
+        while rows := self.fetch(_HISTORY, (oid, newest)):
             for (tid,) in rows:
                 yield Tid(tid)
             newest = rows[-1][0] - 1
@@ -261,7 +298,7 @@ class Reader:
         Raises:
             CorruptRecordError: If one is damaged.
         """
-        found = self._fetch(_ROWS, (kind,))
+        found = self.fetch(_ROWS, (kind,))
         return {key: self._checked(kind, key, value, crc) for key, value, crc in found}
 
     def row(self, kind: str, key: bytes) -> bytes | None:
@@ -270,7 +307,7 @@ class Reader:
         Raises:
             CorruptRecordError: If it is damaged.
         """
-        found = self._fetch(_ROW, (kind, key))
+        found = self.fetch(_ROW, (kind, key))
         return self._checked(kind, key, *found[0]) if found else None
 
     def _checked(self, kind: str, key: object, value: object, crc: object) -> bytes:

@@ -30,36 +30,39 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
 
 from hubbub.kernel import (
-    ClosedError,
     Commit,
     CorruptRecordError,
     DiskFullError,
     HubbubError,
+    Job,
     Oid,
     OutcomeUnknownError,
-    Record,
     StoreError,
     Tid,
-    UnknownObjectError,
     tid_text,
 )
-from hubbub.store.base import FeedEntry, StoredCommit
-from hubbub.store.blobs import BLOB, Blobs, Placing, blob_key, blob_size
+from hubbub.store.base import Damage, PackReport, StoreStats
+from hubbub.store.blobs import BLOB, Blobs, Placing, blob_key
+from hubbub.store.checking import Checking
 from hubbub.store.copier import Copier
+from hubbub.store.counting import count
 from hubbub.store.group import Group
 from hubbub.store.grouplog import Entry, GroupLog, NoRoomError, read_log
+from hubbub.store.heads import check_format, look_at_main_file
 from hubbub.store.lock import SideFile
+from hubbub.store.packing import Bounds, Packing
 from hubbub.store.reader import Reader
+from hubbub.store.reading import Reading, tables_end
 from hubbub.store.recent import Recent
-from hubbub.store.tables import APPLICATION_ID, FORMAT_VERSION, Tables, connect, explain
+from hubbub.store.tables import Tables, connect, explain
 from hubbub.store.wal import examine_wal
 
 _log = logging.getLogger("hubbub.store")
@@ -67,7 +70,7 @@ _log = logging.getLogger("hubbub.store")
 _LEAST_SEGMENT_BYTES = 64 << 10
 
 
-class SQLiteStore:
+class SQLiteStore(Reading):
     """Keeps records in one SQLite file (a `hubbub.store.Store`).
 
     Args:
@@ -97,6 +100,7 @@ class SQLiteStore:
         self._log_limit_bytes = log_limit_bytes
         self._is_closed = False
         self._write_lock = threading.Lock()
+        self._upkeep_lock = threading.Lock()
         self._blobs = Blobs(self._beside("-blobs"), self.path)
         try:
             is_folder, exists = self.path.is_dir(), self.path.exists()
@@ -109,7 +113,7 @@ class SQLiteStore:
         self._side_file = SideFile(self.path)
         is_space = False
         try:
-            self._look_at_main_file(create)
+            look_at_main_file(self.path, create)
             is_space = True
             self._open_tables()
         except BaseException:
@@ -127,39 +131,6 @@ class SQLiteStore:
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
 
-    def _look_at_main_file(self, create: bool) -> None:
-        # Only here, while no connection is open: closing a file of ours would drop SQLite's POSIX locks on it.
-        try:
-            with self.path.open("rb") as file:
-                head = file.read(100)
-        except FileNotFoundError:
-            head = b""
-        except OSError as error:
-            raise StoreError(f"the space {self.path} can't be read: {error.strerror}") from error
-        if not head:
-            for log in (self._beside("-wal"), self._beside("-log")):
-                if log.exists() and log.stat().st_size:
-                    raise StoreError(
-                        f"{self.path} is missing or empty, but its log {log.name} is there: put the file back, or "
-                        f"move the log away"
-                    )
-            if not create:
-                raise StoreError(f"{self.path} is empty: there is no space in it")
-        elif not head.startswith(b"SQLite format 3\0"):
-            raise StoreError(f"{self.path} is not a Hubbub space")
-        elif not self._beside("-journal").exists():  # else the head may be half written
-            version, application = struct.unpack(">I4xI", head[60:72])
-            self._check_format(application, version)
-
-    def _check_format(self, application: int, version: int) -> None:
-        if application != APPLICATION_ID:
-            raise StoreError(f"{self.path} is an SQLite file, but not a Hubbub space")
-        if version > FORMAT_VERSION:
-            raise StoreError(
-                f"the space {self.path} has format version {version}; this Hubbub reads up to {FORMAT_VERSION}: "
-                f"install a newer one"
-            )
-
     def _open_tables(self) -> None:
         wal = examine_wal(self._beside("-wal"))
         connection: apsw.Connection | None = None
@@ -169,7 +140,8 @@ class SQLiteStore:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._tables = Tables(connection, self.path, self._log_limit_bytes)
             self._tables.prepare()
-            self._check_format(
+            check_format(
+                self.path,
                 connection.execute("PRAGMA application_id").get,
                 connection.execute("PRAGMA user_version").get,
             )
@@ -195,8 +167,11 @@ class SQLiteStore:
         if not isinstance(space_id, str) or not isinstance(mark, bytes):
             raise CorruptRecordError(f"{self.path} is damaged: its id is missing; restore a backup")
         self._last_tid = Tid(execute('SELECT max(tid) FROM "transaction"').get or 0)
-        self._max_oid = Oid(execute("SELECT max(oid) FROM record").get or 0)
-        self._next_id = (execute("SELECT max(id) FROM record").get or 0) + 1
+        max_oid = execute("SELECT max(oid) FROM record").get or 0
+        next_id = (execute("SELECT max(id) FROM record").get or 0) + 1
+        # A pack may have dropped the highest ones.
+        self._max_oid = Oid(max(max_oid, meta.get("max_oid") or 0))
+        self._next_id = max(next_id, meta.get("next_id") or 0)
         self._number = meta.get("groups") or 0
         left_over = Recent()
         for entry in read_log(self._beside("-log"), mark, self._number):
@@ -248,128 +223,6 @@ class SQLiteStore:
         else:
             self._log.close(remove=True)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise ClosedError(f"the store {self.path} is closed")
-
-    @property
-    def last_tid(self) -> Tid:
-        self._check_open()
-        return self._last_tid
-
-    @property
-    def max_oid(self) -> Oid:
-        self._check_open()
-        return self._max_oid
-
-    def load(self, oid: int, at: int | None = None) -> Record:
-        last = self._last_tid
-        bound = last if at is None or at > last else at
-        for recent in self._recents:
-            record = recent.find(oid, bound)
-            if record is not None:
-                break
-        else:
-            record = self._reader.load(oid, bound)
-        if self._is_closed:
-            raise ClosedError(f"the store {self.path} is closed")
-        if record is None or not record.class_name:
-            raise UnknownObjectError(oid, at)
-        return record
-
-    def load_many(self, oids: Sequence[int], at: int | None = None) -> list[Record]:
-        self._check_open()
-        last = self._last_tid
-        bound = last if at is None or at > last else at
-        found: dict[int, Record] = {}
-        for recent in self._recents:
-            for oid in oids:
-                if oid not in found:
-                    record = recent.find(oid, bound)
-                    if record is not None:
-                        found[oid] = record
-        wanted = [oid for oid in oids if oid not in found]
-        if wanted:
-            found.update(self._reader.load_many(wanted, bound))
-        return [found[oid] for oid in oids if oid in found and found[oid].class_name]
-
-    def revision(self, oid: int, tid: int) -> Record:
-        self._check_open()
-        if tid <= self._last_tid:
-            for recent in self._recents:
-                record = recent.revision(oid, tid)
-                if record is not None:
-                    return record
-            record = self._reader.revision(oid, tid)
-            if record is not None:
-                return record
-        raise UnknownObjectError(oid, tid)
-
-    def successor(self, oid: int, tid: int) -> Tid | None:
-        self._check_open()
-        end, recents = self._last_tid, self._recents
-        # What is in the tables is older than all that is recent, and a recent one may get there meanwhile.
-        found = self._reader.successor(oid, tid, end)
-        for recent in reversed(recents):
-            if found is None:
-                found = recent.successor(oid, tid)
-        return found if found is not None and found <= end else None
-
-    def records_of(self, tid: int) -> list[Record]:
-        self._check_open()
-        if tid > self._last_tid:
-            return []
-        for recent in self._recents:
-            oids = recent.oids_of(tid)
-            if oids is not None:
-                return [self.revision(oid, tid) for oid in oids]
-        return self._reader.records_of(tid)
-
-    def current(self, after_oid: int, at: int, most: int) -> list[Record]:
-        self._check_open()
-        at = min(at, self._last_tid)
-        while True:
-            recents = self._recents
-            oids = set(self._reader.oids_above(after_oid, most))
-            for recent in recents:
-                oids.update(recent.oids_above(after_oid)[:most])
-            chosen = sorted(oids)[:most]
-            found = self.load_many(chosen, at)
-            if found or not chosen:
-                return found
-            after_oid = chosen[-1]
-
-    @property
-    def feed_floor(self) -> Tid:
-        return Tid(self._reader.packed_tid)
-
-    def feed(self, after: int = 0) -> Iterator[FeedEntry]:
-        self._check_open()
-        return self._feed(after, self._last_tid, self._recents)
-
-    def _feed(self, after: int, end: int, recents: Sequence[Recent]) -> Iterator[FeedEntry]:
-        yield from self._reader.feed(after, _before(recents, end))
-        for recent in reversed(recents):
-            yield from recent.feed(after, end)
-
-    def commits(self, after: int, end: int, most_bytes: int) -> list[StoredCommit]:
-        self._check_open()
-        last, recents = self._last_tid, self._recents
-        tables_end = _before(recents, last)
-        if after < min(tables_end, end):
-            found = self._reader.commits(after, tables_end, most_bytes)
-            return [commit for commit in found if commit.tid <= end]
-        found = []
-        for recent in reversed(recents):
-            for entry in recent.feed(after, min(end, last)):
-                if found and entry.byte_count > most_bytes:
-                    return found
-                most_bytes -= entry.byte_count
-                found.append(StoredCommit(entry.tid, entry.label, self.records_of(entry.tid)))
-        return found
-
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
         # Rows have no tid: only while nothing is written it is known which one they belong to.
         with self._write_lock:
@@ -378,41 +231,12 @@ class SQLiteStore:
             found: dict[tuple[str, bytes], bytes | None] = {**self._reader.all_rows()}
             for recent in reversed(recents):
                 found.update(recent.rows)
-            rows = [(*name, value) for name, value in found.items() if value is not None]
+            rows = [
+                (kind, key, value)
+                for (kind, key), value in found.items()
+                if value is not None and kind != BLOB
+            ]
             return self._last_tid, sorted(rows)
-
-    def history(self, oid: int) -> Iterator[Tid]:
-        self._check_open()
-        return self._history(oid, self._last_tid, self._recents)
-
-    def _history(self, oid: int, newest: int, recents: Sequence[Recent]) -> Iterator[Tid]:
-        for recent in recents:
-            for tid in recent.history(oid, newest):
-                yield tid
-                newest = Tid(tid - 1)
-        yield from self._reader.history(oid, newest)
-
-    def rows(self, kind: str) -> list[tuple[bytes, bytes]]:
-        self._check_open()
-        recents = self._recents
-        found = self._reader.rows(kind)
-        for recent in reversed(recents):
-            for (other, key), value in list(recent.rows.items()):
-                if other != kind:
-                    continue
-                if value is None:
-                    found.pop(key, None)
-                else:
-                    found[key] = value
-        return sorted(found.items())
-
-    def row(self, kind: str, key: bytes) -> bytes | None:
-        self._check_open()
-        name = (kind, key)
-        for recent in self._recents:
-            if name in recent.rows:
-                return recent.rows[name]
-        return self._reader.row(kind, key)
 
     # --- blobs -------------------------------------------------------------------------------------------------------
 
@@ -423,12 +247,6 @@ class SQLiteStore:
     def unstage(self, name: str) -> None:
         self._check_open()
         self._blobs.unstage(name)
-
-    def blob(self, oid: int, tid: int) -> Path:
-        row = self.row(BLOB, blob_key(oid, tid)) if tid <= self.last_tid else None
-        if row is None:
-            raise UnknownObjectError(oid, tid)
-        return self._blobs.checked(oid, tid, blob_size(row))
 
     def _has_blob(self, oid: int, tid: int) -> bool:
         return self.row(BLOB, blob_key(oid, tid)) is not None
@@ -520,6 +338,90 @@ class SQLiteStore:
             self._recents = (Recent(),)
             self._tables.keep_log_short()
 
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> StoreStats:
+        self._put_down_if_possible()
+        return count(self._reader, self.path, self.last_tid)
+
+    def pack(
+        self,
+        at: int,
+        *,
+        collect: bool = True,
+        keep: Sequence[int] = (),
+        job: Job | None = None,
+    ) -> PackReport:
+        with self._upkeep():
+            self._put_down()
+            floor, newest = self._reader.packed_tid, self.last_tid
+            at = max(min(at, newest), floor)
+            packing = Packing(self._reader, self._tables, self._blobs, at, job or Job())
+            self._reader.packed_tid = at
+            try:
+                if collect:
+                    packing.mark(keep)
+                    # What came meanwhile; see `hubbub.store.packing` for why the rest need not be looked at.
+                    self._put_down()
+                    packing.mark(())
+                with self._write_lock:
+                    bounds = Bounds(at, self._max_oid, self._next_id)
+                packing.set_floor(bounds)
+            except BaseException:
+                self._reader.packed_tid = floor  # nothing was dropped
+                raise
+            return packing.drop(newest, collect=collect)
+
+    def verify(self, job: Job | None = None) -> Iterator[Damage]:
+        self._check_open()
+        return self._verify(job or Job())
+
+    def _verify(self, job: Job) -> Iterator[Damage]:
+        with self._upkeep():
+            self._put_down_if_possible()
+            last, recents = self.last_tid, self._recents
+            end = tables_end(recents, last)
+            yield from Checking(self._reader, self._blobs, end, job).damages()
+
+    @contextmanager
+    def _upkeep(self) -> Iterator[None]:
+        self._check_open()
+        if not self._upkeep_lock.acquire(blocking=False):
+            raise StoreError(
+                f"a pack or a verification of {self.path} is running already: wait for its end, or stop it"
+            )
+        try:
+            yield
+        finally:
+            self._upkeep_lock.release()
+
+    def _put_down_if_possible(self) -> None:
+        with suppress(DiskFullError, OutcomeUnknownError):
+            self._put_down()
+
+    def _put_down(self) -> None:
+        """Have all that is recent put into the tables, while others go on writing.
+
+        Raises:
+            DiskFullError: There is no room.
+            OutcomeUnknownError: As `write`.
+        """
+        with self._write_lock:
+            self._check_open()
+            if self._tables.doubt is not None:
+                raise OutcomeUnknownError(self._tables.doubt)
+            if len(self._recents) == 1 and not self._recents[0].number:
+                return
+            self._turn_over()
+            begun = self._recents[1:]
+        self._copier.wait()
+        if begun and begun[0] in self._recents:
+            if self._tables.doubt is not None:
+                raise OutcomeUnknownError(self._tables.doubt)
+            raise DiskFullError(
+                f"there is no room to put the log of {self.path} into its tables: make room and try again"
+            )
+
     # --- closing -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -544,11 +446,3 @@ class SQLiteStore:
     def side_file(self) -> SideFile:
         """Where the owner can say which addresses it listens on."""
         return self._side_file
-
-
-def _before(recents: Sequence[Recent], end: int) -> int:
-    """Return the tid up to which transactions are in the tables only: what is above it, up to ``end``, is recent."""
-    for recent in recents:
-        if recent.transactions:
-            end = min(end, recent.transactions[0][1])
-    return end

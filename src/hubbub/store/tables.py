@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from typing import Any
 import apsw
 
 from hubbub.kernel import (
+    ClosedError,
     CorruptRecordError,
     DiskFullError,
     HubbubError,
@@ -65,6 +68,9 @@ PRAGMA user_version = {FORMAT_VERSION};
 _AT_ONCE = (400, 20, 1)
 """So many rows go into one statement, as long as there are so many left: each step of SQLite gives Python's lock away
 and has to wait for it again, and takes it from others who work."""
+
+Execute = Callable[..., apsw.Cursor]
+"""Runs a statement inside the transaction."""
 
 _Statements = tuple[tuple[int, str], ...]
 """A number of rows, and the statement that takes them; the largest first."""
@@ -118,6 +124,8 @@ class Tables:
         self.path = path
         self.doubt: str | None = None
         self._connection = connection
+        self._turn = _Turn()
+        self._is_closed = False
         self._log_limit_bytes = log_limit_bytes
         self._checkpointer = Checkpointer(connection, log_limit_bytes // _PAGE_SIZE)
 
@@ -143,12 +151,7 @@ class Tables:
             OutcomeUnknownError: It may be stored or not; `doubt` is set.
             StoreError: Nothing was stored; the tables are damaged or can't be used.
         """
-        if self.doubt is not None:
-            raise OutcomeUnknownError(self.doubt)
-        execute = self._connection.execute
-        is_committing = False
-        try:
-            execute("BEGIN IMMEDIATE")
+        with self._turn.now(), self._transaction() as execute:
             for recent in recents:
                 self._execute(_PUT_RECORDS, recent.records)
                 self._execute(_PUT_TRANSACTIONS, recent.transactions)
@@ -158,6 +161,33 @@ class Tables:
                 self._execute(_DELETE_ROWS, gone)
                 self._execute(_PUT_ROWS, kept)
             execute(_PUT_NUMBER, (recents[-1].number,))
+
+    @contextmanager
+    def change(self) -> Iterator[Execute]:
+        """Change the tables in one SQLite transaction, when nobody else wants them; the block gets `execute`.
+
+        Keep it to a few milliseconds: whoever puts groups waits for it.
+
+        Raises:
+            ClosedError: They are closed.
+            HubbubError: As `put`.
+        """
+        with self._turn.when_idle():
+            with self._transaction() as execute:
+                yield execute
+            self._checkpointer.keep_short()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Execute]:
+        if self._is_closed:
+            raise ClosedError(f"the store {self.path} is closed")
+        if self.doubt is not None:
+            raise OutcomeUnknownError(self.doubt)
+        execute = self._connection.execute
+        is_committing = False
+        try:
+            execute("BEGIN IMMEDIATE")
+            yield execute
             is_committing = True
             execute("COMMIT")
         except BaseException as error:
@@ -201,13 +231,54 @@ class Tables:
 
     def keep_log_short(self) -> None:
         """Copy SQLite's own log into the main file, if it has become long."""
-        self._checkpointer.keep_short()
+        with self._turn.now():
+            self._checkpointer.keep_short()
 
     def close(self) -> None:
         """Close the connection. After a doubt the log stays as it is, so that the next open examines it."""
-        if self.doubt is not None:
-            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        with self._turn.now():
+            self._is_closed = True
+            if self.doubt is not None:
+                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            try:
+                self._connection.close()
+            except apsw.Error as error:
+                _log.warning("closing %s: %s", self.path, error)
+
+
+class _Turn:
+    """Who may use the connection: those who put groups at once, others when none of them waits."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._is_taken = False
+        self._hurried = 0
+
+    @contextmanager
+    def now(self) -> Iterator[None]:
+        with self._changed:
+            self._hurried += 1
+            try:
+                self._changed.wait_for(lambda: not self._is_taken)
+            finally:
+                self._hurried -= 1
+            self._is_taken = True
+        with self._taken():
+            yield
+
+    @contextmanager
+    def when_idle(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken and not self._hurried)
+            self._is_taken = True
+        with self._taken():
+            yield
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
         try:
-            self._connection.close()
-        except apsw.Error as error:
-            _log.warning("closing %s: %s", self.path, error)
+            yield
+        finally:
+            with self._changed:
+                self._is_taken = False
+                self._changed.notify_all()

@@ -133,3 +133,15 @@ def test_many_files_are_spread_over_folders(store: Store) -> None:
     assert [int(path.read_bytes()) for path in paths] == oids
     assert len({path.parent for path in paths}) == 4
     assert all(isinstance(path, Path) for path in paths)
+
+
+def test_commits_tell_of_their_blobs_and_rows_do_not(store: Store) -> None:
+    rows = [("job", b"k", b"v")]
+    written = with_blobs(1, {5: staged(store, b"one"), 6: staged(store, b"")}, (7,))
+    written.rows = rows
+    store.write([written, commit(2, [5])])
+    for _ in range(2):
+        first, second = store.commits(0, tid(2), 1000)
+        assert (first.blobs, second.blobs) == ({5: 3, 6: 0}, {})
+        assert store.all_rows() == (tid(2), rows)
+        store.stats()  # has what is recent put into the tables

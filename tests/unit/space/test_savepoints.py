@@ -63,7 +63,12 @@ def test_objects_changed_since_return_and_earlier_changes_stay(space: SmallSpace
         room.lines.append("dropped")
         root["other"] = Room()
         point.rollback()
-        assert (room.count, room.tags, list(room.lines), "other" in root) == (1, ["kept"], [], False)
+        assert (room.count, room.tags, list(room.lines), "other" in root) == (
+            1,
+            ["kept"],
+            [],
+            False,
+        )
         room.count += 10
         point.rollback()
         assert room.count == 1
