@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
-from hubbub.kernel import Limits, LoginFailedError, StoreError
+from hubbub.kernel import Limits, LoginFailedError
+from hubbub.perspective.private_file import PrivateFile
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 # Letters by their category, and nothing to be seen: Hangul fillers and the blank of Braille.
@@ -103,76 +99,17 @@ class AccountsFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        self._stamp: tuple[int, int, int] | None = None
-        self._hashes: dict[str, str] = {}
+        self._file = PrivateFile(path, str, "accounts")
 
     def get(self, name: str) -> str | None:
-        return self._read().get(folded_name(name))
+        return self._file.read().get(folded_name(name))
 
     def set(self, name: str, hashed: str) -> None:
         folded = folded_name(checked_name(name))
-        self._change(lambda hashes: hashes.update({folded: hashed}))
+        self._file.change(lambda hashes: hashes.update({folded: hashed}))
 
     def delete(self, name: str) -> bool:
-        return self._change(lambda hashes: hashes.pop(folded_name(name), None)) is not None
+        return self._file.change(lambda hashes: hashes.pop(folded_name(name), None)) is not None
 
     def list(self) -> list[str]:
-        return sorted(self._read())
-
-    def _read(self) -> dict[str, str]:
-        """Return the accounts as they are on disk now.
-
-        Raises:
-            StoreError: If the file can't be understood; nobody is let in then.
-        """
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            self._stamp, self._hashes = None, {}
-            return self._hashes
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if stamp != self._stamp:
-            try:
-                hashes = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise StoreError(
-                    f"{self._path} is no file of accounts: {error}", code="accounts"
-                ) from None
-            self._hashes, self._stamp = hashes, stamp
-        return self._hashes
-
-    def _change(self, change: Callable[[dict[str, str]], object]) -> object:
-        """Apply ``change`` to the file's newest contents, while nobody else does."""
-        import fcntl
-
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        guard = os.open(
-            self._path.with_name(self._path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600
-        )
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            hashes = dict(self._read())
-            outcome = change(hashes)
-            self._replace(json.dumps(hashes, indent=1, sort_keys=True, ensure_ascii=False).encode())
-            return outcome
-        finally:
-            os.close(guard)
-
-    def _replace(self, data: bytes) -> None:
-        # mkstemp makes it 0600 from the first moment.
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        return sorted(self._file.read())
