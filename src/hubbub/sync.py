@@ -13,9 +13,11 @@ can't call the hub and wait for it, or, with ``call_in=``, wherever that brings 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self
 
+from hubbub.mount.address import URL
+from hubbub.mount.secured import Certificates
 from hubbub.perspective.avatar import Mind
 from hubbub.perspective.client.background import Background, CallIn
 from hubbub.perspective.client.blocking import Changes, Member, Reference, Stream, Watch
@@ -93,7 +95,7 @@ class Client:
 
 
 def login(
-    url: str,
+    url: URL | Sequence[URL],
     *,
     name: str | None = None,
     password: str | None = None,
@@ -104,11 +106,14 @@ def login(
     on_state: Callable[[ClientState], None] | None = None,
     on_gap: Callable[[str], None] | None = None,
     call_in: CallIn | None = None,
+    ca: URL | None = None,
+    cert: URL | None = None,
+    key: URL | None = None,
 ) -> Client:
     """Log in and return when that is done. Arguments as of `hubbub.login`, and one more.
 
     Args:
-        url: ``hub://host:port``, ``hubs://host:port`` or ``hub+unix:///path``.
+        url: ``hub://host:port/space``, ``hubs://`` for TLS, or ``hub+unix:///path``; or several.
         name: Whom to log in as.
         password: If the hub asks for one.
         checker: Which of the hub's checkers is meant.
@@ -119,14 +124,18 @@ def login(
         on_gap: Called with a reason when calls of the mind were missed.
         call_in: Takes a function without arguments and calls it soon in another thread, where callbacks then run:
             ``lambda fn: window.after(0, fn)`` for Tk.
+        ca: A PEM file with the certificates that are trusted for ``hubs://``; those of the system without it.
+        cert: A PEM file with a certificate of ours, for a host that asks for one.
+        key: A PEM file with its private key, if that is not in the same file.
 
     Raises:
         ConfigurationError: If ``url`` or ``mind`` makes no sense.
         BrokenError: If nobody answers there.
         AccessError: If the hub does not let us in.
     """
-    hello = hello_of(name, password, checker, credentials, mind)
-    return _log_in(StreamConnector(url), hello, mind, timeout_s, on_state, on_gap, call_in)
+    connector = StreamConnector(url, Certificates(ca, cert, key))
+    hello = hello_of(name, password, checker, credentials, mind, connector.space)
+    return _log_in(connector, hello, mind, timeout_s, on_state, on_gap, call_in)
 
 
 def _log_in(

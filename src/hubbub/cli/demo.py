@@ -66,15 +66,17 @@ def demo(name: str, join: bool, data: str, web: str, listen: str, public: bool) 
     sys.path.insert(0, str(directory))
     if join:
         sys.exit(_join(directory, listen))
-    from hubbub.cli.serving import load_hub, run_hub
+    from hubbub.cli.serving import load_hub, plan_of, run_plan
+    from hubbub.serving import Public
 
     set_up_logs()
     hub = load_hub(f"{name}:hub")
 
-    def announce(serving: Any, where: str) -> None:
-        click.echo(_announcement(serving.web_url, serving.listen_url, where))
+    def announce(serving: Any) -> None:
+        click.echo(_announcement(serving.web_url, serving.listen_url, data))
 
-    sys.exit(run_hub(hub, data, web, listen, public=public, announce=announce))
+    plan = plan_of(hub, data, web, [listen], public=Public.USERS if public else Public.NO)
+    sys.exit(run_plan(plan, announce=announce))
 
 
 def _announcement(web_url: str, listen_url: str, data: str) -> str:

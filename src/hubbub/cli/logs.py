@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from logging.handlers import WatchedFileHandler
 
 from hubbub.cli.arguments import harmless
+from hubbub.kernel import ConfigurationError
 
 
 class _Formatter(logging.Formatter):
@@ -19,12 +21,19 @@ class _Formatter(logging.Formatter):
         return f"{time}  {level}" + "\n    ".join(map(harmless, text.split("\n")))
 
 
-def set_up_logs(verbose: bool = False) -> None:
-    """Write the log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+def set_up_logs(verbose: bool = False, *, level: str = "info", file: str | None = None) -> None:
+    """Write the log to standard error, or to the end of ``file``.
+
+    Raises:
+        ConfigurationError: If the file can't be written.
+    """
+    try:
+        handler = logging.StreamHandler(sys.stderr) if file is None else WatchedFileHandler(file)
+    except OSError as error:
+        raise ConfigurationError(f"the log {file} can't be written: {error.strerror}") from error
     handler.setFormatter(_Formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.setLevel(logging.DEBUG if verbose else level.upper())
     for name in ("uvicorn", "uvicorn.error", "websockets", "watchfiles", "asyncio", "httpx"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "shell": ("inspecting", "Open a Python prompt with the objects in hand."),
     "flow": ("flowing", "Run graphs of components, or draw them."),
     "user": ("users", "Add, list and remove users with passwords."),
+    "token": ("tokens", "Add, list and remove what lets peers in."),
 }
 """Name -> module here that has it, and what it does in a few words; in the order in which one meets them."""
 

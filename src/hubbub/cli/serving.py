@@ -9,18 +9,30 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from hubbub.app import Hub
 from hubbub.cli.addresses import LISTEN, WEB
 from hubbub.cli.examples import examples
 from hubbub.cli.loading import load_module, module_of
 from hubbub.cli.logs import set_up_logs
+from hubbub.gateway.binding import is_unix
 from hubbub.kernel import ConfigurationError
-from hubbub.serving import Serving
+from hubbub.perspective.tokens import tokens_path
+from hubbub.serving import (
+    ListenPlan,
+    Plan,
+    Public,
+    Serving,
+    SpacePlan,
+    TLSPlan,
+    read_configuration,
+)
 
 log = logging.getLogger("hubbub.serve")
 
@@ -31,9 +43,17 @@ log = logging.getLogger("hubbub.serve")
         "hubbub serve chat:hub --web 127.0.0.1:8080 --listen 127.0.0.1:1976",
         "hubbub serve chat:hub --listen /run/chat.sock",
         "hubbub serve --data counts.hub            no application: the bare space, for peers",
+        "hubbub serve --data cds.hub --listen 0.0.0.0:1975 --public read-only",
+        "hubbub serve --config hub.toml            several spaces, and all else, by a file",
     )
 )
 @click.argument("application", required=False)
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="Serve what this TOML file says; only --check and -v go with it.",
+)
+@click.option("--check", is_flag=True, help="Look whether FILE makes sense, say so, and leave.")
 @click.option(
     "--data",
     "-d",
@@ -50,33 +70,55 @@ log = logging.getLogger("hubbub.serve")
 @click.option(
     "--listen",
     metavar="ADDR",
-    default=LISTEN,
+    default=[LISTEN],
     show_default=True,
-    help="Address for users and peers: HOST:PORT, or a path for a Unix socket; 'none' for none.",
+    multiple=True,
+    help="Address for users and peers: HOST:PORT, or a path for a Unix socket; 'none' for none. "
+    "May be given several times.",
 )
 @click.option(
     "--token",
     metavar="SECRET",
     envvar="HUBBUB_TOKEN",
-    help="What peers have to show; better in the variable HUBBUB_TOKEN.  [default: nothing]",
+    help="What peers have to show; better in the variable HUBBUB_TOKEN. Better still, make one for each: "
+    "hubbub token add.  [default: nothing]",
+)
+@click.option(
+    "--cert", metavar="FILE", help="Speak TLS (hubs://) at HOST:PORT of --listen: our certificate."
+)
+@click.option("--key", metavar="FILE", help="Its private key, if that is not in the same file.")
+@click.option(
+    "--client-ca",
+    metavar="FILE",
+    help="Believe certificates of clients that these have signed; see hubbub token add --subject.",
 )
 @click.option(
     "--public",
-    is_flag=True,
-    help="Let other machines in though nobody is asked for a password or token.",
+    metavar="[WHAT]",
+    is_flag=False,
+    flag_value=Public.USERS.value,
+    help="Let other machines in though nobody is asked for a password or token: 'users' (if nothing is said), "
+    "'read-only' for peers that read the space, or 'all'.",
 )
 @click.option("--dev", is_flag=True, help="Raise an error where a command or query blocks.")
 @click.option(
     "--reload", is_flag=True, help="Start again when a Python file changes; implies --dev."
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
+@click.pass_context
 def serve(
+    context: click.Context,
     application: str | None,
+    config: str | None,
+    check: bool,
     data: str | None,
     web: str,
-    listen: str,
+    listen: tuple[str, ...],
     token: str | None,
-    public: bool,
+    cert: str | None,
+    key: str | None,
+    client_ca: str | None,
+    public: str | None,
     dev: bool,
     reload: bool,
     verbose: bool,
@@ -86,18 +128,67 @@ def serve(
     APPLICATION is module:attribute, such as chat:hub for the object 'hub' in chat.py. Without one the bare space is
     served to peers, who mount it by hubbub.open("hub://HOST:PORT").
     """
+    if config is not None:
+        _only_with_config(context)
+        sys.exit(_serve_configuration(config, check=check, verbose=verbose, dev=dev))
+    if check:
+        raise click.UsageError("--check goes with --config")
     set_up_logs(verbose)
     if reload:
         sys.exit(_reloading())
+    if public is not None and public not in list(Public) and application is None:
+        application, public = public, Public.USERS  # `--public chat:hub`: the word was not for it
+    if public is not None and public not in list(Public):
+        raise click.UsageError(f"--public takes users, read-only or all, not {public!r}")
+    tls = None
+    if cert is not None:
+        tls = TLSPlan(certificate=cert, key=key, client_ca=client_ca)
+        tls.context()
+    elif key is not None or client_ca is not None:
+        raise click.UsageError("--key and --client-ca go with --cert")
     hub = load_hub(application) if application else Hub()
     module_name = module_of(application)[0] if application else "hubbub"
     default = f"{module_name.rpartition('.')[2]}.hub"
     where = data or hub.data or os.environ.get("HUBBUB_DATA") or default
-    sys.exit(
-        run_hub(
-            hub, where, web if application else "none", listen, token=token, public=public, dev=dev
-        )
+    if where.endswith(("-accounts", "-tokens")):
+        raise ConfigurationError(f"{where} is a file of accounts or tokens: it is no space")
+    plan = plan_of(
+        hub,
+        where,
+        web if application else "none",
+        listen,
+        token=token,
+        tls=tls,
+        public=Public(public or Public.NO),
     )
+    sys.exit(run_plan(plan, dev=dev))
+
+
+def _only_with_config(context: click.Context) -> None:
+    """Refuse options that the file would have to say: two places would contradict each other."""
+    allowed = ("config", "check", "verbose", "dev")
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name not in allowed and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} is said by the file of --config")
+
+
+def _serve_configuration(path: str, *, check: bool, verbose: bool, dev: bool) -> int:
+    set_up_logs(verbose)
+    configuration = read_configuration(path)
+    directory = str(Path(path).resolve().parent)
+    if directory not in sys.path:
+        sys.path.insert(0, directory)  # where its applications are
+    plan = configuration.plan(load_hub)
+    if check:
+        names = ", ".join(space.name for space in plan.spaces)
+        where = ", ".join(listen.address for listen in plan.listen) or "no address"
+        click.echo(f"{path} makes sense: {names} at {where}")
+        return 0
+    level = "debug" if verbose else configuration.sections.logging.level
+    set_up_logs(verbose, level=level, file=configuration.log_file)
+    return run_plan(plan, dev=dev)
 
 
 def load_hub(application: str) -> Hub:
@@ -116,45 +207,55 @@ def load_hub(application: str) -> Hub:
     return hub
 
 
-def run_hub(
+def plan_of(
     hub: Hub,
     data: str,
     web: str,
-    listen: str,
+    listen: Sequence[str],
     *,
     token: str | None = None,
-    public: bool = False,
-    dev: bool = False,
-    announce: Any = None,
-) -> int:
-    """Run ``hub`` until SIGINT or SIGTERM, then drain. Return the exit status."""
+    tls: TLSPlan | None = None,
+    public: Public = Public.NO,
+) -> Plan:
+    """Return the plan for one hub; ``none`` stands for no address."""
+    return Plan(
+        spaces=[
+            SpacePlan(hub=hub, data=data, web=None if web == "none" else web, public=public),
+        ],
+        listen=[
+            ListenPlan(address, tls is not None and not is_unix(address))
+            for address in listen
+            if address != "none"
+        ],
+        tls=tls,
+        secret=token or "",
+        tokens=None if data == "memory:" else tokens_path(data),
+        limits=hub.limits,
+    )
+
+
+def run_plan(plan: Plan, *, dev: bool = False, announce: Any = None) -> int:
+    """Serve until SIGINT or SIGTERM, then drain. Return the exit status."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await hub.start(data=data, dev=dev)
-        serving = Serving(
-            hub,
-            web=None if web == "none" else web,
-            listen=None if listen == "none" else listen,
-            token=token or "",
-            public=public,
-        )
+        serving = Serving(plan)
+        await serving.start(dev=dev)
         try:
-            await serving.start()
             _collect_seldom()
-            (announce or _announce)(serving, data)
+            (announce or _announce)(serving)
             await stop.wait()
             log.info("stopping: no new work, finishing what was begun")
         finally:
             serving.stop_accepting()
-            await hub.stop()
             await serving.stop()
-        log.info("stopped; everything acknowledged is in %s", data)
+        where = ", ".join(space.data for space in plan.spaces)
+        log.info("stopped; everything acknowledged is in %s", where)
 
-    _raise_descriptors(hub.limits.max_connections)
+    _raise_descriptors(plan.limits.max_connections)
     try:
         import uvloop
     except ImportError:
@@ -189,13 +290,14 @@ def _raise_descriptors(connections: int) -> None:
         log.warning("can't raise the number of open files: %s", error)
 
 
-def _announce(serving: Any, data: str) -> None:
-    where = "memory only" if data == "memory:" else str(Path(data).resolve())
-    log.info("space: %s", where)
-    if serving.web_url:
-        log.info("web page: %s", serving.web_url)
-    if serving.listen_url:
-        log.info("users and peers: %s", serving.listen_url)
+def _announce(serving: Serving) -> None:
+    for space in serving.plan.spaces:
+        where = "memory only" if space.data == "memory:" else str(Path(space.data).resolve())
+        log.info("space%s: %s", f" {space.name}" if space.name else "", where)
+    for url in filter(None, serving.web_urls):
+        log.info("web page: %s", url)
+    for url in serving.listen_urls:
+        log.info("users and peers: %s", url)
     log.info("Ctrl-C stops it")
 
 

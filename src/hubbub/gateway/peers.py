@@ -10,7 +10,6 @@ others' commits is `Peers`'; what it commits is `Writing`'s, and what else it as
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -23,10 +22,12 @@ from hubbub.gateway.following import Following
 from hubbub.gateway.loading import Loading
 from hubbub.gateway.neighbours import Neighbours
 from hubbub.gateway.outlet import Outlet
+from hubbub.gateway.strangers import Stranger
 from hubbub.gateway.told import Peers
-from hubbub.gateway.writing import Writing
+from hubbub.gateway.writing import MAY_ONLY_READ, Writing
 from hubbub.kernel import (
     HubbubError,
+    ReadOnlyError,
     RemoteProtocolError,
 )
 from hubbub.perspective.host import Host
@@ -42,12 +43,11 @@ _MOST_MOUNT_KEY = 64
 
 
 class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What peers may do, and how much.
+    """What a peer may do, and how much.
 
     Attributes:
-        token: What a peer has to show; empty: nothing.
         read_only: Refuse commits.
-        space: The name of the space; a peer that asks for another one is refused.
+        is_public: It is a stranger: it reads the present, and learns nothing of the past and of who did what.
         heartbeat_s: Seconds of silence after which a peer that waits asks for a sign of life.
         max_message_bytes: Bytes of one message from a peer.
         buffer_limit_bytes: Bytes that may wait for a peer that does not read, before it is told to drop its cache.
@@ -55,9 +55,8 @@ class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
         oid_block: Oids given to a peer when it mounts.
     """
 
-    token: str = ""
     read_only: bool = False
-    space: str = ""
+    is_public: bool = False
     heartbeat_s: float = 15.0
     max_message_bytes: int = 64 << 20
     buffer_limit_bytes: int = 8 << 20
@@ -142,6 +141,9 @@ class PeerConnection:
             peer.Follow: self._following.follow,
             peer.Feed: self._following.feed,
         }
+        self._stranger = Stranger(self.outlet.answer, host.clock)
+        if self._options.is_public:
+            self._how = self._stranger.kept_to_the_present(self._how)
         self._greeting = asyncio.get_running_loop().call_later(HELLO_S, self._no_greeting)
 
     # --- for the listener ---------------------------------------------------------------------------------------------
@@ -239,10 +241,18 @@ class PeerConnection:
         self.outlet.answer(peer.Pong(message.id, self._peers.log.newest))
 
     def _oids(self, message: peer.Oids) -> None:
+        if self._read_only:
+            self.outlet.answer(to_failed(message.id, ReadOnlyError(MAY_ONLY_READ)))
+            return
         if not 0 < message.count <= _MAX_OID_BLOCK:
             raise RemoteProtocolError(f"oids are given in blocks of 1 to {_MAX_OID_BLOCK}")
         block = self._host.ledger.new_oids(message.count)
         self.outlet.answer(peer.OidBlock(message.id, block.start, len(block)))
+
+    def end(self, kind: str, message: str) -> None:
+        """End the connection now, and say why. What becomes of commits that run is not told."""
+        if not self.outlet.is_over:
+            self._end(kind, message)
 
     def _no_greeting(self) -> None:
         self._end("protocol", f"no Mount within {HELLO_S:g} s")
@@ -254,14 +264,6 @@ class PeerConnection:
         refusal = peer.refusal_of(message.protocol)
         if refusal is not None:
             raise RemoteProtocolError(refusal)
-        if options.token and not hmac.compare_digest(
-            options.token.encode(), message.token.encode()
-        ):
-            self._end("login_failed", "it is not the one that this host asks of peers")
-            return
-        if message.space not in ("", options.space):
-            self._end("unknown_space", f"there is no space {message.space!r} here")
-            return
         self._is_mounted = True
         self._greeting.cancel()
         self._frames.limit_bytes = options.max_message_bytes
@@ -272,7 +274,8 @@ class PeerConnection:
         changed = None
         if message.host_epoch == peers.epoch:
             changed = peers.log.since(message.known_tid)
-        block = self._host.ledger.new_oids(options.oid_block)
+        block = self._host.ledger.new_oids(0 if self._read_only else options.oid_block)
+        self._stranger.mounted(peers.log.newest)
         self.outlet.answer(
             peer.Mounted(
                 peers.log.newest,
@@ -282,5 +285,6 @@ class PeerConnection:
                 len(block),
                 options.heartbeat_s,
                 options.max_message_bytes,
+                space_id=self._host.store.space_id,
             )
         )

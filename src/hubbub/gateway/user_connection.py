@@ -12,11 +12,11 @@ While the portal opens a session nothing is read, so that what a client sends be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hubbub.gateway.carriers import HELLO_S
 from hubbub.gateway.socket_carrier import SocketCarrier, State
-from hubbub.kernel import HubbubError, RemoteProtocolError
+from hubbub.kernel import HubbubError, Limits, RemoteProtocolError
 from hubbub.perspective.portal import Portal
 from hubbub.wire import session as wire
 from hubbub.wire.frames import FrameReader, frame
@@ -48,20 +48,30 @@ class UserConnection(SocketCarrier):
     """Carry a session over a stream. Belongs to the loop.
 
     Args:
-        portal: Where to log in.
+        portal_of: Returns where to log in, for the name of a space; raises if there is no such.
         transport: The stream, of which the preface was read.
         address: Where it comes from.
+        limits: For what it may say.
+        request: What it showed beside its credentials, for the application's own checkers: its certificate.
     """
 
-    __slots__ = ("_address", "_opening", "_portal", "_reader", "_timer")
+    __slots__ = ("_address", "_opening", "_portal_of", "_reader", "_request", "_timer")
 
     form = "msgpack"
 
-    def __init__(self, portal: Portal, transport: asyncio.Transport, address: str) -> None:
+    def __init__(
+        self,
+        portal_of: Callable[[str], Portal],
+        transport: asyncio.Transport,
+        address: str,
+        limits: Limits,
+        request: object = None,
+    ) -> None:
         super().__init__(transport)
-        self._portal = portal
+        self._portal_of = portal_of
         self._address = address
-        self._reader = FrameReader(portal.limits.max_message_bytes)
+        self._request = request
+        self._reader = FrameReader(limits.max_message_bytes)
         self._opening: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = loop.call_later(HELLO_S, self._no_hello)
@@ -103,13 +113,17 @@ class UserConnection(SocketCarrier):
     def _greet(self, message: wire.ToHost) -> None:
         if not isinstance(message, wire.Hello):
             raise RemoteProtocolError("the first message has to be hello", code="garbled")
+        portal = self._portal_of(message.space)
+        self._reader.limit_bytes = portal.limits.max_message_bytes
         self._stop_timer()
         self._transport.pause_reading()
-        self._opening = asyncio.get_running_loop().create_task(self._open(message))
+        self._opening = asyncio.get_running_loop().create_task(self._open(portal, message))
 
-    async def _open(self, hello: wire.Hello) -> None:
+    async def _open(self, portal: Portal, hello: wire.Hello) -> None:
         try:
-            session, welcome = await self._portal.open(hello, "msgpack", self._address, self)
+            session, welcome = await portal.open(
+                hello, "msgpack", self._address, self, request=self._request
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told, and the log
             self.fail(error)
             return

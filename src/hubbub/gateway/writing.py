@@ -48,6 +48,8 @@ _tid_of = attrgetter("tid")
 _class_name_of = attrgetter("class_name")
 _refs_of = attrgetter("refs")
 
+MAY_ONLY_READ = "you may only read this space: show a token that may write"
+
 
 class Writing:
     """What one peer commits. Belongs to the loop.
@@ -190,7 +192,7 @@ class Writing:
 
     def _may_write(self, call_id: int, key: bytes) -> bool:
         if self._is_read_only():
-            self._fail(call_id, ReadOnlyError("peers may only read this space"))
+            self._fail(call_id, ReadOnlyError(MAY_ONLY_READ))
             return False
         if self._outlet.awaited >= self._max_commits:
             self._fail(

@@ -7,11 +7,20 @@ process, `RemoteMount` for a host elsewhere.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from hubbub.kernel import ConfigurationError
+from hubbub.mount.address import SCHEMES, URL
 from hubbub.mount.base import InvalidationLog, Mount, MountStats
 from hubbub.mount.local import LocalMount
-from hubbub.mount.remote import DEFAULT_CACHE_BYTES, RemoteMount
+from hubbub.mount.opening import (
+    DEFAULT_CACHE_BYTES,
+    DEFAULT_WAIT_TIMEOUT_S,
+    Opening,
+    open_by_file,
+)
+from hubbub.mount.remote import RemoteMount
+from hubbub.mount.secured import Certificates
 from hubbub.mount.space import Space
 from hubbub.mount.tail import TailEntry, tail
 from hubbub.mount.walking import Walk
@@ -36,52 +45,91 @@ __all__ = [
 ]
 
 _NOT_YET = {
-    "hubs": "TLS is not there yet: use hub:// through a tunnel (ssh -L, WireGuard)",
     "postgresql": "spaces in PostgreSQL are not there yet: give a path, or hub://host",
     "postgres": "spaces in PostgreSQL are not there yet: give a path, or hub://host",
 }
 
 
 def open(  # noqa: A001 - the public name is hubbub.open
-    url: str | os.PathLike[str],
+    url: URL | Sequence[URL],
+    name: str = "",
     *,
     token: str = "",
     read_only: bool = False,
-    wait_timeout_s: float = 30.0,
+    wait_timeout_s: float = DEFAULT_WAIT_TIMEOUT_S,
     cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ca: URL | None = None,
+    cert: URL | None = None,
+    key: URL | None = None,
 ) -> Space:
     """Mount a space.
 
+    With several addresses (a list, or ``hub://a:1975,b:1975/space``) the first usable host wins, and when it is lost
+    the others are tried. A host whose space is another one, or behind what was seen here, is never gone on with.
+
     Args:
-        url: ``hub://host:port/space`` (port 1975 if none is given) or ``hub+unix:///path`` of a host; or, embedded in
-            this process, ``memory:`` or the path of an SQLite file.
+        url: ``hub://host:port/space`` (port 1975 if none is given), ``hubs://`` for TLS, or ``hub+unix:///path`` of a
+            host; or, embedded in this process, ``memory:`` or the path of an SQLite file; or that of a TOML file that
+            says all this.
+        name: Which of the spaces that a TOML file opens; without it the only one, or the one called ``default``.
         token: What the host asks of its peers.
         read_only: Refuse every change.
-        wait_timeout_s: How long a call waits for a host that is gone.
+        wait_timeout_s: How many seconds a call waits for a host that is gone; and for how long at most, ten seconds or
+            this, an answer is waited for when the space is opened.
         cache_bytes: Bytes of records of a host that are kept here.
+        ca: A PEM file with the certificates that are trusted for ``hubs://``; those of the system without it.
+        cert: A PEM file with a certificate of ours, for a host that asks for one.
+        key: A PEM file with its private key, if that is not in the same file.
 
     Raises:
         BrokenError: If there is no host.
+        LoginFailedError: If it does not let us in.
         SpaceInUseError: If another process owns the file (ST8); mount its host instead.
         ConfigurationError: If ``url`` names nothing that can be mounted.
     """
-    name = os.fspath(url)
-    scheme, mark, _ = name.partition("://")
-    if mark and scheme in ("hub", "hub+unix"):
-        return Space(
-            RemoteMount(
-                name,
-                token,
+    if not isinstance(url, str | os.PathLike):
+        where = ""
+    else:
+        where = os.fspath(url)
+        if where.endswith(".toml") and "://" not in where:
+            given = Opening(
+                token=token,
                 read_only=read_only,
                 wait_timeout_s=wait_timeout_s,
                 cache_bytes=cache_bytes,
+                ca=ca,
+                cert=cert,
+                key=key,
+            )
+            return open_by_file(where, name, given, _open)
+    if name:
+        raise ConfigurationError(
+            f"{where or url!r}: only a TOML file has names; a host's space is in its address: hub://host:port/{name}"
+        )
+    opening = Opening(url, token, read_only, wait_timeout_s, cache_bytes, ca, cert, key)
+    return _open(opening)
+
+
+def _open(opening: Opening) -> Space:
+    url = opening.url
+    where = "" if not isinstance(url, str | os.PathLike) else os.fspath(url)
+    scheme, mark, _ = where.partition("://")
+    certificates = Certificates(opening.ca, opening.cert, opening.key)
+    if not isinstance(url, str | os.PathLike) or (mark and scheme in SCHEMES):
+        return Space(
+            RemoteMount(
+                url,
+                opening.token,
+                read_only=opening.read_only,
+                wait_timeout_s=opening.wait_timeout_s,
+                cache_bytes=opening.cache_bytes,
+                certificates=certificates,
             )
         )
     if mark:
         why = _NOT_YET.get(
             scheme, "give hub://host:port/space, hub+unix:///path, memory: or a path"
         )
-        raise ConfigurationError(f"{name!r} can't be mounted: {why}")
-    if name.endswith(".toml"):
-        raise ConfigurationError(f"{name!r}: opening by a TOML file is not there yet: give a URL")
-    return Space(LocalMount(open_store(name), read_only=read_only))
+        raise ConfigurationError(f"{where!r} can't be mounted: {why}")
+    certificates.check_for(where, is_tls=False)
+    return Space(LocalMount(open_store(where), read_only=opening.read_only))

@@ -28,7 +28,7 @@ from hubbub.kernel import (
 )
 from hubbub.mount.base import MountStats
 from hubbub.mount.failures import from_failed, from_fault
-from hubbub.mount.link import Address, check_feed, check_oids
+from hubbub.mount.link import check_feed, check_oids
 from hubbub.mount.replica import Replica
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.wire import peer
@@ -114,7 +114,7 @@ class Calls:
     """The calls in flight. Guarded by the mount's lock.
 
     Args:
-        address: Of the host, for messages.
+        where: Returns the host's address, for messages.
         replica: Takes in what is told.
         turn: Wakes threads.
         stats: Counts.
@@ -123,14 +123,14 @@ class Calls:
 
     def __init__(
         self,
-        address: Address,
+        where: Callable[[], str],
         replica: Replica,
         turn: Turn,
         stats: MountStats,
         retry_after: Callable[[float], None],
     ) -> None:
         self.for_news: set[Waiter] = set()
-        self._address = address
+        self._where = where
         self._replica = replica
         self._turn = turn
         self._stats = stats
@@ -203,7 +203,7 @@ class Calls:
         for call in list(self._in_flight.values()):
             call.sends += 1
             if call.sends > _REPEATS and not call.is_abandoned:
-                why = f"{self._address} broke the connection at each of {_REPEATS} attempts"
+                why = f"{self._where()} broke the connection at each of {_REPEATS} attempts"
                 call.error = OutcomeUnknownError(why) if call.writes else BrokenError(why)
             elif call.is_job and call.sends > 1:
                 call.error = BrokenError(
@@ -292,7 +292,7 @@ class Calls:
         self._turn.wake(call.waiter)
 
     def _fault(self, message: peer.Fault) -> None:
-        error = from_fault(message, str(self._address))
+        error = from_fault(message, self._where())
         for call in self._in_flight.values():
             call.error = (
                 OutcomeUnknownError(f"a commit was sent and then: {error}")

@@ -7,6 +7,7 @@ import re
 from hubbub.kernel import (
     BrokenError,
     ClosedError,
+    ConfigurationError,
     ConflictError,
     CorruptRecordError,
     DiskFullError,
@@ -123,8 +124,11 @@ def from_fault(fault: peer.Fault, address: str) -> HubbubError:
             f"{address}: this host speaks version {older[1]} of the peer protocol and this peer version "
             f"{peer.PROTOCOL}: upgrade the host's hubbub"
         )
-    if fault.kind == "login_failed":
-        return LoginFailedError(f"{address} did not accept the token: {fault.message}")
+    message = f"{address}: {fault.message}"
+    if fault.kind in ("login_failed", "too_many_failures"):
+        return LoginFailedError(f"{address} does not let us in: {fault.message}", code=fault.kind)
+    if fault.kind == "tls":
+        return ConfigurationError(message, code="tls")
     if fault.kind in _CLASSES or fault.kind == "unknown_space":
-        return from_kind(fault.kind, f"{address}: {fault.message}")
+        return from_kind(fault.kind, message)
     return BrokenError(f"{address} ended the connection: {fault.message}")

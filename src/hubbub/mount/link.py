@@ -1,4 +1,4 @@
-"""The socket of a peer: addresses, the handshake, frames out and messages in. It knows no cache and no calls.
+"""The socket of a peer: the greeting, frames out and messages in. It knows no cache and no calls.
 
 Reading never waits (`receive`); waiting is `poll`, for whoever has the turn (see `hubbub.mount.turn`). Any thread may
 send; a sender that finds the socket full takes in what the host sends meanwhile, so two full directions can't
@@ -15,15 +15,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
-import msgspec
-
-from hubbub.kernel import COMPANION_BIT, BrokenError, ConfigurationError, RemoteProtocolError
+from hubbub.kernel import COMPANION_BIT, BrokenError, LoginFailedError, RemoteProtocolError
+from hubbub.mount.address import Address
+from hubbub.mount.secured import Certificates
 from hubbub.wire import peer
 from hubbub.wire.frames import PREFACE_PEER, FrameReader, frame
 
-DEFAULT_PORT = 1975
 _READ_BYTES = 64 << 10
 _MORE_BYTES = 256 << 10
 """So much is read once that was not enough: room of this size costs ten times as much to get as to fill."""
@@ -35,62 +33,6 @@ _LIMIT_BYTES = 1 << 30
 _GREETING_BYTES = 16 << 20
 _SHORTEST_HEARTBEAT_S, _LONGEST_HEARTBEAT_S = 0.01, 86_400.0
 _MOST_OIDS = 1_000_000
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where a host listens: a TCP host and port, or the path of a Unix socket; and the name of the space."""
-
-    host: str = ""
-    port: int = DEFAULT_PORT
-    path: str = ""
-    space: str = ""
-
-    def __str__(self) -> str:
-        return self.path or (
-            f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-        )
-
-    @classmethod
-    def of(cls, url: str) -> Address:
-        """Return the address in ``hub://host:port/space`` or ``hub+unix:///path``.
-
-        Raises:
-            ConfigurationError: If it is none.
-        """
-        parts = urlsplit(url)
-        if parts.scheme == "hub+unix":
-            if parts.netloc or not parts.path:
-                raise ConfigurationError(f"{url!r}: a Unix socket is hub+unix:///absolute/path")
-            return cls(path=parts.path)
-        try:
-            port = parts.port
-        except ValueError:
-            raise ConfigurationError(f"{url!r}: the port has to be a number up to 65535") from None
-        if parts.scheme != "hub" or not parts.hostname:
-            raise ConfigurationError(f"{url!r} names no host: give hub://host:port/space")
-        return cls(
-            parts.hostname, DEFAULT_PORT if port is None else port, "", parts.path.strip("/")
-        )
-
-    def connect(self, timeout_s: float) -> socket.socket:
-        """Return a connected socket.
-
-        Raises:
-            OSError: If nobody answers.
-        """
-        if self.path:
-            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                made.settimeout(timeout_s)
-                made.connect(self.path)
-            except OSError:
-                made.close()
-                raise
-            return made
-        made = socket.create_connection((self.host, self.port), timeout_s)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return made
 
 
 class Bell:
@@ -139,15 +81,23 @@ class Link:
         address: Where.
         bell: Ends a `poll` early.
         timeout_s: How long connecting may take.
+        certificates: For TLS.
 
     Raises:
-        OSError: If nobody answers.
+        OSError: If nobody answers; `ssl.SSLError` if TLS does not come about.
     """
 
-    def __init__(self, address: Address, bell: Bell, timeout_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        bell: Bell,
+        timeout_s: float,
+        certificates: Certificates | None = None,
+    ) -> None:
         self.address = address
         self._bell = bell
-        self._socket = address.connect(timeout_s)
+        self._socket = address.connect(timeout_s, certificates)
+        self._shows_certificate = certificates is not None and certificates.has_own
         self._frames = FrameReader(_GREETING_BYTES)
         self._early: deque[peer.ToPeer] = deque()
         self._send_lock = threading.Lock()
@@ -183,6 +133,12 @@ class Link:
             data = self._socket.recv(_READ_BYTES)
             first = (first + data)[:60]
             if not data:
+                if self.address.tls and self._shows_certificate:
+                    raise LoginFailedError(
+                        f"{self.address} closed the connection behind the TLS handshake: most likely it does not "
+                        "accept our certificate; its log says why",
+                        code="certificate",
+                    )
                 raise BrokenError(
                     f"{self.address} closed the connection before it answered: "
                     "is it a Hubbub host that takes peers?"

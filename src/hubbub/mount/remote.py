@@ -35,6 +35,7 @@ from hubbub.kernel import (
     BrokenError,
     Changeset,
     ClosedError,
+    ConfigurationError,
     HubbubError,
     Job,
     OutcomeUnknownError,
@@ -44,38 +45,46 @@ from hubbub.kernel import (
     UnknownObjectError,
     is_ephemeral,
 )
+from hubbub.mount.address import URL, addresses_of
 from hubbub.mount.asking import RemoteUpkeep
 from hubbub.mount.base import NOTHING, Ballot, MountStats
 from hubbub.mount.calls import Call, Calls
 from hubbub.mount.committing import Committing
 from hubbub.mount.dialling import Dialler
-from hubbub.mount.link import LOOK_S, Address, Bell, Link
+from hubbub.mount.link import LOOK_S, Bell, Link
+from hubbub.mount.opening import DEFAULT_CACHE_BYTES, DEFAULT_WAIT_TIMEOUT_S
 from hubbub.mount.replica import Replica
+from hubbub.mount.secured import Certificates
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
 from hubbub.wire import peer
 from hubbub.wire.frames import frame
 
-DEFAULT_CACHE_BYTES = 256 << 20
 _OID_BLOCK = 1000
 LOAD_MANY = 1000
 """So many records are asked for in one message."""
 _LOOK_AT_JOB_S = 0.2
 """So often who waits for a long job looks whether it is to be stopped."""
+_LEAST_OPENING_S, _LONGEST_OPENING_S = 0.05, 10.0
 _LOOK_FOR_COMMIT_S = 0.00035
 """As `LOOK_S`, for an answer that waits for a disk."""
+
+
+def _opening_s(wait_timeout_s: float) -> float:
+    return min(max(wait_timeout_s, _LEAST_OPENING_S), _LONGEST_OPENING_S)
 
 
 class RemoteMount:
     """Mount a host's space (a `hubbub.mount.Mount`).
 
     Args:
-        url: ``hub://host:port/space`` or ``hub+unix:///path``.
+        url: ``hub://host:port/space``, ``hubs://`` for TLS, ``hub+unix:///path``; or several, of copies of one space.
         token: What the host asks of peers.
         read_only: Refuse commits here already.
         wait_timeout_s: How long to wait for a host that is gone.
         cache_bytes: Bytes of records that are kept.
+        certificates: For TLS.
 
     Raises:
         BrokenError: If nobody answers there.
@@ -86,14 +95,19 @@ class RemoteMount:
 
     def __init__(
         self,
-        url: str,
+        url: URL | Sequence[URL],
         token: str = "",
         *,
         read_only: bool = False,
-        wait_timeout_s: float = 30.0,
+        wait_timeout_s: float = DEFAULT_WAIT_TIMEOUT_S,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        certificates: Certificates | None = None,
     ) -> None:
-        self.address = Address.of(url)
+        addresses = addresses_of(url)
+        if not wait_timeout_s >= 0:
+            raise ConfigurationError(f"wait_timeout_s is 0 or more, not {wait_timeout_s!r}")
+        certificates = certificates or Certificates()
+        certificates.check_for(url, is_tls=any(address.tls for address in addresses))
         self.read_only = read_only
         self._wait_timeout_s = wait_timeout_s
         self._lock = threading.Lock()
@@ -104,10 +118,11 @@ class RemoteMount:
             self._ask, self._tell, self._lock, self._stats, lambda: self.read_only, self.begin
         )
         self._dialler = Dialler(
-            self.address,
+            addresses,
             self._bell,
             token,
             read_only=read_only,
+            certificates=certificates,
             mount_key=self._committing.mount_key,
         )
         self._replica = Replica(cache_bytes)
@@ -117,15 +132,24 @@ class RemoteMount:
         self._fatal: HubbubError | None = None
         self._is_closed = False
         self._calls = Calls(
-            self.address, self._replica, self._turn, self._stats, self._dialler.retry_after
+            lambda: str(self._dialler.address),
+            self._replica,
+            self._turn,
+            self._stats,
+            self._dialler.retry_after,
         )
         self.upkeep = RemoteUpkeep(self._ask, self._ask_job)
         try:
-            link, mounted = self._dialler.dial("", 0, min(wait_timeout_s, 10.0))
+            link, mounted = self._dialler.dial("", 0, _opening_s(wait_timeout_s))
         except BaseException:
             self._bell.close()
             raise
         self._install(link, mounted)
+
+    @property
+    def address(self) -> str:
+        """Where the host is that it is connected to, or was last."""
+        return str(self._dialler.address)
 
     # --- the mount ----------------------------------------------------------------------------------------------------
 

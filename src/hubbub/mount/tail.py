@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from hubbub.kernel import BrokenError, Label, Tid
+from hubbub.mount.address import URL, addresses_of
 from hubbub.mount.dialling import Dialler
-from hubbub.mount.failures import from_fault
-from hubbub.mount.link import Address, Bell
+from hubbub.mount.failures import from_failed, from_fault
+from hubbub.mount.link import Bell
+from hubbub.mount.secured import Certificates
 from hubbub.wire import peer
 from hubbub.wire.frames import frame
 
@@ -35,7 +37,15 @@ class TailEntry(msgspec.Struct, frozen=True):
 
 
 def tail(
-    url: str, *, token: str = "", last: int = 10, follow: bool = True, timeout_s: float = 10.0
+    url: URL | Sequence[URL],
+    *,
+    token: str = "",
+    last: int = 10,
+    follow: bool = True,
+    timeout_s: float = 10.0,
+    ca: URL | None = None,
+    cert: URL | None = None,
+    key: URL | None = None,
 ) -> Iterator[TailEntry]:
     """Yield the ``last`` commits of a host's space, and then, if ``follow``, each as it becomes durable.
 
@@ -45,12 +55,18 @@ def tail(
         last: How many commits of the past.
         follow: Go on until the iterator is closed.
         timeout_s: How long connecting may take.
+        ca: For ``hubs://``, as in `hubbub.open`.
+        cert: As there.
+        key: As there.
 
     Raises:
         BrokenError: If there is no host, or it goes away.
     """
+    addresses = addresses_of(url)
+    certificates = Certificates(ca, cert, key)
+    certificates.check_for(url, is_tls=any(address.tls for address in addresses))
     bell = Bell()
-    dialler = Dialler(Address.of(url), bell, token, read_only=True)
+    dialler = Dialler(addresses, bell, token, read_only=True, certificates=certificates)
     try:
         link, _ = dialler.dial("", 0, timeout_s)
         try:
@@ -69,7 +85,9 @@ def tail(
                     elif isinstance(message, peer.Pong):
                         return
                     elif isinstance(message, peer.Fault):
-                        raise from_fault(message, url)
+                        raise from_fault(message, str(url))
+                    elif isinstance(message, peer.Failed):
+                        raise from_failed(message)
                     elif isinstance(message, peer.Closing):
                         raise BrokenError(f"the host goes away ({message.reason})")
                 link.poll(link.heartbeat_s)

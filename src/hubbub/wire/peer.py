@@ -211,6 +211,7 @@ class Mounted(_Message, tag=20):
     heartbeat_s: float
     max_bytes: int
     lease_s: float = 60.0
+    space_id: str = ""
 
 
 class Loaded(_Message, tag=21):

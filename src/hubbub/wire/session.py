@@ -59,6 +59,7 @@ class Hello(_Message, tag="hello"):
         credentials: What that checker wants; ``name``, ``password``, ``key``...
         mind: Whether the client accepts calls from the host.
         session, secret, cursor: Set to resume that session after what the cursor names.
+        space: Which space of the host, on its own port; empty: the one that it serves to who names none.
     """
 
     protocol: int = PROTOCOL
@@ -68,6 +69,7 @@ class Hello(_Message, tag="hello"):
     session: str = ""
     secret: str = ""
     cursor: str = ""
+    space: str = ""
 
 
 class Call(_Message, tag="call"):

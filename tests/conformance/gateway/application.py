@@ -95,6 +95,11 @@ class GatewayRealm(Realm):
         return GatewayMember(who.name, root.setdefault("room", GatewayRoom()))
 
 
+def make_hub() -> Hub:
+    """Return the application, for anybody."""
+    return Hub(GatewayRealm(), checkers=[Anonymous()])
+
+
 OTHER_SERVER = "another-server"
 """A WebSocket with this query is carried as under a server that is not ours."""
 

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hubbub.gateway.admission import Admission
+from hubbub.gateway.doorkeeper import Doorkeeper, OpenSpace
+from hubbub.gateway.peer_door import PeerDoor
 from hubbub.gateway.peers import PeerConnection, PeerOptions
 from hubbub.kernel import Label
 from hubbub.perspective.host import Host
@@ -22,7 +25,7 @@ class _Stream(asyncio.Protocol):
     def __init__(self, server: HostThread) -> None:
         self._server = server
         self._preface = b""
-        self.connection: PeerConnection | None = None
+        self.connection: PeerDoor | PeerConnection | None = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -35,18 +38,23 @@ class _Stream(asyncio.Protocol):
                 return
             assert self._preface.startswith(PREFACE_PEER)
             data = self._preface[len(PREFACE_PEER) :]
-            self.connection = PeerConnection(
-                self._server.host,
+            self.connection = PeerDoor(
+                self._server.doorkeeper,
                 self.transport.write,
                 self.transport.close,
                 self.transport.get_write_buffer_size,
-                self._server.options,
+                self._let_in,
             )
         if data:
             self.connection.received(data)
 
+    def _let_in(self, connection: PeerConnection) -> None:
+        self.connection = connection
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.streams.discard(self)
+        if isinstance(self.connection, PeerConnection):
+            self._server.doorkeeper.left(self.connection)
         if self.connection is not None:
             self.connection.lost()
 
@@ -61,8 +69,14 @@ class HostThread:
         path: Path | None = None,
         port: int = 0,
         options: PeerOptions | None = None,
+        space: str = "",
+        is_public: bool = False,
+        admission: Admission | None = None,
     ) -> None:
         self.options = options or PeerOptions()
+        self._space = space
+        self._is_public = is_public
+        self._admission = admission
         self.streams: set[_Stream] = set()
         self.loop = asyncio.new_event_loop()
         self._store = store
@@ -82,6 +96,13 @@ class HostThread:
     async def _serve(self) -> None:
         self.host = Host(self._store)
         self.host.start()
+        space = OpenSpace(
+            name=self._space,
+            host=self.host,
+            peer_options=self.options,
+            is_public=self._is_public,
+        )
+        self.doorkeeper = Doorkeeper([space], self._admission)
         loop = asyncio.get_running_loop()
         if self._path is not None:
             server = await loop.create_unix_server(lambda: _Stream(self), str(self._path))

@@ -41,7 +41,7 @@ def commit(call_id: int, *writes: Any, changes: Any = None) -> peer.Commit:
 
 @pytest.mark.rule("PE7")
 async def test_a_stranger_can_not_make_the_host_hold_a_large_frame(host: Host) -> None:
-    one = FakePeer(host, PeerOptions(token="secret"))
+    one = FakePeer(host)
     one.connection.received(struct.pack(">I", 1 << 20))
     (fault,) = one.messages
     assert isinstance(fault, peer.Fault)

@@ -10,7 +10,8 @@ import pytest
 
 from hubbub import AddressInUseError, ConfigurationError
 from hubbub.gateway import Listener, tcp, user_connection
-from hubbub.gateway.peers import PeerOptions
+from hubbub.gateway.admission import Admission
+from hubbub.gateway.doorkeeper import Doorkeeper, OpenSpace
 from hubbub.wire.frames import PREFACE_USER, FrameReader, frame
 from tests.conformance.gateway.application import Served, served
 
@@ -115,7 +116,8 @@ async def test_the_space_is_never_handed_to_the_network_without_a_token(hub: Ser
     for public in (False, True):
         with pytest.raises(ConfigurationError):
             await listener.start("0.0.0.0:0", authenticated=True, public=public)
-    with_token = Listener(hub.hub.portal, host=hub.hub.host, peer_options=PeerOptions(token="x"))
+    space = OpenSpace(portal=hub.hub.portal, host=hub.hub.host)
+    with_token = Listener(doorkeeper=Doorkeeper([space], Admission(secret="x")))
     await with_token.start("0.0.0.0:0", authenticated=True)
     await with_token.close()
 

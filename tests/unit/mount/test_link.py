@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hubbub.mount.link import Address, Bell, Link
+from hubbub.mount.address import Address
+from hubbub.mount.link import Bell, Link
 
 
 @pytest.fixture

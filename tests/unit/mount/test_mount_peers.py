@@ -180,7 +180,6 @@ async def test_a_load_of_the_future_ends_the_peer_and_nobody_else(host: Host) ->
         b"\xff\xff\xff\xff",
         frame(b"\xc1\xc1"),
         frame(peer.encode(peer.Ping(1))),
-        frame(peer.encode(peer.Mount(99, "", "", 0, False))),
         frame(b"\x93\x01\x02\x03"),
     ],
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
+
+from hubbub.kernel import ConfigurationError
 
 Path = str | os.PathLike[str]
 
@@ -18,13 +21,16 @@ def server_tls(
         key: A PEM file with its private key, if that is not in the same file.
         client_ca: A PEM file: only clients with a certificate that one of these has signed are let in. Their graphs
             are told whose it is (`Peer.certificate`).
+
+    Raises:
+        ConfigurationError: If a file can't be read, or is not what it should be; names it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    _load(lambda: context.load_cert_chain(certificate, key, ""), certificate, key)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(client_ca)
+        _load(lambda: context.load_verify_locations(client_ca), client_ca)
     return context
 
 
@@ -37,9 +43,37 @@ def client_tls(
         ca: A PEM file with the certificates that are trusted; those of the system if it is left out.
         certificate: A PEM file with a certificate of the client's own, for servers that ask for one.
         key: A PEM file with its private key, if that is not in the same file.
+
+    Raises:
+        ConfigurationError: If a file can't be read, or is not what it should be; names it.
     """
-    context = ssl.create_default_context(cafile=ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca is None:
+        context.load_default_certs()
+    else:
+        _load(lambda: context.load_verify_locations(ca), ca)
     if certificate is not None:
-        context.load_cert_chain(certificate, key)
+        _load(lambda: context.load_cert_chain(certificate, key, ""), certificate, key)
     return context
+
+
+def _load(load: Callable[[], None], file: Path, key: Path | None = None) -> None:
+    """Call ``load``; say which file it is that can't be loaded."""
+    for path in (file, key):
+        if path is not None:
+            try:
+                with open(path, "rb"):  # noqa: PTH123 - a plain name will do
+                    pass
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the PEM file {os.fspath(path)} can't be read: {error.strerror}"
+                ) from error
+    try:
+        load()
+    except ssl.SSLError as error:
+        beside = f" with the key in {os.fspath(key)}" if key is not None else ""
+        why = (error.reason or str(error)).lower().replace("_", " ")
+        raise ConfigurationError(
+            f"{os.fspath(file)}{beside} is not the PEM file that is needed here: {why}"
+        ) from error

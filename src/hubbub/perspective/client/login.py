@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Self
 
 from hubbub.kernel import ConfigurationError
+from hubbub.mount.address import URL
+from hubbub.mount.secured import Certificates
 from hubbub.perspective.avatar import Mind
 from hubbub.perspective.client.connection import ClientConnection, ClientState
 from hubbub.perspective.client.mind import Invoke
@@ -116,7 +118,7 @@ class Login:
 
 
 def login(
-    url: str,
+    url: URL | Sequence[URL],
     *,
     name: str | None = None,
     password: str | None = None,
@@ -126,11 +128,14 @@ def login(
     timeout_s: float = 10.0,
     on_state: Callable[[ClientState], None] | None = None,
     on_gap: Callable[[str], None] | None = None,
+    ca: URL | None = None,
+    cert: URL | None = None,
+    key: URL | None = None,
 ) -> Login:
     """Log in to a hub as one of its users: ``async with hubbub.login("hub://127.0.0.1:1975", name="ann") as me``.
 
     Args:
-        url: ``hub://host:port`` (port 1975 without one), ``hubs://host:port`` for TLS, ``hub+unix:///path``.
+        url: ``hub://host:port/space`` (port 1975 without one), ``hubs://`` for TLS, ``hub+unix:///path``; or several.
         name: Whom to log in as.
         password: If the hub asks for one.
         checker: Which of the hub's checkers is meant; without it the one that fits the credentials.
@@ -139,14 +144,18 @@ def login(
         timeout_s: Seconds that the login may take.
         on_state: Called with each new `ClientState`.
         on_gap: Called with a reason (``restart``, ``lag``, ``slow``) when calls of the mind were missed.
+        ca: A PEM file with the certificates that are trusted for ``hubs://``; those of the system without it.
+        cert: A PEM file with a certificate of ours, for a host that asks for one.
+        key: A PEM file with its private key, if that is not in the same file.
 
     Raises:
         ConfigurationError: If ``url`` or ``mind`` makes no sense.
         BrokenError: When it is awaited: nobody answers there.
         AccessError: When it is awaited: the hub does not let us in.
     """
-    hello = hello_of(name, password, checker, credentials, mind)
-    return Login(StreamConnector(url), hello, mind, timeout_s, on_state, on_gap)
+    connector = StreamConnector(url, Certificates(ca, cert, key))
+    hello = hello_of(name, password, checker, credentials, mind, connector.space)
+    return Login(connector, hello, mind, timeout_s, on_state, on_gap)
 
 
 def hello_of(
@@ -155,6 +164,7 @@ def hello_of(
     checker: str,
     credentials: Mapping[str, str] | None,
     mind: Mind | None,
+    space: str = "",
 ) -> wire.Hello:
     """Return the first message of a login."""
     given = dict(credentials or {})
@@ -162,4 +172,6 @@ def hello_of(
         given["name"] = name
     if password is not None:
         given["password"] = password
-    return wire.Hello(checker=checker, credentials=given, mind=mind is not None)
+    return wire.Hello(
+        checker=checker, credentials=given, mind=mind is not None, space=space
+    )

@@ -6,13 +6,12 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
-from urllib.parse import unquote, urlsplit
 
-from hubbub.kernel import BrokenError, ConfigurationError, RemoteProtocolError
+from hubbub.kernel import BrokenError, RemoteProtocolError
+from hubbub.mount.address import URL, Address, addresses_of
+from hubbub.mount.secured import Certificates, explained
 from hubbub.wire import session as wire
 from hubbub.wire.frames import PREFACE_USER, FrameReader, frame
-
-DEFAULT_PORT = 1975
 
 MAX_ANSWER_BYTES = 256 << 20
 """The largest message that the client takes from a host: what it watches is its own choice."""
@@ -149,55 +148,64 @@ class StreamTransport(asyncio.Protocol):
 
 
 class StreamConnector:
-    """Connects to ``hub://host:port``, ``hubs://host:port`` (TLS) or ``hub+unix:///path`` (a `Connector`).
+    """Connects to ``hub://host:port/space``, ``hubs://`` (TLS) or ``hub+unix:///path`` (a `Connector`).
+
+    With several addresses, ``hub://a:1975,b:1975``, the first that answers.
+
+    Attributes:
+        space: Which space of the host is meant; empty for the one that it serves to who names none.
 
     Raises:
-        ConfigurationError: If ``url`` is none of these.
+        ConfigurationError: If ``url`` is none of these, or a certificate can't be loaded.
     """
 
     heartbeats = True
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.where = url
-        self._path = ""
-        self._host, self._port = "", DEFAULT_PORT
-        self._tls: ssl.SSLContext | None = None
-        if parts.scheme == "hub+unix":
-            self._path = unquote(parts.netloc + parts.path)
-        elif parts.scheme in ("hub", "hubs"):
-            self._host = parts.hostname or ""
-            try:
-                self._port = parts.port or DEFAULT_PORT
-            except ValueError:
-                self._host = ""
-            if parts.scheme == "hubs":
-                self._tls = ssl.create_default_context()
-        if not (self._path or self._host):
-            raise ConfigurationError(
-                f"{url!r} is not a hub's address such as hub://127.0.0.1:{DEFAULT_PORT} or hub+unix:///run/hub.sock"
-            )
+    def __init__(
+        self, url: URL | Sequence[URL], certificates: Certificates | None = None
+    ) -> None:
+        self._addresses = addresses_of(url)
+        self._certificates = certificates or Certificates()
+        self._certificates.check_for(url, is_tls=any(address.tls for address in self._addresses))
+        self.space = self._addresses[0].space
+        self.where = url if isinstance(url, str) else ", ".join(map(str, self._addresses))
 
     async def connect(self) -> StreamTransport:
-        try:
-            loop = asyncio.get_running_loop()
-            if self._path:
-                _, made = await loop.create_unix_connection(StreamTransport, self._path)
-            else:
-                _, made = await loop.create_connection(
-                    StreamTransport, self._host, self._port, ssl=self._tls
+        failed: BrokenError | None = None
+        for address in self._addresses:
+            try:
+                return await self._connect(address)
+            except ssl.SSLError as error:
+                why = explained(error, str(address))
+                failed = BrokenError(str(why), code=why.code)
+                failed.__cause__ = error
+            except OSError as error:
+                where = self.where if len(self._addresses) == 1 else address
+                failed = BrokenError(
+                    f"nobody answers at {where}: {_reason(error)}; {_check(address)}"
                 )
-            return made
-        except OSError as error:
-            raise BrokenError(
-                f"nobody answers at {self.where}: {_reason(error)}; {self._check}"
-            ) from error
+                failed.__cause__ = error
+        assert failed is not None
+        raise failed
 
-    @property
-    def _check(self) -> str:
-        if self._path:
-            return "is `hubbub serve` running, with this socket, and may you open it?"
-        return "is `hubbub serve` running there, with --listen on this port?"
+    async def _connect(self, address: Address) -> StreamTransport:
+        loop = asyncio.get_running_loop()
+        if address.path:
+            _, made = await loop.create_unix_connection(StreamTransport, address.path)
+            return made
+        _, made = await loop.create_connection(
+            StreamTransport,
+            address.host,
+            address.port,
+            ssl=self._certificates.context() if address.tls else None,
+        )
+        return made
+
+
+def _check(address: Address) -> str:
+    if address.path:
+        return "is `hubbub serve` running, with this socket, and may you open it?"
+    return "is `hubbub serve` running there, with --listen on this port?"
 
 
 def _reason(error: OSError) -> str:
