@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         LimitError,
         Limits,
         LoginFailedError,
+        NewerVersionError,
         NotAllowedError,
         NoTransactionError,
         OutcomeUnknownError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Refused,
         RemoteError,
         ReservedError,
+        SchemaError,
         SnapshotGoneError,
         SpaceInUseError,
         StoreError,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         UnknownClassError,
         UnknownObjectError,
         UnstorableError,
+        UpgradeFailedError,
     )
     from hubbub.mount import Space, open  # noqa: A004 - hubbub.open is the name
     from hubbub.perspective.avatar import Avatar, LiveSession, Mind, Minds, Timer
@@ -61,10 +64,12 @@ if TYPE_CHECKING:
     from hubbub.perspective.sending import publish, subscribe
     from hubbub.space.containers import List, Log, Map, SortedMap
     from hubbub.space.context import annotate, note, now, random, savepoint, unique
+    from hubbub.space.defaults import default_factory
     from hubbub.space.persistent import Ephemeral, Persistent
     from hubbub.space.presence import Presence
     from hubbub.space.registering import register
     from hubbub.space.root import Root
+    from hubbub.space.steps import upgrade
     from hubbub.space.weak import WeakRef
 
 _PLACES = {
@@ -88,6 +93,7 @@ _PLACES = {
         "LimitError",
         "Limits",
         "LoginFailedError",
+        "NewerVersionError",
         "NoTransactionError",
         "NotAllowedError",
         "OutcomeUnknownError",
@@ -98,6 +104,7 @@ _PLACES = {
         "RemoteError",
         "ReservedError",
         "SnapshotGoneError",
+        "SchemaError",
         "SpaceInUseError",
         "StoreError",
         "TransientError",
@@ -105,6 +112,7 @@ _PLACES = {
         "UnknownClassError",
         "UnknownObjectError",
         "UnstorableError",
+        "UpgradeFailedError",
     ),
     "hubbub.mount": (
         "Space",
@@ -149,6 +157,7 @@ _PLACES = {
         "savepoint",
         "unique",
     ),
+    "hubbub.space.defaults": ("default_factory",),
     "hubbub.space.persistent": (
         "Ephemeral",
         "Persistent",
@@ -156,6 +165,7 @@ _PLACES = {
     "hubbub.space.presence": ("Presence",),
     "hubbub.space.registering": ("register",),
     "hubbub.space.root": ("Root",),
+    "hubbub.space.steps": ("upgrade",),
     "hubbub.space.weak": ("WeakRef",),
 }
 _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
@@ -208,6 +218,7 @@ __all__ = [
     "Map",
     "Mind",
     "Minds",
+    "NewerVersionError",
     "NoTransactionError",
     "NotAllowedError",
     "OutcomeUnknownError",
@@ -222,6 +233,7 @@ __all__ = [
     "RemoteError",
     "ReservedError",
     "Root",
+    "SchemaError",
     "SnapshotGoneError",
     "SortedMap",
     "Space",
@@ -233,10 +245,12 @@ __all__ = [
     "UnknownClassError",
     "UnknownObjectError",
     "UnstorableError",
+    "UpgradeFailedError",
     "WeakRef",
     "action",
     "annotate",
     "command",
+    "default_factory",
     "login",
     "note",
     "now",
@@ -250,5 +264,6 @@ __all__ = [
     "subscribe",
     "sync",
     "unique",
+    "upgrade",
     "view",
 ]

@@ -4,7 +4,8 @@
       TransientError        worth trying again: ConflictError, DiskFullError, ReservedError, SnapshotGoneError
       OutcomeUnknownError   may or may not have happened: not to be repeated blindly
       StoreError            the data: UnknownObjectError, UnknownClassError, CorruptRecordError,
-                            SpaceInUseError, UnstorableError, ReadOnlyError, FeedGapError, PackedError, UndoError
+                            SpaceInUseError, UnstorableError, ReadOnlyError, FeedGapError, PackedError, UndoError,
+                            SchemaError: NewerVersionError, UpgradeFailedError
       ProtocolError         a peer or user spoke nonsense (remote), or we did (local); FramingError: no item, but bytes
       AccessError           who you are and what you may: LoginFailedError, NotAllowedError, LimitError,
                             InvalidArgumentsError
@@ -135,6 +136,69 @@ class CorruptRecordError(StoreError):
         super().__init__(message)
         self.oid = oid
         self.tid = tid
+
+
+class SchemaError(StoreError):
+    """A stored state and its class as it is here don't go together (SP7). Nothing was changed.
+
+    Attributes:
+        class_name: Stored name of the class.
+        stored_version: The version of the class that the state is of.
+        class_version: The version that the class has here, or that a step leads to.
+        oid: The object whose record it is in; None where that is not known.
+        tid: Of the record.
+    """
+
+    code = "schema"
+
+    def __init__(
+        self, class_name: str, stored_version: int, class_version: int, message: str
+    ) -> None:
+        super().__init__(message)
+        self.class_name = class_name
+        self.stored_version = stored_version
+        self.class_version = class_version
+        self.oid: int | None = None
+        self.tid: int | None = None
+
+    def found_in(self, oid: int, tid: int) -> None:
+        """Note in which record it was found, unless that is known."""
+        if self.oid is None:
+            self.oid, self.tid = oid, tid
+            self.message = f"object {oid:#x} at tid {tid_text(tid)}: {self.message}"
+
+
+class NewerVersionError(SchemaError):
+    """A state was stored by a newer version of its class than there is here, as after a deploy was rolled back."""
+
+    code = "newer_version"
+
+    def __init__(self, class_name: str, stored_version: int, class_version: int) -> None:
+        super().__init__(
+            class_name,
+            stored_version,
+            class_version,
+            f"a state of {class_name} is of version {stored_version}, and the class is at version {class_version} "
+            "here: run the newer code here too; what is stored is kept as it is",
+        )
+
+
+class UpgradeFailedError(SchemaError):
+    """A step that upgrades an old state failed, or there is none. What is stored is as it was."""
+
+    code = "upgrade_failed"
+
+    def __init__(
+        self, class_name: str, stored_version: int, class_version: int, reason: str
+    ) -> None:
+        super().__init__(
+            class_name,
+            stored_version,
+            class_version,
+            f"a state of {class_name} can't be upgraded from version {stored_version} to {class_version} ({reason}): "
+            "mend the step; what is stored is kept as it is",
+        )
+        self.reason = reason
 
 
 class SpaceInUseError(StoreError):

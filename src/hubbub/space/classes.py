@@ -1,8 +1,8 @@
 """Stored names of classes, and back: without ever importing anything (SP3).
 
 A record names its class as ``module:Qual.Name``, or by the name that the class declares for itself. Reading looks the
-name up among the classes that were registered, then among the modules that the application has already imported. What
-is not found stays unknown: its data is kept, its code is not run.
+name up among the classes that were registered, by their names of today and their former ones, then among the modules
+that the application has already imported. What is not found stays unknown: its data is kept, its code is not run.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from typing import TypeVar
 import msgspec
 import persistent
 
+from hubbub.kernel import ConfigurationError
+from hubbub.space.steps import declare_version
+
 C = TypeVar("C", bound=type)
 
 _registered: dict[str, type] = {}
 _persistent: dict[str, type] = {}  # of these, the persistent ones
 _names: dict[type, str] = {}
+_former: dict[type, tuple[str, ...]] = {}
 
 _NAME_ATTRIBUTE = "__hubbub_name__"
 
@@ -42,7 +46,12 @@ def class_name(cls: type) -> str:
     return name
 
 
-def register(cls: C, name: str | None = None) -> C:
+def register(
+    cls: C,
+    name: str | None = None,
+    formerly: str | tuple[str, ...] = (),
+    version: int | None = None,
+) -> C:
     """Let stored data be read as ``cls``, and let reading run its ``__post_init__``.
 
     What applications call is `hubbub.register`, which adds codecs to it. Of two classes with one name the newer counts,
@@ -51,17 +60,51 @@ def register(cls: C, name: str | None = None) -> C:
     Args:
         cls: The class.
         name: Under which it is stored; None: what `class_name` says.
+        formerly: Under which it was stored before.
+        version: At which version it is; see `hubbub.space.steps`.
+
+    Raises:
+        ConfigurationError: If a name is none or belongs to another class, or its steps don't lead to ``version``.
     """
+    former = (formerly,) if isinstance(formerly, str) else tuple(formerly)
+    for other in (*former, *(() if name is None else (name,))):
+        if type(other) is not str or not other or "\0" in other:
+            raise ConfigurationError(
+                f"{other!r} is no stored name of {cls.__qualname__}: say 'module:Class'"
+            )
+    declare_version(cls, version)
     if name is None:
         _names.pop(cls, None)
         name = class_name(cls)
     else:
         _names[cls] = name
-    _registered[name] = cls
-    _persistent.pop(name, None)
-    if issubclass(cls, persistent.Persistent):
-        _persistent[name] = cls
+    if former:
+        _former[cls] = former = tuple(other for other in former if other != name)
+    _claim(cls, name, former)
     return cls
+
+
+def _claim(cls: type, name: str, former: tuple[str, ...]) -> None:
+    for other in (name, *former):
+        holder = _registered.get(other)
+        # The same class again, as after a reload, is no other one.
+        if holder is None or class_name(holder) == name:
+            continue
+        raise ConfigurationError(
+            f"{other!r} can't be a name of {cls.__qualname__}: it is "
+            f"{'the' if class_name(holder) == other else 'a former'} name of {class_name(holder)}"
+        )
+    is_persistent = issubclass(cls, persistent.Persistent)
+    for other in (name, *former):
+        _registered[other] = cls
+        _persistent.pop(other, None)
+        if is_persistent:
+            _persistent[other] = cls
+
+
+def former_names(cls: type) -> tuple[str, ...]:
+    """Return the names under which ``cls`` was stored before."""
+    return _former.get(cls, ())
 
 
 persistent_class = _persistent.get
@@ -77,7 +120,7 @@ def find_class(name: str) -> type | None:
     """Return the class stored as ``name``, or None if it is not known here. Never imports, never runs its code.
 
     Only what can be stored is accepted: persistent classes, structs, dataclasses, enums and named tuples that go by
-    exactly this name.
+    exactly this name, or went by it and say so.
     """
     cls = _registered.get(name)
     if cls is not None:

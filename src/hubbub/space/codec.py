@@ -20,6 +20,8 @@ are of these (map). All else is an extension:
     27 UUID       16 bytes                             30 CONSTANT    "ellipsis" or "unset"
 
 * Exact types only: what is read back has the type of what was stored.
+* The parts of a class that counts versions begin with its version, ``_p_version``, if that is above 1, and those of
+  its bases (`hubbub.space.schema`).
 * Equal values of equal types give equal bytes, except that a dict keeps its order.
 * A record is a tree: aliases become equal values, cycles are refused, nesting is bounded.
 * The standard time stamp (extension -1), which other languages may write, is read as an aware datetime.

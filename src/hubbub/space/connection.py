@@ -46,7 +46,13 @@ from hubbub.space import context
 from hubbub.space.classes import class_name, persistent_class
 from hubbub.space.root import Root
 from hubbub.space.savepoints import Point, Stash, gone
-from hubbub.space.states import class_for, encode_object, examine_object, fill_object
+from hubbub.space.states import (
+    class_for,
+    encode_object,
+    examine_object,
+    fill_object,
+    is_same_state,
+)
 from hubbub.space.writing import are_stored
 
 _NO_SERIAL = b"\0" * 8
@@ -333,7 +339,7 @@ class Connection:
                 payload, _ = encode_object(obj, self._known_oid)
             except UnstorableError:
                 payload = b""
-            if payload != record.payload:
+            if not is_same_state(obj, payload, record, self.get, self._known_oid):
                 raise ReadOnlyError(
                     f"a query or view changed a value inside {type(obj).__qualname__}; use a command"
                 )
@@ -419,8 +425,9 @@ class Connection:
         """Note which watched objects hold a plain value that is not what it was (SP8)."""
         for oid, (obj, record) in self._mutable.items():
             if oid not in self._changed:
-                payload, _ = encode_object(obj, self._ref_from(oid))
-                if payload != record.payload:
+                ref_of = self._ref_from(oid)
+                payload, _ = encode_object(obj, ref_of)
+                if not is_same_state(obj, payload, record, self.get, ref_of):
                     self._changed[oid] = obj
 
     # --- savepoints ---------------------------------------------------------------------------------------------------

@@ -25,19 +25,27 @@ class Persistent(persistent.Persistent):
     last as long as the connection.
 
     ``class Room(Persistent, name="chat.Room")`` chooses the name under which its records are stored; without it that
-    is ``module:Room``.
+    is ``module:Room``. ``formerly=("old:Hall",)`` says under which names they were stored before, and ``version=2``
+    that older records are upgraded by steps (`upgrade`) when they are loaded.
     """
 
     _hubbub_ephemeral: ClassVar[bool] = False
     _hubbub_implicit: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str | None = None,
+        formerly: str | tuple[str, ...] = (),
+        version: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init_subclass__(**kwargs)
         if name is not None:
             cls.__hubbub_name__ = name
         if Persistent in cls.__bases__ and "_hubbub_ephemeral" not in cls.__dict__:
             cls._hubbub_ephemeral = False
-        register(cls)
+        register(cls, None, formerly, version)
 
     def _p_deactivate(self) -> None:
         jar = self._p_jar

@@ -24,8 +24,11 @@ import msgspec
 from hubbub.kernel import CorruptRecordError, HubbubError
 from hubbub.space import scalars
 from hubbub.space.classes import find_class, has_own_hash
-from hubbub.space.shapes import CODED, KINDS, UnfitError, shape_for
-from hubbub.space.unknown import UnknownValue
+from hubbub.space.opaque import OpaqueReferences
+from hubbub.space.schema import Schema, refuse_stamp
+from hubbub.space.shapes import CODED, KINDS, OlderVersionError, UnfitError, shape_for
+from hubbub.space.stamping import encode_parts
+from hubbub.space.unknown import UnknownValue, note_unknown
 from hubbub.space.weak import WeakRef, weak_reference
 from hubbub.space.writing import FROZENSET, PAIRS, REF, SET, SIMPLE, TUPLE, WEAK_REF
 
@@ -90,7 +93,7 @@ class Reader:
     def __init__(self, state_type: Any = dict[str, Any]) -> None:
         hook = self._extension
         decoder = msgspec.msgpack.Decoder
-        self._any = decoder(Any, ext_hook=hook).decode
+        self._any: Callable[[Any], Any] = decoder(Any, ext_hook=hook).decode
         self._items = decoder(tuple[Any, ...], ext_hook=hook).decode
         self._pairs = decoder(tuple[msgspec.Raw, list[Any]], ext_hook=hook).decode
         self._named = decoder(_Named, ext_hook=hook).decode
@@ -217,10 +220,16 @@ class Reader:
             had_mutable = self.has_mutable
             name, parts = self._named(data)
             cls = find_class(name)
+            why = ""
             if cls is not None:
                 try:
                     shape = shape_for(cls, code)
-                    value = shape.make(parts)
+                    try:
+                        value = shape.make(parts)
+                    except OlderVersionError:
+                        assert shape.schema is not None
+                        parts = self._upgraded(shape.schema, data)
+                        value = shape.make(parts)
                     if not shape.is_frozen:
                         self.has_mutable = True
                     elif code == CODED:
@@ -228,8 +237,9 @@ class Reader:
                     elif not SIMPLE.issuperset(map(type, parts.values())):
                         self._look_into(parts.values())
                     return value
-                except UnfitError:
-                    pass
+                except UnfitError as error:
+                    why = str(error)
+            note_unknown(name, KINDS[code], why)
         # Once more, with all that is inside in the same form: so it is written back as it is.
         self._as_unknown += 1
         try:
@@ -238,6 +248,17 @@ class Reader:
             self._as_unknown -= 1
         self._look_into(parts.values())
         return UnknownValue(name, KINDS[code], parts)
+
+    def _upgraded(self, schema: Schema, data: memoryview) -> dict[str, Any]:
+        """Return the parts of a value as its class has them now (SP7). Its steps see no objects, only references."""
+        object_of, self.object_of = self.object_of, OpaqueReferences()
+        try:
+            parts = schema.upgraded(self._named(data)[1])
+        finally:
+            self.object_of = object_of
+        encoded, _, _ = encode_parts(schema, parts)
+        current: dict[str, Any] = self._any(encoded)
+        return current
 
 
 _Read = Callable[[Reader, memoryview], Any]
@@ -341,11 +362,17 @@ class StateDecoder:
     """Decodes states of one class: as `decode_state`, faster for names that it has met.
 
     Its dicts have interned names, as an object's own dict wants them. Threads may share it.
+
+    Args:
+        class_name: Stored name of the class.
+        stamped: Let states say versions (`hubbub.space.schema`).
     """
 
-    __slots__ = ("_known", "_names", "_spare")
+    __slots__ = ("_class_name", "_known", "_names", "_spare", "_stamped")
 
-    def __init__(self) -> None:
+    def __init__(self, class_name: str = "object", *, stamped: bool = False) -> None:
+        self._class_name = class_name
+        self._stamped = stamped
         self._names: frozenset[str] = frozenset()
         self._known: Any = None  # what msgspec makes of these names
         self._spare: list[Reader] = []
@@ -376,6 +403,9 @@ class StateDecoder:
         """Decode as any map, and learn the names; none of objects that have too many of them."""
         decoded = decode_state(data, object_of)
         state = {sys.intern(name): value for name, value in decoded.value.items()}
+        if not self._stamped:
+            # Here and not in `decode`: such a name is never learned.
+            refuse_stamp(self._class_name, state)
         if len(state) <= _SMALL_MAP_LENGTH and len(self._names) <= _NAMES:
             self._names |= state.keys()
             known: Any = None

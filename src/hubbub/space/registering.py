@@ -16,7 +16,14 @@ C = TypeVar("C", bound=type)
 
 
 @overload
-def register(cls: C, /, *, name: str | None = None) -> C: ...
+def register(
+    cls: C,
+    /,
+    *,
+    name: str | None = None,
+    formerly: str | tuple[str, ...] = (),
+    version: int | None = None,
+) -> C: ...
 @overload
 def register(
     cls: C,
@@ -26,9 +33,13 @@ def register(
     encode: Callable[[Any], Any],
     decode: Callable[[Any], Any],
     frozen: bool = False,
+    formerly: str | tuple[str, ...] = (),
+    version: int | None = None,
 ) -> C: ...
 @overload
-def register(*, name: str) -> Callable[[C], C]: ...
+def register(
+    *, name: str | None = None, formerly: str | tuple[str, ...] = (), version: int | None = None
+) -> Callable[[C], C]: ...
 def register(
     cls: Any = None,
     /,
@@ -37,13 +48,15 @@ def register(
     encode: Callable[[Any], Any] | None = None,
     decode: Callable[[Any], Any] | None = None,
     frozen: bool = False,
+    formerly: str | tuple[str, ...] = (),
+    version: int | None = None,
 ) -> Any:
     """Let stored data be read as ``cls``. Usable as a decorator: ``@register``, ``@register(name="chat.Line")``.
 
     *Without a codec.* Persistent classes are registered when they are made. Structs, dataclasses, enums and named
-    tuples need it only if their class can't be found in its module by name (it was made inside a function), or has a
-    ``__post_init__``, which reading runs from then on. Of two classes with one name the newer counts, as after a
-    reload.
+    tuples need it only if their class can't be found in its module by name (it was made inside a function), has a
+    ``__post_init__``, which reading runs from then on, was renamed or moved, or counts versions. Of two classes with
+    one name the newer counts, as after a reload.
 
     *With a codec*, values of any class can be stored: ``register(deque, encode=list, decode=deque)``. Each process that
     reads them must have called it. One that has not keeps such a value as it is, and writes it back unchanged (SP3).
@@ -58,6 +71,9 @@ def register(
         decode: Returns a ``cls`` made of what ``encode`` returned. Persistent objects in that may be kept, not used.
         frozen: Whether values can't be changed in place. If they can, objects that hold one are compared at each
             commit (SP8), which needs an ``encode`` that is quick.
+        formerly: Names under which it was stored before, such as ``"blog:Post"``: what was stored so is read as this
+            class, and stored under today's name when it is changed. Persistent classes say it in their class statement.
+        version: At which version it is; see `upgrade`.
 
     Returns:
         ``cls``.
@@ -65,18 +81,19 @@ def register(
     Raises:
         TypeError: If only half a codec is given; or if there is one for what is stored without: persistent classes,
             ``int``, ``list`` and the like. Nothing has changed.
+        ConfigurationError: If a name belongs to another class, or the steps of ``cls`` don't lead to ``version``.
     """
     if cls is None:
-        if encode is not None or decode is not None or name is None:
+        if encode is not None or decode is not None:
             raise TypeError("give register the class: register(cls, encode=..., decode=...)")
-        return lambda cls: register(cls, name=name)
+        return lambda cls: register(cls, name=name, formerly=formerly, version=version)
     if encode is None and decode is None:
-        return classes.register(cls, name)
+        return classes.register(cls, name, formerly, version)
     if encode is None or decode is None:
         raise TypeError("a codec is both: encode and decode")
     if issubclass(cls, persistent.Persistent) or cls is WeakRef or has_own_form(cls):
         raise TypeError(f"{cls.__qualname__} is stored without a codec")
-    classes.register(cls, name)
+    classes.register(cls, name, formerly, version)
     use_value_codec(cls, encode, decode, is_frozen=frozen)
     forget_writer(cls)
     return cls

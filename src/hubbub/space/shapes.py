@@ -6,6 +6,8 @@ class has changed since:
 * a part that is missing takes the class's default; a default factory is called only if it is a builtin type (``list``,
   ``dict``) or the class was registered;
 * a part that the class no longer has is left out, and is gone once the value is written again;
+* a class that counts versions takes a value of an older one through its upgrade steps first (`hubbub.space.schema`);
+* a struct may have become a dataclass or a named tuple, or the other way;
 * a value that lacks a part without default, or a removed enum member, stays an `UnknownValue`.
 
 A class that registers a codec (`hubbub.register`) has one part, ``value``: what its ``encode`` makes of it.
@@ -25,6 +27,7 @@ import persistent.wref
 from msgspec import NODEFAULT
 
 from hubbub.space.classes import class_name, find_class, is_named_tuple, is_registered
+from hubbub.space.schema import STAMP, Schema, refuse_stamp, schema_of
 
 STRUCT, DATACLASS, NAMEDTUPLE, ENUM, FLAG, CODED = 10, 11, 12, 13, 14, 15
 KINDS = {
@@ -36,6 +39,8 @@ KINDS = {
     CODED: "coded",
 }
 CODES = {kind: code for code, kind in KINDS.items()}
+# Kinds that are stored alike: a class may go from one to another.
+_ALIKE = frozenset((STRUCT, DATACLASS, NAMEDTUPLE))
 
 _HEAP_TYPE = 1 << 9
 _PLAIN_MODULES = frozenset(
@@ -48,6 +53,10 @@ class UnfitError(Exception):
     """A stored value does not fit the class as it is now, or the class can't be stored. Caught inside the codec."""
 
 
+class OlderVersionError(Exception):
+    """A stored value is not of the versions that its class has now. Caught inside the codec."""
+
+
 class Shape:
     """One class as the codec sees it.
 
@@ -57,10 +66,12 @@ class Shape:
         fields: Names of its parts, in order.
         is_frozen: Whether its values can't be changed in place.
         parts: Takes a value apart, by name. `UnfitError` if something of it would be lost.
-        make: Makes a value from parts by name. `UnfitError` if they don't fit.
+        make: Makes a value from parts by name. `UnfitError` if they don't fit, `OlderVersionError` if they have to be
+            upgraded first, `NewerVersionError` if they are newer than the class.
+        schema: What the class declares about older values, if anything.
     """
 
-    __slots__ = ("code", "fields", "is_frozen", "make", "name", "parts")
+    __slots__ = ("code", "fields", "is_frozen", "make", "name", "parts", "schema")
 
     def __init__(
         self,
@@ -75,9 +86,35 @@ class Shape:
         self.name = class_name(cls)
         self.code = code
         self.fields = fields
+        self.is_frozen = is_frozen
+        self.schema = schema_of(cls)
+        if any(name.startswith(STAMP) for name in fields):
+            raise UnfitError(f"a field of {cls.__qualname__} can't have a name like {STAMP}")
+        if self.schema is not None:
+            parts, make = _versioned(self.schema, parts, make)
         self.parts = parts
         self.make = make
-        self.is_frozen = is_frozen
+
+    def fits(self, code: int) -> bool:
+        """Tell whether values of that extension type can be read as this class."""
+        return code == self.code or (code in _ALIKE and self.code in _ALIKE)
+
+
+def _versioned(
+    schema: Schema, parts_of: Callable[[Any], dict[str, Any]], make: Callable[[dict[str, Any]], Any]
+) -> tuple[Callable[[Any], dict[str, Any]], Callable[[dict[str, Any]], Any]]:
+    """Return ``parts_of`` and ``make`` for a class that counts versions."""
+    stamp = schema.stamp
+
+    def stamped_parts(value: Any) -> dict[str, Any]:
+        return {**stamp, **parts_of(value)}
+
+    def make_current(parts: dict[str, Any]) -> Any:
+        if not schema.is_current(parts):
+            raise OlderVersionError
+        return make({name: part for name, part in parts.items() if name not in stamp})
+
+    return stamped_parts, make_current
 
 
 _shapes: dict[type, Shape] = {}
@@ -123,7 +160,7 @@ def shape_for(cls: type, code: int) -> Shape:
     shape = shape_of(cls)
     if shape.code != code and cls in _coded:
         shape = _make_shape(cls)
-    if shape.code != code:
+    if shape.code != code and not shape.fits(code):
         raise UnfitError(f"{shape.name} is another kind of class now")
     return shape
 
@@ -137,7 +174,9 @@ def shape_of(cls: type) -> Shape:
     shape = _shapes.get(cls)
     if shape is None:
         shape = _make_shape(cls)
-        if find_class(shape.name) is None:
+        found = find_class(shape.name)
+        # Found as what was stored under its name before: then another class goes by it now.
+        if found is None or class_name(found) != shape.name:
             raise UnfitError(
                 f"class {cls.__qualname__} could not be found again by its name {shape.name}; "
                 "define it at the top of a module or call hubbub.register"
@@ -188,16 +227,19 @@ def _defaults_of(cls: type, fields: Any, none: Any) -> dict[str, Callable[[], An
     return found
 
 
-def _fitted(parts: dict[str, Any], defaults: dict[str, Callable[[], Any] | None]) -> dict[str, Any]:
-    """Return ``parts`` as the class wants them now: without strangers, with defaults."""
+def _fitted(
+    name: str, parts: dict[str, Any], defaults: dict[str, Callable[[], Any] | None]
+) -> dict[str, Any]:
+    """Return ``parts`` as the class ``name`` wants them now: without strangers, with defaults."""
+    refuse_stamp(name, parts)
     fitted: dict[str, Any] = {}
-    for name, default in defaults.items():
-        if name in parts:
-            fitted[name] = parts[name]
+    for field, default in defaults.items():
+        if field in parts:
+            fitted[field] = parts[field]
         elif default is not None:
-            fitted[name] = default()
+            fitted[field] = default()
         else:
-            raise UnfitError(f"there is no {name!r}")
+            raise UnfitError(f"there is no {field!r}")
     return fitted
 
 
@@ -213,6 +255,7 @@ def _struct_shape(cls: type[msgspec.Struct]) -> Shape:
     fields = cls.__struct_fields__
     defaults = _defaults_of(cls, msgspec.structs.fields(cls), NODEFAULT)
     wanted = defaults.keys()
+    own_name = class_name(cls)
 
     def parts(value: Any) -> dict[str, Any]:
         if getattr(value, "__dict__", None):
@@ -223,7 +266,7 @@ def _struct_shape(cls: type[msgspec.Struct]) -> Shape:
             raise UnfitError(str(error)) from None
 
     def make(parts: dict[str, Any]) -> Any:
-        return cls(**parts) if parts.keys() == wanted else cls(**_fitted(parts, defaults))
+        return cls(**parts) if parts.keys() == wanted else cls(**_fitted(own_name, parts, defaults))
 
     return Shape(cls, STRUCT, fields, parts, make, is_frozen=cls.__struct_config__.frozen)
 
@@ -251,6 +294,7 @@ def _dataclass_shape(cls: type) -> Shape:
         for name, thing in vars(base).items()
         if isinstance(thing, functools.cached_property)
     }
+    own_name = class_name(cls)
     new = object.__new__
     put = object.__setattr__
 
@@ -266,7 +310,7 @@ def _dataclass_shape(cls: type) -> Shape:
 
     def make(parts: dict[str, Any]) -> Any:
         if parts.keys() != wanted:
-            parts = _fitted(parts, defaults)
+            parts = _fitted(own_name, parts, defaults)
         value: Any = new(cls)
         if slots:
             for name, part in parts.items():
@@ -284,6 +328,7 @@ def _dataclass_shape(cls: type) -> Shape:
 
 def _named_tuple_shape(cls: Any) -> Shape:
     names: tuple[str, ...] = cls._fields
+    own_name = class_name(cls)
     preset: dict[str, Any] = getattr(cls, "_field_defaults", {})
     defaults: dict[str, Callable[[], Any] | None] = {
         name: functools.partial(lambda value: value, preset[name]) if name in preset else None
@@ -296,15 +341,18 @@ def _named_tuple_shape(cls: Any) -> Shape:
         return dict(zip(names, tuple.__iter__(value), strict=True))
 
     def make(parts: dict[str, Any]) -> Any:
-        return tuple.__new__(cls, _fitted(parts, defaults).values())
+        return tuple.__new__(cls, _fitted(own_name, parts, defaults).values())
 
     return Shape(cls, NAMEDTUPLE, names, parts, make)
 
 
 def _enum_shape(cls: type[Enum]) -> Shape:
     members = cls._member_map_
+    own_name = class_name(cls)
 
     def make(parts: dict[str, Any]) -> Any:
+        if len(parts) != 1:
+            refuse_stamp(own_name, parts)
         try:
             return members[parts["name"]]
         except KeyError:
@@ -315,10 +363,13 @@ def _enum_shape(cls: type[Enum]) -> Shape:
 
 def _flag_shape(cls: type[Flag]) -> Shape:
     known: dict[Any, Any] = cls._value2member_map_
+    own_name = class_name(cls)
     # The standard way to make a combination; one that the application wrote is not run.
     is_standard = getattr(cls._missing_, "__func__", None) is Flag.__dict__["_missing_"].__func__
 
     def make(parts: dict[str, Any]) -> Any:
+        if len(parts) != 1:
+            refuse_stamp(own_name, parts)
         number = parts.get("value")
         if type(number) is not int:
             raise UnfitError("a flag's value is an int")

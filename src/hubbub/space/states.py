@@ -17,10 +17,12 @@ from typing import Any, Protocol
 
 import persistent
 
-from hubbub.kernel import Record, UnstorableError
-from hubbub.space.classes import find_class, persistent_class
+from hubbub.kernel import ConfigurationError, Record, SchemaError, UnstorableError
+from hubbub.space.classes import class_name, find_class, persistent_class
 from hubbub.space.placeholders import UnknownObject, placeholder_class
 from hubbub.space.reading import ObjectOf, StateDecoder, read
+from hubbub.space.schema import Schema, schema_of, take_stamp
+from hubbub.space.upgrading import VersionedDecoder, upgraded_payload
 from hubbub.space.writing import Encoded, RefOf, encode_state
 
 
@@ -61,6 +63,16 @@ def _codec_of(cls: type) -> StateCodec:
 
 
 def _find_codec(cls: type) -> StateCodec:
+    codec = _codec_for(cls)
+    if not isinstance(codec, _Attributes) and schema_of(cls) is not None:
+        raise ConfigurationError(
+            f"{cls.__qualname__} is a container, which stores no attributes: it can't have a version or defaults; "
+            "put it on an object that can"
+        )
+    return codec
+
+
+def _codec_for(cls: type) -> StateCodec:
     for base in cls.__mro__:
         if base is persistent.Persistent:
             return _Attributes(cls)
@@ -122,8 +134,47 @@ def fill_object(obj: Any, record: Record, object_of: ObjectOf) -> bool:
 
     Raises:
         CorruptRecordError: If the payload is damaged; ``obj`` has no state then.
+        SchemaError: If it can't become a state of the class as it is here (SP7); the same.
     """
-    return _codec_of(type(obj)).fill(obj, record, object_of)
+    try:
+        return _codec_of(type(obj)).fill(obj, record, object_of)
+    except SchemaError as error:
+        error.found_in(record.oid, record.tid)
+        raise
+
+
+def is_same_state(
+    obj: Any, payload: bytes, record: Record, object_of: ObjectOf, ref_of: RefOf
+) -> bool:
+    """Tell whether ``payload``, which ``obj`` has become, is what ``record`` holds.
+
+    Other bytes can be the same state: those of an older shape of a class, or of what was renamed since (SP7). Then
+    only what wakes from the record now tells whether something was changed in place (SP8).
+    """
+    if payload == record.payload:
+        return True
+    cls: Any = type(obj)
+    fresh = cls.__new__(cls)
+    fill_object(fresh, record, object_of)
+    return encode_object(fresh, ref_of)[0] == payload
+
+
+def current_record(record: Record) -> Record:
+    """Return ``record`` with its state as its class has it now; itself if that is how it is (SP7).
+
+    Raises:
+        SchemaError: If the class is older than the record, or a step fails.
+    """
+    cls = find_class(record.class_name)
+    schema = None if cls is None else schema_of(cls)
+    if schema is None or cls is None:
+        return record
+    try:
+        payload, refs = upgraded_payload(schema, record.payload)
+    except SchemaError as error:
+        error.found_in(record.oid, record.tid)
+        raise
+    return Record(record.oid, record.tid, class_name(cls), refs, payload)
 
 
 UNSHAREABLE = "unshareable"
@@ -153,14 +204,16 @@ class _Attributes:
 
     def __init__(self, cls: type) -> None:
         self._path = cls.__qualname__
-        self._decode = StateDecoder().decode
+        schema = schema_of(cls)
+        self._stamp = None if schema is None else schema.stamp
+        self._decode = _decode_of(cls, schema)
         self._has_plain_state = _has_plain_state(cls)
         self._put = _way_to_put(cls)
 
     def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
         if self._has_plain_state:
             obj._p_activate()
-            return encode_state(obj.__dict__, ref_of, self._path)
+            return encode_state(obj.__dict__, ref_of, self._path, self._stamp)
         state = obj.__getstate__()
         if state is None:
             state = {}
@@ -168,7 +221,7 @@ class _Attributes:
             raise UnstorableError(
                 self._path, "its state is not a dict of attributes (has it __slots__?)"
             )
-        return encode_state(state, ref_of, self._path)
+        return encode_state(state, ref_of, self._path, self._stamp)
 
     def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
         memo = record.memo
@@ -182,8 +235,8 @@ class _Attributes:
             return has_mutable
         shared, refs = memo
         state = shared.copy()
-        for name, oid, class_name in refs:
-            state[name] = object_of(oid, class_name)
+        for name, oid, referred in refs:
+            state[name] = object_of(oid, referred)
         self._put(obj, state)
         return False
 
@@ -206,6 +259,15 @@ class _Attributes:
         for name, _, _ in refs:
             state[name] = None
         return state, refs
+
+
+def _decode_of(
+    cls: type, schema: Schema | None
+) -> Callable[[bytes, ObjectOf], tuple[dict[str, Any], bool]]:
+    """Return what decodes states of ``cls``."""
+    if schema is None:
+        return StateDecoder(class_name(cls)).decode
+    return VersionedDecoder(schema).decode
 
 
 def _has_plain_state(cls: type) -> bool:
@@ -241,10 +303,14 @@ class _Unknown:
 
     def encode(self, obj: UnknownObject, ref_of: RefOf) -> Encoded:
         payload, refs, state = obj.hubbub_record()
-        if state is not None and encode_state(state, ref_of, obj.hubbub_class)[0] != payload:
-            raise UnstorableError(
-                obj.hubbub_class, "was changed in place where its class is not known"
-            )
+        if state is not None:
+            attributes = state.copy()
+            stamp = take_stamp(attributes)
+            again, _, _ = encode_state(attributes, ref_of, obj.hubbub_class, stamp)
+            if again != payload:
+                raise UnstorableError(
+                    obj.hubbub_class, "was changed in place where its class is not known"
+                )
         return payload, refs, state is not None
 
     def fill(self, obj: UnknownObject, record: Record, object_of: ObjectOf) -> bool:

@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from hubbub.kernel import UnknownClassError
+
+_noting: ContextVar[Callable[[str, str, str], None] | None] = ContextVar(
+    "hubbub_unknown", default=None
+)
+
+
+@contextmanager
+def noting_unknown(note: Callable[[str, str, str], None]) -> Iterator[None]:
+    """Call ``note(class name, kind, why)`` in the block for each value that is read as an `UnknownValue`.
+
+    ``why`` says what does not fit; it is empty if the class is not known.
+    """
+    token = _noting.set(note)
+    try:
+        yield
+    finally:
+        _noting.reset(token)
+
+
+def note_unknown(class_name: str, kind: str, why: str) -> None:
+    """Tell whoever wants to know (`noting_unknown`) of a value that is about to be read as an `UnknownValue`."""
+    note = _noting.get()
+    if note is not None:
+        note(class_name, kind, why)
 
 
 class UnknownValue:

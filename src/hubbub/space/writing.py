@@ -18,6 +18,7 @@ from hubbub.kernel import UnstorableError
 from hubbub.space import scalars
 from hubbub.space.blame import MAX_DEPTH, Refusal, located
 from hubbub.space.classes import class_name, has_own_hash
+from hubbub.space.opaque import OpaqueReference
 from hubbub.space.shapes import CODED, CODES, UnfitError, shape_of
 from hubbub.space.unknown import UnknownValue
 from hubbub.space.weak import WeakRef
@@ -172,7 +173,14 @@ class Writer:
         if not oid:
             # The root, which is there anyway; or who asks knows no oids yet, and has to see that there is one.
             self.refs[oid] = None
-        return Ext(WEAK_REF, _number(oid) + class_name(type(target)).encode())
+        is_opaque = type(target) is OpaqueReference
+        name = target.class_name if is_opaque else class_name(type(target))
+        return Ext(WEAK_REF, _number(oid) + name.encode())
+
+    def write_opaque(self, value: OpaqueReference) -> Any:
+        """Write a reference as it was read."""
+        self.refs[value.oid] = None
+        return Ext(REF, _number(value.oid) + value.class_name.encode())
 
     def write_bytearray(self, value: bytearray) -> Any:
         """Write a bytearray."""
@@ -199,6 +207,7 @@ _writers: dict[type, _Write] = {
     set: Writer.write_set,
     frozenset: Writer.write_set,
     dict: Writer.write_dict,
+    OpaqueReference: Writer.write_opaque,
     UnknownValue: Writer.write_unknown,
     WeakRef: Writer.write_weak_reference,
 }
@@ -315,13 +324,19 @@ def examine_value(value: Any, ref_of: RefOf, path: str = "value") -> Encoded:
         ) from None
 
 
-def encode_state(state: dict[str, Any], ref_of: RefOf, path: str = "object") -> Encoded:
+def encode_state(
+    state: dict[str, Any],
+    ref_of: RefOf,
+    path: str = "object",
+    stamp: dict[str, Any] | None = None,
+) -> Encoded:
     """Encode an ordinary object's attributes, leaving out those that begin with ``_v_`` or ``_p_``.
 
     Args:
         state: Attribute name to value.
         ref_of: Called for each persistent object in it.
         path: What to call the object; an error's path is that of the attribute: ``Room.settings['a']``.
+        stamp: What the state says about versions (`hubbub.space.schema`).
 
     Returns:
         Bytes, the oids that it refers to, and whether any attribute holds a plain mutable value.
@@ -331,6 +346,8 @@ def encode_state(state: dict[str, Any], ref_of: RefOf, path: str = "object") -> 
     """
     if not are_stored(state):
         state = {name: value for name, value in state.items() if name[:3] not in _VOLATILE}
+    if stamp:
+        state = {**stamp, **state}
     if _flat.issuperset(map(type, state.values())):
         try:
             writer = _spare.pop()

@@ -18,13 +18,21 @@ from typing import Any
 import msgspec
 from BTrees.Interfaces import BTreesConflictError
 
-from hubbub.kernel import CorruptRecordError, HubbubError, Record, oid_bytes, oid_from_bytes
+from hubbub.kernel import (
+    CorruptRecordError,
+    HubbubError,
+    Record,
+    SchemaError,
+    oid_bytes,
+    oid_from_bytes,
+)
 from hubbub.space.classes import find_class
 from hubbub.space.containers.appended import merge_appended
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.logmerge import merge_logs
 from hubbub.space.reading import decode_state, note_references, read
-from hubbub.space.states import class_for
+from hubbub.space.schema import schema_of, take_stamp
+from hubbub.space.states import class_for, current_record
 from hubbub.space.trees import split_parts
 from hubbub.space.writing import SIMPLE, encode_state
 
@@ -78,11 +86,13 @@ def merge_plain_records(old: Record, committed: Record, new: Record) -> Merged:
 
 def _merge(old: Record, committed: Record, new: Record, *, plain_only: bool) -> Merged:
     name = new.class_name
-    if not name == old.class_name == committed.class_name:
-        return "its class was changed"
     cls = find_class(name)
     if cls is None:
         return "its class is not known here"
+    for other in (old.class_name, committed.class_name):
+        # One that was renamed since is the same.
+        if other != name and find_class(other) is not cls:
+            return "its class was changed"
     base = next((base for base in cls.__mro__ if base.__module__.startswith("BTrees.")), None)
     try:
         if base is not None:
@@ -215,13 +225,25 @@ def _merge_states(cls: type, old: Record, committed: Record, new: Record) -> Mer
             known[oid] = _ghost(class_for(name), oid)
         return known[oid]
 
-    states = [decode_state(record.payload, object_of).value for record in (old, committed, new)]
+    try:
+        # Never a mixture: each as the class has it now (SP7).
+        records = [current_record(record) for record in (old, committed, new)]
+    except SchemaError as error:
+        return f"a record does not fit its class as it is here: {error}"
+    schema = schema_of(cls)
+    stamp = {} if schema is None else schema.stamp
+    states = []
+    for record in records:
+        state = decode_state(record.payload, object_of).value
+        if take_stamp(state) != stamp:
+            return "a record is of a newer version of its class than there is here"
+        states.append(state)
     merge: Callable[..., Any] = cls.merge  # type: ignore[attr-defined]
     merged = merge(*states)
     if not isinstance(merged, dict):
         return "its class could not merge the two changes"
     payload, refs, _ = encode_state(
-        merged, lambda obj: oid_from_bytes(obj._p_oid), cls.__qualname__
+        merged, lambda obj: oid_from_bytes(obj._p_oid), cls.__qualname__, stamp
     )
     return payload, refs
 

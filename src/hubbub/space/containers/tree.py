@@ -24,11 +24,13 @@ class Tree(OOBTree):
     max_leaf_size = 30
     max_internal_size = 60
 
-    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, name: str | None = None, formerly: str | tuple[str, ...] = (), **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
         if name is not None:
             cls.__hubbub_name__ = name
-        register(cls)
+        register(cls, None, formerly)
 
     # B-trees have operators of sets, on keys. Here they would look like those of dicts, and be none.
     if not TYPE_CHECKING:
