@@ -24,6 +24,7 @@ _COMMANDS = {
     "tail": ("inspecting", "Print a line for each commit, as it happens."),
     "shell": ("inspecting", "Open a Python prompt with the objects in hand."),
     "flow": ("flowing", "Run graphs of components, or draw them."),
+    "space": ("space", "Look after a space: what would not load with other code."),
     "user": ("users", "Add, list and remove users with passwords."),
     "token": ("tokens", "Add, list and remove what lets peers in."),
 }

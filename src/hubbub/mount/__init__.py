@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from hubbub.kernel import ConfigurationError
 from hubbub.mount.address import SCHEMES, URL
 from hubbub.mount.base import InvalidationLog, Mount, MountStats
+from hubbub.mount.checking import Checked, Finding
 from hubbub.mount.local import LocalMount
 from hubbub.mount.opening import (
     DEFAULT_CACHE_BYTES,
@@ -30,7 +31,9 @@ from hubbub.store import FeedEntry, open_store
 
 __all__ = [
     "Change",
+    "Checked",
     "FeedEntry",
+    "Finding",
     "InvalidationLog",
     "LocalMount",
     "Mount",

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from persistent import Persistent as BasePersistent
 
-from hubbub.kernel import ClosedError, ReadOnlyError, Tid, TransientError, oid_from_bytes
+from hubbub.kernel import ClosedError, Job, ReadOnlyError, Tid, TransientError, oid_from_bytes
 from hubbub.mount import watching
 from hubbub.mount.base import Mount, MountStats
+from hubbub.mount.checking import Check, Checked
 from hubbub.mount.copies import Copies
 from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
@@ -198,6 +199,20 @@ class Space(Copies):
     def connect(self, at: int | None = None) -> SpaceConnection:
         """Return a long-lived connection; with ``at`` one that reads the space as it was at that tid."""
         return SpaceConnection(self._mount, at)
+
+    def check(self, job: Job | None = None) -> Checked:
+        """Look at every object that the root leads to, and tell which would not load with the classes known here (SP7).
+
+        Import the application's modules first. Nothing is written; the space may be in use.
+
+        Args:
+            job: Told how far it is; may be stopped.
+
+        Raises:
+            JobStoppedError: If ``job`` was stopped.
+            BrokenError: If the host can't be reached.
+        """
+        return Check(self._mount, job).run()
 
     def changes(self) -> Iterator[Change]:
         """Yield the present position at once, then a new one after commits; several may come as one.
