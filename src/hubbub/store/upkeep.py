@@ -6,7 +6,7 @@ Nothing here answers above the settled tid (ST2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -70,6 +70,10 @@ class Upkeep(Protocol):
         """
         ...
 
+    def load_many(self, oids: Sequence[int], at: int) -> list[Record]:
+        """Return the records of ``oids`` as of tid ``at``, leaving out unknown objects and those that are gone."""
+        ...
+
     def identity(self) -> SpaceIdentity:
         """Return which space it is, and how far it reaches."""
         ...
@@ -122,6 +126,9 @@ class StoreUpkeep:
 
     def current(self, after_oid: int, at: int, most: int = 1000) -> list[Record]:
         return self._store.current(after_oid, min(at, self._settled_tid()), most)
+
+    def load_many(self, oids: Sequence[int], at: int) -> list[Record]:
+        return self._store.load_many(oids, min(at, self._settled_tid()))
 
     def identity(self) -> SpaceIdentity:
         return SpaceIdentity(self._store.space_id, self._settled_tid(), self._store.feed_floor)
