@@ -1,0 +1,71 @@
+"""Mount the store that a URL names, for ZODB's records."""
+
+from __future__ import annotations
+
+import os
+
+from hubbub.kernel import ConfigurationError, HubbubError, Record, StoreError
+from hubbub.mount import LocalMount, Mount, RemoteMount
+from hubbub.store import open_store
+from hubbub.zodb.pickles import PREFIX
+
+_HOST_SCHEMES = ("hub", "hubs", "hub+unix")
+
+
+def _unmerged(base: Record, committed: Record, new: Record) -> str:
+    return "ZODB's records are merged where their classes are"
+
+
+def mount_for_zodb(
+    url: str | os.PathLike[str],
+    *,
+    token: str = "",
+    read_only: bool = False,
+    wait_timeout_s: float = 30.0,
+    cache_bytes: int = 64 << 20,
+) -> Mount:
+    """Mount what ``url`` names; as `hubbub.open`, but for ZODB's records.
+
+    Raises:
+        StoreError: It holds objects of Hubbub's own.
+        ConfigurationError: ``url`` names nothing that can be mounted.
+        HubbubError: As `hubbub.open`.
+    """
+    name = os.fspath(url)
+    scheme, mark, _ = name.partition("://")
+    mount: Mount
+    if mark and scheme in _HOST_SCHEMES:
+        mount = RemoteMount(
+            name,
+            token,
+            read_only=read_only,
+            wait_timeout_s=wait_timeout_s,
+            cache_bytes=cache_bytes,
+        )
+    elif mark:
+        raise ConfigurationError(
+            f"{name!r} can't be mounted: give hub://host:port/space, hub+unix:///path, memory: or a path"
+        )
+    else:
+        store = open_store(name, create=not read_only)
+        mount = LocalMount(store, read_only=read_only, merge=_unmerged)
+    try:
+        check_holds_pickles(mount, name)
+    except HubbubError:
+        mount.close()
+        raise
+    return mount
+
+
+def check_holds_pickles(mount: Mount, name: str) -> None:
+    """Check that a space is empty or holds ZODB's records.
+
+    Raises:
+        StoreError: It holds objects of Hubbub's own.
+    """
+    first = mount.upkeep.current(-1, mount.begin(), 1)
+    if first and not first[0].class_name.startswith(PREFIX):
+        raise StoreError(
+            f"{name} holds Hubbub's own objects (object {first[0].oid:#x} is of class {first[0].class_name}), not those "
+            "of an application of ZODB's: open it with hubbub.open, or give another name here"
+        )
