@@ -30,6 +30,7 @@ from hubbub.kernel import (
     ReadOnlyError,
     RemoteProtocolError,
 )
+from hubbub.mount.failures import to_failed
 from hubbub.perspective.host import Host
 from hubbub.store.upkeep import StoreUpkeep
 from hubbub.wire import peer

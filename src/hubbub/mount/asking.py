@@ -29,6 +29,7 @@ _READING = frozenset(
         "current",
         "history",
         "identity",
+        "load_many",
         "records_of",
         "revision",
         "stats",
@@ -190,6 +191,16 @@ class RemoteUpkeep:
                 if most <= 1:
                     raise
                 most //= 4
+
+    def load_many(self, oids: Sequence[int], at: int) -> list[Record]:
+        try:
+            found: list[Record] = self._asked("load_many", oids, at)
+            return found
+        except LimitError:
+            if len(oids) <= 1:
+                raise
+        half = len(oids) // 2
+        return self.load_many(oids[:half], at) + self.load_many(oids[half:], at)
 
     def identity(self) -> SpaceIdentity:
         found: SpaceIdentity = self._asked("identity")

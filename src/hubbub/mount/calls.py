@@ -207,7 +207,7 @@ class Calls:
                 call.error = OutcomeUnknownError(why) if call.writes else BrokenError(why)
             elif call.is_job and call.sends > 1:
                 call.error = BrokenError(
-                    f"the connection to {self._address} broke; the job was stopped with it: start it again"
+                    f"the connection to {self._where()} broke; the job was stopped with it: start it again"
                 )
             if call.is_abandoned or call.is_over:
                 self._forget(call)

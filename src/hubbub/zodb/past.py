@@ -35,7 +35,7 @@ def tid_of_undo_id(name: bytes) -> int:
     """
     try:
         return oid_from_bytes(decodebytes(name + b"\n"))
-    except Exception as error:  # noqa: BLE001 - binascii's, struct's and others: it comes from a page or a URL
+    except Exception as error:
         raise POSException.UndoError(f"{name!r} names no transaction") from error
 
 
