@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from hubbub.backup.filling import Filler
-from hubbub.backup.source import Source, Target
+from hubbub.backup.source import Source, Target, commits_above
 from hubbub.kernel import ROOT_OID, Changeset, Job, Label, Record, StoreError, tid_text
 from hubbub.store.base import Store, StoredCommit
 
@@ -79,13 +79,16 @@ def copy_to_store(source: Source, store: Store, *, job: Job | None = None) -> Co
 def commits_up_to(source: Source, after: int, end: int) -> Iterator[StoredCommit]:
     """Yield the kept commits of a space above ``after``, up to ``end``."""
     while after < end:
-        found = source.upkeep.commits(after, end)
+        found = commits_above(source, after, end)
         yield from found
         after = found[-1].tid if found else end
 
 
 def copy_history(source: Source, target: Target, *, job: Job | None = None) -> CopyReport:
     """Copy a space, commit by commit with its tids, into another that is empty or an older copy of it.
+
+    Peers that have mounted the other space before have been promised oids that are taken now: they should mount it
+    anew, and so should whoever goes on with ``target``, if that is a peer's.
 
     Raises:
         StoreError: The other space has commits that this one does not have. Nothing has changed.

@@ -24,11 +24,12 @@ from contextlib import contextmanager
 
 import msgspec
 
-from hubbub.backup.commits import CommitWriter, write_rows
+from hubbub.backup.commits import CommitWriter, write_blob, write_rows
 from hubbub.backup.folder import FORMAT, BackupFile, BackupFolder, Manifest
 from hubbub.backup.frames import BACKUP_MAGIC, END, HEADER, FrameWriter
-from hubbub.backup.source import Source
+from hubbub.backup.source import Source, blob_of, commits_above
 from hubbub.kernel import BrokenError, Job, StoreError, tid_text
+from hubbub.store.blobs import BLOB
 from hubbub.store.upkeep import SpaceIdentity
 
 FILE_BYTES = 512 << 20
@@ -258,7 +259,9 @@ class _File:
                     self._writer.flush()
                     return None
                 self._take(newest)
-            newest, rows = self._upkeep.all_rows()
+            newest, found = self._upkeep.all_rows()
+            # Blobs come with their commits.
+            rows = [row for row in found if row[0] != BLOB]
             self._settle(newest)
             while self.position < newest:
                 self._take(newest)
@@ -279,12 +282,17 @@ class _File:
 
     def _take(self, end: int) -> None:
         self._job.step("backing up", self._before + self.records)
-        found = self._upkeep.commits(self.position, end)
+        found = commits_above(self._source, self.position, end)
         if not found:
             # What was the newest has no records that are kept: nothing of it is missing.
             self.position = end
             return
         for commit in found:
+            for oid in commit.blobs:
+                self._writer.flush()
+                write_blob(self._out, oid, commit.tid, blob_of(self._source, oid, commit.tid))
+                self.blobs += 1
+                self._job.step("backing up", self._before + self.records)
             self._writer.add(commit)
             self.records += len(commit.records)
         self.commits += len(found)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from hubbub.kernel import Changeset, Record, Tid
+from hubbub.kernel import Changeset, LimitError, Record, StoreError, Tid, UnknownObjectError
+from hubbub.store.base import FeedEntry, StoredCommit
 from hubbub.store.upkeep import Upkeep
 
 
@@ -13,6 +15,10 @@ class Source(Protocol):
 
     @property
     def upkeep(self) -> Upkeep:
+        """See `Mount`."""
+        ...
+
+    def feed(self, after: int, most: int = 1) -> list[FeedEntry]:
         """See `Mount`."""
         ...
 
@@ -39,3 +45,41 @@ class Target(Source, Protocol):
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
         """See `Mount`."""
         ...
+
+
+@runtime_checkable
+class _HasBlobs(Protocol):
+    def blob(self, oid: int, tid: int) -> Path:
+        """See `Mount`."""
+        ...
+
+
+def blob_of(source: Source, oid: int, tid: int) -> Path:
+    """Return the file of the blob that ``oid`` had at record ``tid``.
+
+    Raises:
+        StoreError: If it can't be had.
+    """
+    if not isinstance(source, _HasBlobs):
+        raise StoreError(f"the blob of object {oid:#x} can't be read through this mount")
+    return source.blob(oid, tid)
+
+
+def commits_above(source: Source, after: int, end: int) -> list[StoredCommit]:
+    """Return the first kept commits above ``after`` and up to ``end``; also one that is too large for a message.
+
+    Raises:
+        HubbubError: As `Upkeep.commits`.
+    """
+    try:
+        return source.upkeep.commits(after, end)
+    except LimitError:
+        (entry,) = source.feed(after, 1)
+        records = []
+        for oid in entry.oids:
+            try:
+                records.append(source.upkeep.revision(oid, entry.tid))
+            except UnknownObjectError:
+                continue  # packed away
+        # Which of so many have blobs is found out by asking.
+        return [StoredCommit(entry.tid, entry.label, records)]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -148,6 +149,10 @@ class LocalMount:
     def feed(self, after: int, most: int = FEED_COMMITS) -> list[FeedEntry]:
         self._check_open()
         return feed_piece(self._store, after, self._log.newest, most)
+
+    def blob(self, oid: int, tid: int) -> Path:
+        self._check_open()
+        return self._store.blob(oid, tid)
 
     def sync(self) -> Tid:
         return self.begin()

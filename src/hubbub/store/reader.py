@@ -43,8 +43,8 @@ _OIDS_OF = "SELECT oid FROM record WHERE id >= ? AND id < ? AND tid = ? ORDER BY
 _TRANSACTION = 'SELECT first, count FROM "transaction" WHERE tid = ?'
 _OIDS = "SELECT DISTINCT oid FROM record WHERE oid > ? ORDER BY oid LIMIT ?"
 _RANGE = """SELECT oid, tid, class, refs, payload, crc FROM record
-    WHERE id >= (SELECT first FROM "transaction" WHERE tid = ?)
-    AND id < (SELECT first + count FROM "transaction" WHERE tid = ?) ORDER BY id"""
+    WHERE id >= (SELECT min(first) FROM "transaction" WHERE tid BETWEEN ?1 AND ?2)
+    AND id < (SELECT max(first + count) FROM "transaction" WHERE tid BETWEEN ?1 AND ?2) ORDER BY id"""
 _ALL_ROWS = 'SELECT kind, key, value, crc FROM "row"'
 _ROWS = 'SELECT key, value, crc FROM "row" WHERE kind = ?'
 _ROW = 'SELECT value, crc FROM "row" WHERE kind = ? AND key = ?'

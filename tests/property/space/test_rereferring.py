@@ -40,7 +40,7 @@ values = st.recursive(
 
 
 def log_of(items: list[Any]) -> Log:
-    log = Log()
+    log: Log[Any] = Log()
     for item in items:
         log.append(item)
     return log

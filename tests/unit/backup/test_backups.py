@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from hubbub.store import MemoryStore, SQLiteStore, Store
 from tests.conformance.store.building import commit, tid
 
 
-def contents(store: Store) -> list[object]:
+def contents(store: Store) -> list[Any]:
     """All that a restored space must have in common with the first."""
     found = store.commits(0, store.last_tid, 1 << 40)
     entries = [(e.tid, e.label, e.oids, e.byte_count) for e in store.feed()]
@@ -31,7 +32,7 @@ def contents(store: Store) -> list[object]:
     return [[(c.tid, c.label, c.records) for c in found], entries, rows, store.max_oid]
 
 
-def contents_at(path: Path) -> list[object]:
+def contents_at(path: Path) -> list[Any]:
     store = SQLiteStore(path, create=False)
     try:
         return contents(store)
@@ -57,7 +58,7 @@ class Space:
         # The mount did not see them.
         self.mount = LocalMount(self.store)
 
-    def back_up(self, **options: object) -> BackupReport:
+    def back_up(self, **options: Any) -> BackupReport:
         return back_up(self.mount, self.folder, **options)
 
 
@@ -296,3 +297,48 @@ def test_objects_come_back_alive(tmp_path: Path) -> None:
     with hubbub.open(tmp_path / "b.hub") as restored:
         assert restored.read(lambda root: [item["n"] for item in root["log"]]) == list(range(50))
         restored.run(lambda root: root["log"].append({"n": 50}))
+
+
+# --- blobs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 5, (1 << 20) - 1, 1 << 20, (3 << 20) + 7])
+def test_blobs_come_back_with_their_records(tmp_path: Path, size: int) -> None:
+    store = SQLiteStore(tmp_path / "a.hub")
+    data = bytes(n * 7 % 251 for n in range(1000)) * (size // 1000 + 1)
+    for number in (1, 2, 3):
+        staged = store.stage()
+        staged.write_bytes(data[: size - number if size > 3 else size])
+        made = commit(number, [1, 2])
+        made.blobs = {2: staged.name}
+        store.write([made])
+    mount = LocalMount(store)
+    assert mount.upkeep.commits(0, tid(3))[1].blobs == {2: max(size - 2, 0) if size > 3 else size}
+    assert back_up(mount, tmp_path / "backup").blobs == 3
+    mount.close()
+    report = restore(tmp_path / "backup", tmp_path / "b.hub")
+    assert (report.blobs, report.rows) == (3, 0)
+    restored = SQLiteStore(tmp_path / "b.hub")
+    for number in (1, 2, 3):
+        want = data[: size - number if size > 3 else size]
+        assert restored.blob(2, tid(number)).read_bytes() == want
+    restored.close()
+    restore(tmp_path / "backup", tmp_path / "c.hub", at=tid(1))
+    assert check(tmp_path / "backup").blobs == 3
+    restored = SQLiteStore(tmp_path / "c.hub")
+    assert restored.blob(2, tid(1)).stat().st_size == (size - 1 if size > 3 else size)
+    restored.close()
+
+
+def test_a_missing_blob_stops_the_backup_with_its_name(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "a.hub")
+    staged = store.stage()
+    staged.write_bytes(b"x")
+    made = commit(1, [1])
+    made.blobs = {1: staged.name}
+    store.write([made])
+    store.blob(1, tid(1)).unlink()
+    mount = LocalMount(store)
+    with pytest.raises(CorruptRecordError, match=r"the blob of object 0x1 .* is missing"):
+        back_up(mount, tmp_path / "backup")
+    mount.close()

@@ -30,8 +30,8 @@ class Room(Persistent, name="test.exports.Room"):
     def __init__(self, name: str) -> None:
         self.name = name
         self.neighbour: Room | None = None
-        self.lines = Log()
-        self.things = Map()
+        self.lines: Log[Any] = Log()
+        self.things: Map[Any, Any] = Map()
 
 
 def furnish(root: Any, lines: int = 3000) -> None:

@@ -1,0 +1,115 @@
+"""Backups and copies through every mount."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hubbub.backup import back_up, copy_current, copy_history, restore
+from hubbub.kernel import Changeset, Label, ReadOnlyError, Record
+from hubbub.mount import LocalMount, Mount, RemoteMount
+from hubbub.store import MemoryStore, SQLiteStore
+
+Open = Callable[..., Mount]
+
+
+def write(mount: Mount, oid: int, read: int, payload: bytes) -> int:
+    records = [
+        Record(oid, read, "test:Thing", (7,), payload),
+        Record(mount.new_oid(), 0, "test:New", (), b"\x80"),
+    ]
+    return mount.commit(Changeset(0, records, label=Label(command="test")))[0]
+
+
+@pytest.mark.rule("ST1", "ST2")
+def test_a_backup_while_four_write_is_some_moment_of_the_space(
+    open_mount: Open, tmp_path: Path
+) -> None:
+    mount = open_mount()
+    stop = threading.Event()
+    has_begun = threading.Event()
+    acknowledged: list[int] = []
+
+    def work(mount: Mount) -> None:
+        oid, read = mount.new_oid(), 0
+        while not stop.is_set():
+            read = write(mount, oid, read, b"%d" % read)
+            acknowledged.append(read)
+            has_begun.set()
+
+    threads = [threading.Thread(target=work, args=(open_mount(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    ends = []
+    try:
+        for _ in range(3):
+            assert has_begun.wait(10)
+            known = max(acknowledged)
+            report = back_up(mount, tmp_path / "backup")
+            assert report.last >= known
+            ends.append(report.last)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    mount.sync()
+    for number, end in enumerate(ends):
+        path = tmp_path / f"{number}.hub"
+        restore(tmp_path / "backup", path, at=end)
+        store = SQLiteStore(path)
+        want = mount.upkeep.commits(0, end, 1 << 30)
+        assert store.commits(0, end, 1 << 40) == want
+        assert {tid for tid in acknowledged if tid <= end} <= {commit.tid for commit in want}
+        store.close()
+
+
+def test_a_commit_that_is_too_large_for_a_message_is_saved(
+    open_mount: Open, tmp_path: Path
+) -> None:
+    mount = open_mount()
+    if isinstance(mount, RemoteMount):
+        for oid in range(3, 8):
+            size = 1 << 20
+            mount.commit(Changeset(0, [Record(oid, 0, "test:Big", (), b"x" * size)]))
+    back_up(mount, tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "new.hub")
+    store = SQLiteStore(tmp_path / "new.hub")
+    assert store.commits(0, store.last_tid, 1 << 40) == mount.upkeep.commits(
+        0, store.last_tid, 1 << 40
+    )
+    store.close()
+
+
+def test_who_may_only_read_gets_no_sessions(open_mount: Open, tmp_path: Path) -> None:
+    mount = open_mount(read_only=True)
+    if isinstance(mount, RemoteMount):
+        with pytest.raises(ReadOnlyError, match="all_rows is for peers that may write"):
+            back_up(mount, tmp_path / "backup")
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_copy_out_of_and_into_every_mount(open_mount: Open, history: bool) -> None:
+    mount = open_mount()
+    first = MemoryStore()
+    source = LocalMount(first)
+    tid = 0
+    for number in range(5):
+        tid = write(source, 3, tid, b"%d" % number)
+    copy = copy_history if history else copy_current
+    there = copy(source, mount)
+    assert there.records == (10 if history else 6)
+    back = MemoryStore()
+    again = copy(mount, LocalMount(back))
+    assert again.records == there.records
+    fields = [(r.oid, r.class_name, r.refs, r.payload) for r in first.current(-1, tid, 99)]
+    assert fields == [
+        (r.oid, r.class_name, r.refs, r.payload) for r in back.current(-1, back.last_tid, 99)
+    ]
+    if history:
+        assert back.commits(0, tid, 1 << 20) == first.commits(0, tid, 1 << 20)
+    # Whoever comes after it gets no oid that is taken.
+    other = open_mount()
+    write(other, 3, other.load(3, other.begin()).tid, b"new")
