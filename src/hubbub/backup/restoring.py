@@ -3,9 +3,8 @@
 Theory of operation
 ===================
 
-The space is built in a folder beside its place (``data.hub.restoring``), read back and compared with the backup, and
-only then moved into its place: first the blobs, the file itself last. So a restore that is killed leaves no space that
-is half there; the next one begins anew.
+The space is made beside its place (`hubbub.backup.placing`), read back and compared with the backup, and only then
+moved there.
 
 The restored space has an id of its own: it is another one from here on, even where all that is in it is the same, so
 that neither a backup of the first nor a peer that has seen more of it takes the one for the other.
@@ -27,7 +26,7 @@ import msgspec
 from hubbub.backup.commits import BlobPiece
 from hubbub.backup.filling import Filler
 from hubbub.backup.folder import BackupFile, BackupFolder
-from hubbub.backup.frames import sync_folder
+from hubbub.backup.placing import new_space
 from hubbub.backup.reading import RowPiece, check_digests, read_items
 from hubbub.kernel import CorruptRecordError, Job, StoreError, tid_text
 from hubbub.store.base import StoredCommit
@@ -35,10 +34,6 @@ from hubbub.store.blobs import BLOB
 from hubbub.store.making import note_packed
 from hubbub.store.sqlite import SQLiteStore
 from hubbub.store.upkeep import COMMIT_BYTES
-
-_SUFFIXES = ("-blobs",)
-_PLACING = "placing"
-_BESIDE = ("-wal", "-shm", "-log", "-lock", "-blobs", "-journal")
 
 
 class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,29 +83,10 @@ def restore(
         JobStoppedError: It was stopped. Nothing is left.
         DiskFullError: There is no room. Nothing is left.
     """
-    place = Path(path).absolute()
-    building = place.with_name(place.name + ".restoring")
-    if not place.exists():
-        _clear_killed(building, place)
-    _must_be_free(place)
     source = BackupFolder(folder)
-    _, files = source.space_of(at)
-    try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(mode=0o700)
-    except OSError as error:
-        raise StoreError(f"{building} can't be made: {error.strerror}") from error
-    try:
-        report = _build(source.path, files, building / place.name, at, job or Job())
-        _must_be_free(place)
-        (building / _PLACING).touch()
-        _put_in_place(building / place.name, place)
-    except BaseException:
-        _clear_killed(building, place)
-        raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return report
+    with new_space(path) as built:
+        _, files = source.space_of(at)
+        return _build(source.path, files, built, at, job or Job())
 
 
 def check(
@@ -142,25 +118,6 @@ def check(
         return _build(source.path, files, building / "space.hub", at, job or Job())
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def _clear_killed(building: Path, place: Path) -> None:
-    """Remove what a restore that did not come to its end has moved ahead of the space itself."""
-    if (building / _PLACING).exists() and not place.exists():
-        for suffix in _SUFFIXES:
-            if not (building / (place.name + suffix)).exists():
-                shutil.rmtree(place.with_name(place.name + suffix), ignore_errors=True)
-
-
-def _must_be_free(place: Path) -> None:
-    for found in (place, *(place.with_name(place.name + suffix) for suffix in _BESIDE)):
-        if found.name.endswith("-lock") and found.exists() and not place.exists():
-            # A side file stays behind where a space was moved away; it names another space.
-            continue
-        if os.path.lexists(found):
-            raise StoreError(
-                f"{found} is there: a backup is restored into a new file only. Give another name, or move that away"
-            )
 
 
 def _build(
@@ -297,24 +254,3 @@ def _stored(store: SQLiteStore) -> Iterator[StoredCommit]:
     while found := store.commits(position, store.last_tid, COMMIT_BYTES):
         yield from found
         position = found[-1].tid
-
-
-def _put_in_place(built: Path, place: Path) -> None:
-    """Move a space that is closed into its place, durably: the file itself last."""
-    try:
-        for suffix in _SUFFIXES:
-            beside = built.with_name(built.name + suffix)
-            if beside.exists():
-                beside.rename(place.with_name(place.name + suffix))
-        sync_folder(place.parent)
-        try:
-            # Should somebody have made a space meanwhile, that stays.
-            os.link(built, place)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            _must_be_free(place)
-            built.rename(place)
-        sync_folder(place.parent)
-    except OSError as error:
-        raise StoreError(f"the space can't be moved to {place}: {error.strerror}") from error

@@ -23,8 +23,8 @@ _COMMANDS = {
     "watch": ("calling", "Print a query whenever its answer changes."),
     "tail": ("inspecting", "Print a line for each commit, as it happens."),
     "shell": ("inspecting", "Open a Python prompt with the objects in hand."),
+    "space": ("space", "Look into a space, back it up, pack it, copy it."),
     "flow": ("flowing", "Run graphs of components, or draw them."),
-    "space": ("space", "Look after a space: what would not load with other code."),
     "user": ("users", "Add, list and remove users with passwords."),
     "token": ("tokens", "Add, list and remove what lets peers in."),
 }

@@ -187,7 +187,7 @@ def test_nothing_that_exists_is_restored_over(space: Space, tmp_path: Path) -> N
     space.back_up()
     for name in ("a.hub", "b.hub-wal", "c.hub-blobs"):
         (tmp_path / name).write_text("mine")
-        with pytest.raises(StoreError, match="is there: a backup is restored into a new file only"):
+        with pytest.raises(StoreError, match="is there: a space is made in a new file only"):
             restore(space.folder, tmp_path / name[:5])
         assert (tmp_path / name).read_text() == "mine"
 
