@@ -85,7 +85,7 @@ def _say_empty(value: Any, rest: list[str]) -> None:
             "hubbub space show lists what it refers to",
             err=True,
         )
-    elif objects.is_object(value) or hasattr(value, "__len__"):
+    elif objects.is_object(value) or isinstance(value, dict | list | tuple | set | frozenset):
         click.echo(f"{where} is empty.", err=True)
     else:
         click.echo(objects.shown(value))
