@@ -1,6 +1,6 @@
 """A database of CDs: what it keeps, and a program to fill it.
 
-hubbub serve --data cds.hub --token secret
+hubbub serve --data cds.hub --token secret --public read-only
 TOKEN=secret python cds.py add catalogue.csv
 python cds.py find bach
 """

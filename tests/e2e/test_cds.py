@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.hosts import EXAMPLES, Host, Hosts, Program, environment
 
 CDS = EXAMPLES / "cds"
+TOKEN = "whoever has this may write"  # noqa: S105
 MORE = """artist,title,year,tracks
 Fanny Hensel,Das Jahr,1841,Januar 3:01 | Februar 2:58
 """
@@ -18,13 +19,16 @@ Fanny Hensel,Das Jahr,1841,Januar 3:01 | Februar 2:58
 
 @pytest.fixture
 def host(hosts: Hosts) -> Host:
-    return hosts.host(None, "cds").start()
+    return hosts.host(None, "cds", "--token", TOKEN, "--public", "read-only").start()
 
 
-def cds(hosts: Hosts, host: Host, *arguments: str) -> Program:
+def cds(hosts: Hosts, host: Host, *arguments: str, token: str = TOKEN) -> Program:
     """Run the program that fills the database, to its end."""
     program = hosts.run(
-        str(CDS / "cds.py"), *arguments, directory=CDS, env=environment(CDS=host.hub)
+        str(CDS / "cds.py"),
+        *arguments,
+        directory=CDS,
+        env=environment(CDS=host.hub, **({"TOKEN": token} if arguments[0] == "add" else {})),
     )
     program.wait()
     return program
@@ -85,6 +89,10 @@ def test_a_stranger_without_the_classes_reads_plain_attributes_and_changes_nothi
     hosts: Hosts, host: Host, tmp_path: Path
 ) -> None:
     cds(hosts, host, "add", "catalogue.csv")
+    for token in ("", "a wrong one"):
+        refused = cds(hosts, host, "add", "catalogue.csv", token=token)
+        assert refused.logged.startswith("cds: ")
+        assert refused.process.returncode == 1
     # Away from the classes, as on another machine.
     program = tmp_path / "stranger.py"
     program.write_text((CDS / "stranger.py").read_text())
