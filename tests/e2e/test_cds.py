@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.hosts import EXAMPLES, Host, Hosts, Program, environment
 
 CDS = EXAMPLES / "cds"
-TOKEN = "whoever has this may write"  # noqa: S105
+TOKEN = "whoever has this may write"
 MORE = """artist,title,year,tracks
 Fanny Hensel,Das Jahr,1841,Januar 3:01 | Februar 2:58
 """
