@@ -62,7 +62,19 @@ if TYPE_CHECKING:
     from hubbub.perspective.identity import Identity
     from hubbub.perspective.realm import Realm
     from hubbub.perspective.sending import publish, subscribe
-    from hubbub.space.containers import List, Log, Map, SortedMap
+    from hubbub.space.containers import (
+        Counter,
+        IntIntMap,
+        IntMap,
+        IntSet,
+        List,
+        Log,
+        Map,
+        Set,
+        SortedMap,
+        SortedSet,
+        merge_attributes,
+    )
     from hubbub.space.context import annotate, note, now, random, savepoint, unique
     from hubbub.space.defaults import default_factory
     from hubbub.space.persistent import Ephemeral, Persistent
@@ -144,10 +156,17 @@ _PLACES = {
         "subscribe",
     ),
     "hubbub.space.containers": (
+        "Counter",
+        "IntIntMap",
+        "IntMap",
+        "IntSet",
         "List",
         "Log",
         "Map",
+        "Set",
         "SortedMap",
+        "SortedSet",
+        "merge_attributes",
     ),
     "hubbub.space.context": (
         "annotate",
@@ -199,6 +218,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "CorruptRecordError",
+    "Counter",
     "DiskFullError",
     "Ephemeral",
     "FeedGapError",
@@ -206,6 +226,9 @@ __all__ = [
     "Hub",
     "HubbubError",
     "Identity",
+    "IntIntMap",
+    "IntMap",
+    "IntSet",
     "InvalidArgumentsError",
     "Job",
     "JobStoppedError",
@@ -234,8 +257,10 @@ __all__ = [
     "ReservedError",
     "Root",
     "SchemaError",
+    "Set",
     "SnapshotGoneError",
     "SortedMap",
+    "SortedSet",
     "Space",
     "SpaceInUseError",
     "StoreError",
@@ -252,6 +277,7 @@ __all__ = [
     "command",
     "default_factory",
     "login",
+    "merge_attributes",
     "note",
     "now",
     "open",

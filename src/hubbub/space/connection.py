@@ -129,6 +129,7 @@ class Connection:
         self._changes: dict[int, dict[Any, Any]] = {}
         self._volatile: dict[int, dict[str, Any]] = {}
         self._written: list[Any] = []
+        self._assigned: list[Any] = []
         self._to_ghost: list[Any] = []
         self._next_ephemeral = 0
         self._stash: Stash | None = None
@@ -312,6 +313,25 @@ class Connection:
         changes[key] = value
         return changes
 
+    def note_assignment(self, part: Any) -> None:
+        """Note that ``part`` was put where it is already, as ``owner.part += 1`` does: no change of its owner."""
+        self._assigned.append(part)
+
+    def _drop_unchanged(self) -> None:
+        """Take objects that hold what `note_assignment` was told, and are as they were, out of what has changed."""
+        assigned = {id(part) for part in self._assigned}
+        for oid, obj in list(self._changed.items()):
+            parts = getattr(obj, "__dict__", {}).values()
+            if obj._p_serial == _NO_SERIAL or assigned.isdisjoint(map(id, parts)):
+                continue
+            try:
+                payload, _ = encode_object(obj, self._known_oid)
+            except UnstorableError:
+                continue  # it refers to something new, or the commit will say what is wrong
+            if payload == self.source.load(oid).payload:
+                _set_changed(obj, False)
+                del self._changed[oid]
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def track(self) -> None:
@@ -384,6 +404,8 @@ class Connection:
         """
         if self._mutable:
             self._find_changed_in_place()
+        if self._assigned:
+            self._drop_unchanged()
         changed, stash = self._changed, self._stash
         if not changed and stash is None:
             return Prepared([], [], self._relied_on(changed), self._changes)
@@ -600,5 +622,6 @@ class Connection:
         self._current = {}
         self._changes = {}
         self._written = []
+        self._assigned = []
         if self.reads is None:
             self._cache.incrgc()

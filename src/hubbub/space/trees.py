@@ -188,9 +188,15 @@ def _set_state(obj: Any, state: Any) -> None:
         raise CorruptRecordError(f"a B-tree's node can't be read: {error}") from error
 
 
+def is_tree_class(cls: type) -> bool:
+    """Tell whether ``cls`` is one of the classes of `BTrees`, not based on one."""
+    module = cls.__module__
+    return module.startswith("BTrees.") and module.endswith("BTree")
+
+
 def _tree_codec(cls: type) -> Buckets | Trees | None:
     """Return the codec of a class of `BTrees`, whichever family it is of."""
-    if not cls.__module__.startswith("BTrees."):
+    if not is_tree_class(cls):
         return None
     register(cls)
     step = 1 if cls.__name__.endswith("Set") else 2

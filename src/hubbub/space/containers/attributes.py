@@ -16,3 +16,10 @@ def check_attribute(container: Any, name: str, own: tuple[str, ...]) -> None:
             f"{type(container).__qualname__} stores its items, no attributes: {name!r} would be lost; "
             "put it on the object that holds the container"
         )
+
+
+def note_assignment(container: Any) -> None:
+    """Say that Python will put ``container`` where it is already: ``room.tags |= {"x"}`` is no change of the room."""
+    jar = container._p_jar
+    if jar is not None:
+        jar.note_assignment(container)

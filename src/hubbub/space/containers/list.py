@@ -7,7 +7,7 @@ from typing import Any, Generic, SupportsIndex, TypeVar
 
 from hubbub.kernel import Record, UnstorableError
 from hubbub.space.blame import Refusal
-from hubbub.space.containers.attributes import check_attribute
+from hubbub.space.containers.attributes import check_attribute, note_assignment
 from hubbub.space.persistent import Persistent
 from hubbub.space.reading import ObjectOf, read
 from hubbub.space.states import UNSHAREABLE, use_codec
@@ -64,6 +64,7 @@ class List(Persistent, Generic[T], name="hubbub.List"):
 
     def __iadd__(self, items: Iterable[T]) -> List[T]:
         self.extend(items)
+        note_assignment(self)
         return self
 
     def append(self, item: T) -> None:

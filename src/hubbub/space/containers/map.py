@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 from BTrees.OOBTree import OOBTree
 
 from hubbub.space.classes import register
+from hubbub.space.containers.attributes import note_assignment
 from hubbub.space.containers.changes import CLEARED, DELETED
 from hubbub.space.containers.keys import is_plain, key_bytes, plain_key
 from hubbub.space.containers.tree import Tree
@@ -143,6 +144,7 @@ class Map(Tree, Generic[K, V], name="hubbub.Map"):
 
     def __ior__(self, other: Any) -> Map[K, V]:
         self.update(other)
+        note_assignment(self)
         return self
 
     def clear(self) -> None:

@@ -5,36 +5,31 @@ one that is to be committed now (new). What comes out has both changes, or nothi
 
 * B-tree nodes: by key. Keys are decoded; values stay as they are encoded, and are equal if their bytes are.
 * `Log`: what was added now comes behind what was added first.
+* `Counter` and `BTrees.Length`: what both have added is added up.
 * A class that defines ``merge(old, committed, new)`` as a static or class method: it gets three dicts of attributes and
-  returns one, or None if it can't tell. References in them may be moved, not looked into.
+  returns one, or None if it can't tell. References in them may be moved and compared, not looked into.
+  ``_p_resolveConflict(self, old, committed, new)``, as in ZODB, is the same.
 * All else conflicts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from BTrees.Interfaces import BTreesConflictError
+from BTrees.Length import Length
 
-from hubbub.kernel import (
-    CorruptRecordError,
-    HubbubError,
-    Record,
-    SchemaError,
-    oid_bytes,
-    oid_from_bytes,
-)
+from hubbub.kernel import CorruptRecordError, HubbubError, Record
 from hubbub.space.classes import find_class
 from hubbub.space.containers.appended import merge_appended
+from hubbub.space.containers.classmerge import hook_of, merge_by_class
+from hubbub.space.containers.counter import Counter, merge_counts
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.logmerge import merge_logs
-from hubbub.space.reading import decode_state, note_references, read
-from hubbub.space.schema import schema_of, take_stamp
-from hubbub.space.states import class_for, current_record
-from hubbub.space.trees import split_parts
-from hubbub.space.writing import SIMPLE, encode_state
+from hubbub.space.reading import note_references, read
+from hubbub.space.trees import is_tree_class, split_parts
+from hubbub.space.writing import SIMPLE
 
 Merged = tuple[bytes, tuple[int, ...]] | str
 """Payload and the oids that it refers to; or why there is none."""
@@ -93,18 +88,25 @@ def _merge(old: Record, committed: Record, new: Record, *, plain_only: bool) -> 
         # One that was renamed since is the same.
         if other != name and find_class(other) is not cls:
             return "its class was changed"
-    base = next((base for base in cls.__mro__ if base.__module__.startswith("BTrees.")), None)
+    base = next(filter(is_tree_class, cls.__mro__), None)
     try:
         if base is not None:
             return _merge_nodes(base, old, committed, new, plain_only)
         if issubclass(cls, Log):
             return merge_logs(old, committed, new)
-        if hasattr(cls, "merge"):
+        if issubclass(cls, (Counter, Length)):
+            return merge_counts(old, committed, new)
+        hook = hook_of(cls)
+        if hook is not None:
             if plain_only:
                 raise NotPlainError
-            return _merge_states(cls, old, committed, new)
+            return merge_by_class(cls, hook, old, committed, new)
     except (CorruptRecordError, msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
         return f"a record could not be read: {error}"
+    if callable(getattr(cls, "merge", None)):
+        return (
+            "objects of its class can't be merged: its merge is neither a static nor a class method"
+        )
     return "objects of its class can't be merged"
 
 
@@ -164,7 +166,14 @@ def _merge_nodes(
         return b"\x90", ()
     items, *following = merged[0][0] if is_tree else merged
     has_value_refs = any(len(record.refs) > len(following) for record in (committed, new))
-    return _payload(items, following, tokens, is_set=is_set, has_value_refs=has_value_refs)
+    return _payload(
+        items,
+        following,
+        tokens,
+        is_set=is_set,
+        has_objects=has_objects,
+        has_value_refs=has_value_refs,
+    )
 
 
 def _items(
@@ -196,6 +205,7 @@ def _payload(
     tokens: dict[int, msgspec.Raw],
     *,
     is_set: bool,
+    has_objects: bool,
     has_value_refs: bool,
 ) -> Merged:
     """Return the record of a merged bucket."""
@@ -204,7 +214,8 @@ def _payload(
     # What has no token is a number that C keeps as such.
     raw: list[Any] = [tokens.get(id(key), key) for key in keys]
     if not is_set:
-        values = [msgspec.Raw(v) if type(v) is bytes else v for v in items[1::2]]
+        # Values of other trees than those of objects are themselves: numbers, and bytes of an fsBTree.
+        values = [msgspec.Raw(v) for v in items[1::2]] if has_objects else items[1::2]
         if has_value_refs:
             for value in values:
                 note_references(value, refs)
@@ -212,43 +223,3 @@ def _payload(
     oids = [bucket.oid for bucket in following]
     refs.update(dict.fromkeys(oids))
     return _encode([raw, *oids]), tuple(refs)
-
-
-# --- classes that merge themselves ------------------------------------------------------------------------------------
-
-
-def _merge_states(cls: type, old: Record, committed: Record, new: Record) -> Merged:
-    known: dict[int, Any] = {}
-
-    def object_of(oid: int, name: str) -> Any:
-        if oid not in known:
-            known[oid] = _ghost(class_for(name), oid)
-        return known[oid]
-
-    try:
-        # Never a mixture: each as the class has it now (SP7).
-        records = [current_record(record) for record in (old, committed, new)]
-    except SchemaError as error:
-        return f"a record does not fit its class as it is here: {error}"
-    schema = schema_of(cls)
-    stamp = {} if schema is None else schema.stamp
-    states = []
-    for record in records:
-        state = decode_state(record.payload, object_of).value
-        if take_stamp(state) != stamp:
-            return "a record is of a newer version of its class than there is here"
-        states.append(state)
-    merge: Callable[..., Any] = cls.merge  # type: ignore[attr-defined]
-    merged = merge(*states)
-    if not isinstance(merged, dict):
-        return "its class could not merge the two changes"
-    payload, refs, _ = encode_state(
-        merged, lambda obj: oid_from_bytes(obj._p_oid), cls.__qualname__, stamp
-    )
-    return payload, refs
-
-
-def _ghost(cls: Any, oid: int) -> Any:
-    ghost = cls.__new__(cls)
-    ghost._p_oid = oid_bytes(oid)
-    return ghost

@@ -30,7 +30,7 @@ import msgspec
 from hubbub.kernel import Changeset, ConflictError, CorruptRecordError, Record, UnknownObjectError
 from hubbub.space.classes import find_class
 from hubbub.space.reading import note_references
-from hubbub.space.trees import read_children, split_parts
+from hubbub.space.trees import is_tree_class, read_children, split_parts
 from hubbub.space.writing import SIMPLE
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -161,9 +161,7 @@ def rebase(changeset: Changeset, latest: Latest, at: At) -> tuple[Changeset, lis
 def _step_of(class_name: str) -> tuple[bool, int] | None:
     """Return whether it is a class of trees (else of leaves), and how many parts an item has; None if it is neither."""
     cls = find_class(class_name)
-    base: Any = next(
-        (b for b in getattr(cls, "__mro__", ()) if b.__module__[:7] == "BTrees."), None
-    )
+    base: Any = next(filter(is_tree_class, getattr(cls, "__mro__", ())), None)
     if base is None:
         return None
     is_tree = hasattr(base, "_bucket_type")

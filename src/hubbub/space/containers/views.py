@@ -8,7 +8,8 @@ from typing import Any
 from hubbub.space.containers.changes import CLEARED, DELETED, FIRST
 from hubbub.space.containers.list import List
 from hubbub.space.containers.log import Log
-from hubbub.space.containers.tree import Tree
+from hubbub.space.containers.sets import SetMethods
+from hubbub.space.containers.tree import TreeMethods
 
 Patch = list[list[Any]]
 """Operations of `hubbub.wire.patch`: ``["k", key, value]``, ``["d", key]``, ``["s", start, delete_count, items]``."""
@@ -16,12 +17,13 @@ Patch = list[list[Any]]
 
 def is_container(value: Any) -> bool:
     """Tell whether a view may return ``value`` itself, and have its changes sent."""
-    return isinstance(value, (Tree, Log, List))
+    return isinstance(value, (TreeMethods, Log, List))
 
 
 def container_value(value: Any) -> dict[Any, Any] | list[Any]:
-    """Return the plain value of a container: a dict of a mapping, a list of a log or list."""
-    return dict(value.items()) if isinstance(value, Tree) else list(value)
+    """Return the plain value of a container: a dict of a mapping; a list of a set, log or list."""
+    is_mapping = isinstance(value, TreeMethods) and not isinstance(value, SetMethods)
+    return dict(value.items()) if is_mapping else list(value)
 
 
 def changes_as_patch(changes: Iterable[Mapping[Any, Any]]) -> Patch | None:

@@ -10,14 +10,23 @@ def newest_items(tree: Any, before: Any = None) -> Iterator[tuple[Any, Any]]:
     """Yield (key, value) of ``tree`` from the last to the first.
 
     Args:
-        tree: An OOBTree or a subclass. It must not be changed meanwhile.
+        tree: A B-tree with values. It must not be changed meanwhile.
         before: Only items before this key, itself left out; None for all.
     """
+    yield from _newest(tree, before, 2)
+
+
+def newest_keys(tree: Any, before: Any = None) -> Iterator[Any]:
+    """As `newest_items`, the keys of a tree without values."""
+    return (key for key, _ in _newest(tree, before, 1))
+
+
+def _newest(tree: Any, before: Any, step: int) -> Iterator[tuple[Any, Any]]:
     state = tree.__getstate__()
     if state is None:
         return
     if len(state) == 1:
-        yield from _bucket_items(state[0][0][0], before)
+        yield from _bucket_items(state[0][0][0], before, step)
         return
     nodes = state[0]
     bucket = tree._bucket_type
@@ -27,13 +36,13 @@ def newest_items(tree: Any, before: Any = None) -> Iterator[tuple[Any, Any]]:
             continue
         child = nodes[index]
         if type(child) is bucket:
-            yield from _bucket_items(child.__getstate__()[0], before)
+            yield from _bucket_items(child.__getstate__()[0], before, step)
         else:
-            yield from newest_items(child, before)
+            yield from _newest(child, before, step)
 
 
-def _bucket_items(items: tuple[Any, ...], before: Any) -> Iterator[tuple[Any, Any]]:
-    for index in range(len(items) - 2, -1, -2):
+def _bucket_items(items: tuple[Any, ...], before: Any, step: int) -> Iterator[tuple[Any, Any]]:
+    for index in range(len(items) - step, -1, -step):
         key = items[index]
         if before is None or key < before:
-            yield key, items[index + 1]
+            yield key, items[index + step - 1]

@@ -13,7 +13,9 @@ from hubbub.space.containers import (
     List,
     Log,
     Map,
+    Set,
     SortedMap,
+    SortedSet,
     changes_as_patch,
     container_value,
     is_container,
@@ -23,11 +25,12 @@ from tests.unit.space.small_space import SmallSpace
 
 
 def test_which_are_containers() -> None:
-    made: list[Any] = [Map(), SortedMap(), Log(), List()]
+    made: list[Any] = [Map(), SortedMap(), Log(), List(), Set(), SortedSet()]
     assert all(map(is_container, made))
     assert not any(is_container(other) for other in ({}, [], None, object()))
     assert container_value(Map(a=1)) == {"a": 1}
     assert container_value(SortedMap(a=1)) == {"a": 1}
+    assert container_value(Set([2, 1])) == container_value(SortedSet([2, 1])) == [1, 2]
     assert container_value(Log([1, 2])) == container_value(List([1, 2])) == [1, 2]
 
 
