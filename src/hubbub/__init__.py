@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         NewerVersionError,
         NotAllowedError,
         NoTransactionError,
+        NotUniqueError,
         OutcomeUnknownError,
         PackedError,
         ProtocolError,
@@ -63,7 +64,9 @@ if TYPE_CHECKING:
     from hubbub.perspective.realm import Realm
     from hubbub.perspective.sending import publish, subscribe
     from hubbub.space.containers import (
+        Collection,
         Counter,
+        FieldIndex,
         IntIntMap,
         IntMap,
         IntSet,
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
     )
     from hubbub.space.context import annotate, note, now, random, savepoint, unique
     from hubbub.space.defaults import default_factory
+    from hubbub.space.indexed import Indexed
     from hubbub.space.persistent import Ephemeral, Persistent
     from hubbub.space.presence import Presence
     from hubbub.space.registering import register
@@ -108,6 +112,7 @@ _PLACES = {
         "NewerVersionError",
         "NoTransactionError",
         "NotAllowedError",
+        "NotUniqueError",
         "OutcomeUnknownError",
         "PackedError",
         "ProtocolError",
@@ -156,7 +161,9 @@ _PLACES = {
         "subscribe",
     ),
     "hubbub.space.containers": (
+        "Collection",
         "Counter",
+        "FieldIndex",
         "IntIntMap",
         "IntMap",
         "IntSet",
@@ -177,6 +184,7 @@ _PLACES = {
         "unique",
     ),
     "hubbub.space.defaults": ("default_factory",),
+    "hubbub.space.indexed": ("Indexed",),
     "hubbub.space.persistent": (
         "Ephemeral",
         "Persistent",
@@ -215,6 +223,7 @@ __all__ = [
     "Client",
     "ClientState",
     "ClosedError",
+    "Collection",
     "ConfigurationError",
     "ConflictError",
     "CorruptRecordError",
@@ -222,10 +231,12 @@ __all__ = [
     "DiskFullError",
     "Ephemeral",
     "FeedGapError",
+    "FieldIndex",
     "Gateway",
     "Hub",
     "HubbubError",
     "Identity",
+    "Indexed",
     "IntIntMap",
     "IntMap",
     "IntSet",
@@ -244,6 +255,7 @@ __all__ = [
     "NewerVersionError",
     "NoTransactionError",
     "NotAllowedError",
+    "NotUniqueError",
     "OutcomeUnknownError",
     "PackedError",
     "Passwords",

@@ -4,8 +4,8 @@
       TransientError        worth trying again: ConflictError, DiskFullError, ReservedError, SnapshotGoneError
       OutcomeUnknownError   may or may not have happened: not to be repeated blindly
       StoreError            the data: UnknownObjectError, UnknownClassError, CorruptRecordError,
-                            SpaceInUseError, UnstorableError, ReadOnlyError, FeedGapError, PackedError, UndoError,
-                            SchemaError: NewerVersionError, UpgradeFailedError
+                            SpaceInUseError, UnstorableError, NotUniqueError, ReadOnlyError, FeedGapError,
+                            PackedError, UndoError, SchemaError: NewerVersionError, UpgradeFailedError
       ProtocolError         a peer or user spoke nonsense (remote), or we did (local); FramingError: no item, but bytes
       AccessError           who you are and what you may: LoginFailedError, NotAllowedError, LimitError,
                             InvalidArgumentsError
@@ -234,6 +234,29 @@ class UnstorableError(StoreError):
         super().__init__(f"{path}: {why}")
         self.path = path
         self.why = why
+
+
+class NotUniqueError(StoreError):
+    """Two members of a collection would have one value of an attribute whose index is unique.
+
+    Attributes:
+        field: The attribute, or several.
+        value: The value.
+        holder: The key of the member that has it.
+        key: The key of the one that would have it, too.
+    """
+
+    code = "not_unique"
+
+    def __init__(self, collection: str, field: Any, value: Any, holder: Any, key: Any) -> None:
+        super().__init__(
+            f"{collection}: {field!r} must be unique, and {value!r} is that of {holder!r} already: "
+            f"{key!r} can't have it, too"
+        )
+        self.field = field
+        self.value = value
+        self.holder = holder
+        self.key = key
 
 
 class ReadOnlyError(StoreError):

@@ -42,7 +42,7 @@ from hubbub.kernel import (
     oid_bytes,
     oid_from_bytes,
 )
-from hubbub.space import context
+from hubbub.space import assignments, context, indexed
 from hubbub.space.classes import class_name, persistent_class
 from hubbub.space.root import Root
 from hubbub.space.savepoints import Point, Stash, gone
@@ -317,20 +317,11 @@ class Connection:
         """Note that ``part`` was put where it is already, as ``owner.part += 1`` does: no change of its owner."""
         self._assigned.append(part)
 
-    def _drop_unchanged(self) -> None:
-        """Take objects that hold what `note_assignment` was told, and are as they were, out of what has changed."""
-        assigned = {id(part) for part in self._assigned}
-        for oid, obj in list(self._changed.items()):
-            parts = getattr(obj, "__dict__", {}).values()
-            if obj._p_serial == _NO_SERIAL or assigned.isdisjoint(map(id, parts)):
-                continue
-            try:
-                payload, _ = encode_object(obj, self._known_oid)
-            except UnstorableError:
-                continue  # it refers to something new, or the commit will say what is wrong
-            if payload == self.source.load(oid).payload:
-                _set_changed(obj, False)
-                del self._changed[oid]
+    def refresh_indexes(self) -> None:
+        """Let the indexes of collections follow the objects that have changed. Raises as `Collection.refresh`."""
+        changed = self._changed
+        if changed and not indexed.followed.isdisjoint(map(type, changed.values())):
+            indexed.refresh(list(changed.values()))
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -401,11 +392,9 @@ class Connection:
 
         Raises:
             UnstorableError: If something can't be stored; names the attribute's path. Call `abort` then (SP2).
+            NotUniqueError: If a unique index of a collection is violated. Call `abort` then.
         """
-        if self._mutable:
-            self._find_changed_in_place()
-        if self._assigned:
-            self._drop_unchanged()
+        self._settle()
         changed, stash = self._changed, self._stash
         if not changed and stash is None:
             return Prepared([], [], self._relied_on(changed), self._changes)
@@ -422,6 +411,15 @@ class Connection:
                     self._written.append(obj)
         relied_on = self._relied_on({**stash.records, **changed})
         return Prepared(records, ephemerals, relied_on, stash.changes(self._changes))
+
+    def _settle(self) -> None:
+        """Find out what has changed indeed, and let follow what follows it."""
+        if self._mutable:
+            self._find_changed_in_place()
+        if indexed.followed:
+            self.refresh_indexes()
+        if self._assigned:
+            assignments.drop_unchanged(self._assigned, self._changed, self.source, self._known_oid)
 
     def _encode_changed(self, records: list[Record], ephemerals: list[Record]) -> list[Any]:
         """Encode what has changed since the last savepoint; return the objects, in order."""
@@ -463,8 +461,7 @@ class Connection:
         """
         if self.read_only:
             raise ReadOnlyError("where only reading is allowed there is nothing to go back from")
-        if self._mutable:
-            self._find_changed_in_place()
+        self._settle()
         if self._stash is None:
             self._stash = Stash(self.source)
             self.source = self._stash

@@ -270,6 +270,11 @@ def _decode_of(
     return VersionedDecoder(schema).decode
 
 
+def attributes_codec(cls: type) -> StateCodec:
+    """Return what writes the attributes of an ordinary object: for codecs that do something besides."""
+    return _Attributes(cls)
+
+
 def _has_plain_state(cls: type) -> bool:
     """Tell whether the state of an object of ``cls`` is its dict of attributes."""
     return cls.__getstate__ is persistent.Persistent.__getstate__ and not any(

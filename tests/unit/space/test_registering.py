@@ -148,7 +148,10 @@ def test_an_encode_that_fails_is_an_error_that_names_the_path(money):
 
 @pytest.mark.parametrize(
     "decode, text",
-    [(lambda parts: parts, "made a tuple"), (lambda parts: Money(*parts[:1]), "missing 1 required")],
+    [
+        (lambda parts: parts, "made a tuple"),
+        (lambda parts: Money(*parts[:1]), "missing 1 required"),
+    ],
 )
 def test_a_decode_that_fails_or_makes_something_else_is_an_error(money, decode, text):
     data, _ = encode_value(Money(5, "EUR"), no_ref)

@@ -8,12 +8,15 @@
 | `List` | list | one record | conflict |
 | `Set`, `SortedSet` | set | as the maps | merge, if they change different items |
 | `IntMap`, `IntIntMap`, `IntSet` | of ints of 64 bits | the same | the same |
+| `Collection` | dict with field indexes | a `Map`, a tree for each index | merge, if they change different members |
 | `Counter` | int | one record | what both add is added up |
 """
 
 from hubbub.space.containers.changes import CLEARED, DELETED, FIRST
 from hubbub.space.containers.classmerge import merge_attributes
+from hubbub.space.containers.collection import Collection
 from hubbub.space.containers.counter import Counter
+from hubbub.space.containers.fieldindex import FieldIndex
 from hubbub.space.containers.list import List
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.map import Map
@@ -28,7 +31,9 @@ __all__ = [
     "CLEARED",
     "DELETED",
     "FIRST",
+    "Collection",
     "Counter",
+    "FieldIndex",
     "IntIntMap",
     "IntMap",
     "IntSet",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hubbub.kernel import CorruptRecordError, Record, SchemaError, UnstorableError, oid_bytes, oid_from_bytes
+from hubbub.space.indexed import PLACES, Indexed
 from hubbub.space.reading import decode_state
 from hubbub.space.schema import schema_of, take_stamp
 from hubbub.space.states import class_for, current_record
@@ -81,7 +82,30 @@ def merge_by_class(
         payload, refs, _ = encode_state(merged, _known_oid, cls.__qualname__, stamp)
     except UnstorableError as error:
         return f"its merge returned what can't be stored: {error}"
+    if issubclass(cls, Indexed):
+        why = _breaks_indexes(states[0], states[1], states[2], merged)
+        if why is not None:
+            return why
     return payload, refs
+
+
+def _breaks_indexes(old: State, committed: State, new: State, merged: State) -> str | None:
+    """Return why collections could not follow what a merge has made of a member, or None.
+
+    Each of the two transactions has put into the indexes what it has seen itself.
+    """
+    if not any(PLACES in state for state in (old, committed, new)):
+        return None
+    if not _form(old, PLACES) == _form(committed, PLACES) == _form(new, PLACES):
+        return "one of the two put it into a collection"
+    for name in dict.fromkeys((*old, *committed, *new, *merged)):
+        before, theirs, ours, outcome = (_form(s, name) for s in (old, committed, new, merged))
+        allowed = {theirs, ours}
+        if len(allowed) == 2:
+            allowed.discard(before)
+        if outcome not in allowed:
+            return f"its merge left {name!r} as neither made it, and a collection may index it"
+    return None
 
 
 def _ghost(cls: Any, oid: int) -> Any:

@@ -154,19 +154,19 @@ def _rational_bytes(number: Any) -> bytes:
 def _complex_bytes(number: complex) -> bytes:
     if number.imag == 0:
         return _float_bytes(number.real)
-    return b"\x29" + _delimited(_float_bytes(number.real)) + _float_bytes(number.imag)
+    return b"\x29" + delimited(_float_bytes(number.real)) + _float_bytes(number.imag)
 
 
 # --- all else ---------------------------------------------------------------------------------------------------------
 
 
-def _delimited(data: bytes) -> bytes:
+def delimited(data: bytes) -> bytes:
     """Return ``data`` so that what follows it does not disturb the order: 00 ends it, 00 inside becomes 00 FF."""
     return data.replace(b"\0", b"\0\xff") + b"\0\x01"
 
 
 def _tuple_bytes(items: Any) -> bytes:
-    return b"\x40" + b"".join(_delimited(key_bytes(item)) for item in items) + b"\0"
+    return b"\x40" + b"".join(delimited(key_bytes(item)) for item in items) + b"\0"
 
 
 def _datetime_bytes(moment: datetime) -> bytes:
@@ -204,7 +204,7 @@ _BY_TYPE: dict[type, Callable[[Any], bytes]] = {
     time: _time_bytes,
     timedelta: lambda key: b"\x55" + _whole(key // _MICROSECOND),
     range: _range_bytes,
-    frozenset: lambda key: b"\x61" + b"".join(sorted(_delimited(key_bytes(item)) for item in key)),
+    frozenset: lambda key: b"\x61" + b"".join(sorted(delimited(key_bytes(item)) for item in key)),
     UnknownValue: lambda key: (
         _coded_bytes(key.hubbub_class, key.hubbub_fields["value"])
         if key.hubbub_kind == "coded"
@@ -221,11 +221,11 @@ def _coded_bytes(name: str, form: Any) -> bytes:
         return _named_bytes(name, {"value": form})
     except TypeError:
         # It is made of something that can't be a key itself.
-        return b"\x72" + _delimited(name.encode()) + encode_value(form, _no_references, "key")[0]
+        return b"\x72" + delimited(name.encode()) + encode_value(form, _no_references, "key")[0]
 
 
 def _named_bytes(name: str, parts: dict[str, Any]) -> bytes:
-    return b"\x70" + _delimited(name.encode()) + _tuple_bytes(parts.values())
+    return b"\x70" + delimited(name.encode()) + _tuple_bytes(parts.values())
 
 
 def _other(key: Any) -> bytes:

@@ -46,3 +46,17 @@ def _bucket_items(items: tuple[Any, ...], before: Any, step: int) -> Iterator[tu
         key = items[index]
         if before is None or key < before:
             yield key, items[index + step - 1]
+
+
+def nodes_of(tree: Any) -> Iterator[Any]:
+    """Yield all nodes of ``tree``, itself included. Wakes them."""
+    yield tree
+    state = tree.__getstate__()
+    if state is not None and len(state) == 2:
+        bucket = tree._bucket_type
+        for child in state[0][::2]:
+            if type(child) is bucket:
+                child._p_activate()
+                yield child
+            else:
+                yield from nodes_of(child)
