@@ -4,6 +4,7 @@ Nothing here does I/O or keeps state; every other room may import it and it impo
 """
 
 from hubbub.kernel.clock import Clock, FakeClock, SystemClock
+from hubbub.kernel.durations import Duration, duration_text, seconds_of
 from hubbub.kernel.errors import (
     AccessError,
     AddressInUseError,
@@ -91,6 +92,7 @@ __all__ = [
     "ConflictError",
     "CorruptRecordError",
     "DiskFullError",
+    "Duration",
     "FakeClock",
     "FeedGapError",
     "Finished",
@@ -139,10 +141,12 @@ __all__ = [
     "UnstorableError",
     "UpgradeFailedError",
     "companion_oid",
+    "duration_text",
     "ephemeral_oid",
     "is_ephemeral",
     "oid_bytes",
     "oid_from_bytes",
+    "seconds_of",
     "tid_at",
     "tid_from_text",
     "tid_text",

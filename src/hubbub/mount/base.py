@@ -21,6 +21,7 @@ from hubbub.kernel import Changeset, OutcomeUnknownError, Record, Tid, Transient
 from hubbub.mount.cache import RecordCache
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
+from hubbub.store.snapshots import Snapshots
 from hubbub.store.upkeep import Upkeep
 
 NOTHING: Mapping[int, int] = {}
@@ -121,6 +122,11 @@ class Mount(Protocol):
     @property
     def cache(self) -> RecordCache:
         """Records that are kept. What is in its ``recent`` needs no `load`."""
+        ...
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The snapshots of this process, and up to where nothing may be read any more."""
         ...
 
     def begin(self) -> Tid:

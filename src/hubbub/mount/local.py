@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,10 +30,12 @@ from hubbub.kernel import (
     ClosedError,
     Commit,
     HubbubError,
+    Label,
     OutcomeUnknownError,
     ReadOnlyError,
     Record,
     ReservedError,
+    Row,
     SystemClock,
     Tid,
     UnknownObjectError,
@@ -46,6 +48,7 @@ from hubbub.store.base import FeedEntry, Store
 from hubbub.store.feeding import FEED_COMMITS, feed_piece
 from hubbub.store.ledger import Ledger, Merge
 from hubbub.store.queue import CommitQueue, Settled
+from hubbub.store.snapshots import Snapshots
 from hubbub.store.upkeep import StoreUpkeep
 from hubbub.store.votes import PATIENCE_S, VOTE_GONE, VOTE_S, Vote
 
@@ -94,9 +97,17 @@ class LocalMount:
         self._stats = MountStats()
         # The ledger has a cache of its own.
         self.cache = RecordCache(0)
+        self.snapshots = Snapshots(store.feed_floor)
         self._is_closed = False
         self._queue = CommitQueue(store, self._settled)
-        self.upkeep = StoreUpkeep(store, lambda: self._log.newest)
+        self.upkeep = StoreUpkeep(
+            store,
+            lambda: self._log.newest,
+            snapshots=self.snapshots,
+            on_packed=self._ledger.forget_cached,
+            put_rows=None if read_only else self._put_rows,
+            clock=clock,
+        )
 
     @property
     def stats(self) -> MountStats:
@@ -201,6 +212,14 @@ class LocalMount:
         with self._news:
             self._stats.commits += 1
         return commit.tid, merged
+
+    def _put_rows(self, rows: Sequence[Row]) -> None:
+        def decide() -> tuple[Commit, list[int]]:
+            commit = Commit(self._ledger.next_tid(), Label(), rows=rows)
+            self._ledger.append(commit)
+            return commit, []
+
+        self._stored(decide)
 
     def _decided(self, decide: Callable[[], T]) -> T:
         """Return what ``decide`` does in the serial order, once what it wants is not reserved any more."""

@@ -58,6 +58,7 @@ from hubbub.mount.secured import Certificates
 from hubbub.mount.turn import Turn, Waiter
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
+from hubbub.store.snapshots import Snapshots
 from hubbub.wire import peer
 from hubbub.wire.frames import frame
 
@@ -126,6 +127,7 @@ class RemoteMount:
             mount_key=self._committing.mount_key,
         )
         self._replica = Replica(cache_bytes)
+        self.snapshots = Snapshots()
         self.cache = self._replica.cache
         self._link: Link | None = None
         self._dead: list[Link] = []

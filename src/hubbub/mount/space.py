@@ -17,6 +17,7 @@ from hubbub.mount import watching
 from hubbub.mount.base import Mount, MountStats
 from hubbub.mount.checking import Check, Checked
 from hubbub.mount.copies import Copies
+from hubbub.mount.keeping import Keeping
 from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection, Workspace, peer_label
@@ -35,7 +36,7 @@ _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.25
 
 
-class Space(Copies):
+class Space(Copies, Keeping):
     """A mounted space. Any number of threads may use it. A context manager that closes it.
 
     Args:
@@ -171,6 +172,7 @@ class Space(Copies):
         return workspace
 
     def _give_back(self, workspace: Workspace) -> None:
+        workspace.rest()
         with self._lock:
             if not self._is_closed and len(self._pool) < _POOLED:
                 self._pool.append(workspace)

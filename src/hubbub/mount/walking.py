@@ -25,8 +25,13 @@ class Walk:
     """
 
     def __init__(self, records: Records, after: int) -> None:
-        self._snapshot = Snapshot(records, after)
+        # It reads nothing before it has gone somewhere.
+        self._snapshot = Snapshot(records, after, is_idle=True)
         self._objects = Connection(self._snapshot, read_only=True)
+
+    def close(self) -> None:
+        """Stay no longer: a pack need not keep what is seen from here. It may still `go` on. Idempotent."""
+        self._snapshot.is_idle = True
 
     @property
     def tid(self) -> Tid:
@@ -34,10 +39,16 @@ class Walk:
         return Tid(self._snapshot.tid)
 
     def go(self, entry: FeedEntry) -> None:
-        """Go on to ``entry``, which has to be the next one in the feed."""
+        """Go on to ``entry``, which has to be the next one in the feed.
+
+        Raises:
+            PackedError: What was there is not kept any more.
+        """
         self._objects.mend()
         self._objects.invalidate(entry.oids)
         self._snapshot.tid = entry.tid
+        self._snapshot.is_idle = False
+        self._snapshot.check()
 
     def read(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Return ``fn(root, *args)``, run on the space as it was here; what it yields, if it is a generator, as a list.

@@ -73,6 +73,8 @@ class Watch:
         except BaseException:
             objects.drop_track()
             raise
+        finally:
+            workspace.rest()
         self._reads = objects.end_track()
         return value
 

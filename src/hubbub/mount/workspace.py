@@ -11,6 +11,7 @@ from hubbub.kernel import (
     ClosedError,
     ConfigurationError,
     Label,
+    PackedError,
     Record,
     StoreError,
     Tid,
@@ -21,6 +22,7 @@ from hubbub.mount.base import Mount
 from hubbub.mount.cache import RecordCache
 from hubbub.space.connection import Connection
 from hubbub.space.context import Transaction
+from hubbub.store.snapshots import Snapshots
 
 
 def peer_label() -> Label:
@@ -36,6 +38,11 @@ class Records(Protocol):
         """See `Mount`."""
         ...
 
+    @property
+    def snapshots(self) -> Snapshots:
+        """See `Mount`."""
+        ...
+
     def load(self, oid: int, at: int) -> Record:
         """See `Mount`."""
         ...
@@ -46,15 +53,31 @@ class Records(Protocol):
 
 
 class Snapshot:
-    """The records of a mount at one tid (a `hubbub.space.connection.Source`)."""
+    """The records of a mount at one tid (a `hubbub.space.connection.Source`), which a pack keeps unless it is idle."""
 
-    __slots__ = ("_cache", "_load", "new_oid", "tid")
+    __slots__ = ("__weakref__", "_cache", "_load", "_snapshots", "is_idle", "new_oid", "tid")
 
-    def __init__(self, mount: Records, tid: int) -> None:
+    def __init__(self, mount: Records, tid: int, *, is_idle: bool = False) -> None:
         self._cache = mount.cache
         self._load = mount.load
+        self._snapshots = mount.snapshots
         self.tid = tid
+        self.is_idle = is_idle
         self.new_oid = mount.new_oid
+        self._snapshots.add(self)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what it sees is kept; what is seen once, while it is not idle, stays."""
+        return self.tid >= self._snapshots.floor
+
+    def check(self) -> None:
+        """Raise `PackedError` if what it sees is not kept any more; then it is idle."""
+        try:
+            self._snapshots.check(self.tid)
+        except PackedError:
+            self.is_idle = True
+            raise
 
     def load(self, oid: int) -> Record:
         tid = self.tid
@@ -88,6 +111,11 @@ class Workspace:
     ) -> None:
         self.mount = mount
         self._snapshot = Snapshot(mount, mount.begin() if at is None else at)
+        if at is not None:
+            self._snapshot.check()
+        elif not self._snapshot.is_kept:
+            self._snapshot.tid = mount.begin()
+            self._snapshot.check()
         self._written: dict[int, int] = {}
         self.objects = Connection(
             self._snapshot, read_only=read_only, keep_volatile=keep_volatile, by_hand=by_hand
@@ -101,6 +129,14 @@ class Workspace:
     def move(self) -> Tid:
         """Go to the newest snapshot: what changed since becomes ghosts. Between transactions only."""
         self.objects.mend()
+        self._snapshot.is_idle = False
+        newest = self._move()
+        if not self._snapshot.is_kept:
+            newest = self._move()  # a pack came between
+            self._snapshot.check()
+        return newest
+
+    def _move(self) -> Tid:
         newest = self.mount.begin()
         if newest != self._snapshot.tid:
             newest, changed = self.mount.changed_since(self._snapshot.tid, self._written)
@@ -111,6 +147,10 @@ class Workspace:
                 self.objects.invalidate(changed)
             self._snapshot.tid = newest
         return newest
+
+    def rest(self) -> None:
+        """Say that nobody reads by it until it is moved again: a pack need not keep what it sees."""
+        self._snapshot.is_idle = True
 
     def commit(self, transaction: Transaction | None, label: Label) -> Tid:
         """Store what has changed. If that fails, call ``objects.abort``.
@@ -147,7 +187,7 @@ class SpaceConnection:
     """A long-lived connection in the ZODB manner: objects keep their identity and their ``_v_`` attributes (SP4).
 
     It sees one snapshot (SP1) until `commit`, `abort` or `sync`; each of these moves it to the newest. One thread at a
-    time. As a context manager it aborts and closes at the end.
+    time. As a context manager it aborts and closes at the end. A pack keeps what it may read until then.
 
     Args:
         mount: Of the space.
@@ -223,6 +263,7 @@ class SpaceConnection:
         """Give up all changes and let the objects go. Idempotent."""
         if self._workspace is not None:
             self._workspace.objects.abort()
+            self._workspace.rest()
             self._workspace = None
 
     def __enter__(self) -> Self:

@@ -11,6 +11,7 @@ from hubbub.mount import FeedEntry, Walk
 from hubbub.mount.cache import RecordCache
 from hubbub.store import Store, feed_piece
 from hubbub.store.ledger import Ledger
+from hubbub.store.snapshots import Snapshots
 
 
 class HostFace(Protocol):
@@ -46,6 +47,7 @@ class _Settled:
 
     def __init__(self, ledger: Ledger) -> None:
         self.cache = RecordCache(0)  # the ledger has one of its own
+        self.snapshots = Snapshots(ledger.store.feed_floor)
         self._ledger = ledger
 
     def load(self, oid: int, at: int) -> Record:

@@ -78,10 +78,12 @@ class SpaceSource(Component):
         # What a failure left in hand is sent anew.
         self.track().release()
         await place.open()
+        walk: Walk | None = None
         try:
             if self._after is None:
                 self._after = await place.newest() if self._since == "now" else self._since or 0
-            walk = None if self._of is None else place.walk(self._after)
+            if self._of is not None:
+                walk = place.walk(self._after)
             while True:
                 entries = await place.feed(self._after)
                 if entries:
@@ -91,6 +93,8 @@ class SpaceSource(Component):
                 else:
                     return
         finally:
+            if walk is not None:
+                walk.close()
             await place.close()
 
     async def _send_entries(self, entries: list[FeedEntry], walk: Walk | None) -> None:

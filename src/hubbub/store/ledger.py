@@ -164,6 +164,11 @@ class Ledger:
                     self._keep(record)
             self._settled_tid = commits[-1].tid
 
+    def forget_cached(self) -> None:
+        """Forget settled records that are kept in memory: some of them may be packed away."""
+        with self._lock:
+            self._young, self._old = {}, {}
+
     def _keep(self, record: Record) -> None:
         young = self._young
         young[record.oid] = record

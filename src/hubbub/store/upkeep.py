@@ -6,17 +6,38 @@ Nothing here answers above the settled tid (ST2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
 import msgspec
 
-from hubbub.kernel import Record, Tid
-from hubbub.store.base import FeedEntry, Store, StoredCommit
+from hubbub.kernel import (
+    Clock,
+    ConfigurationError,
+    Job,
+    ReadOnlyError,
+    Record,
+    Row,
+    StoreError,
+    SystemClock,
+    Tid,
+    duration_text,
+    tid_at,
+    tid_text,
+)
+from hubbub.store.base import Damage, FeedEntry, PackReport, Store, StoredCommit, StoreStats
+from hubbub.store.snapshots import Snapshots
 
 COMMIT_BYTES = 4 << 20
 """So many bytes of payload `Upkeep.commits` returns at once, about."""
+
+
+SPACE = "space"
+"""Row kind: what a space declares about itself."""
+
+_RETENTION = b"keep"
 
 
 class SpaceIdentity(msgspec.Struct, frozen=True):
@@ -86,6 +107,55 @@ class Upkeep(Protocol):
         """Return (kind, key, value) of every keyed row, sorted, and the newest tid at that moment."""
         ...
 
+    def stats(self) -> StoreStats:
+        """Return how much the space holds. It counts: on a large space it takes its time."""
+        ...
+
+    def verify(self, job: Job | None = None) -> Iterator[Damage]:
+        """Read all there is, and yield what is wrong with it, as `Store.verify`.
+
+        Raises:
+            JobStoppedError: It was stopped.
+            StoreError: A pack or another verification is running.
+        """
+        ...
+
+    def retention(self) -> float | None:
+        """Return for how many seconds the space declares to keep its past; None if it declares nothing."""
+        ...
+
+    def declare_retention(self, seconds: float | None) -> None:
+        """Declare for how many seconds the space keeps its past, durably; None takes that back. Nothing is packed yet.
+
+        Raises:
+            HubbubError: As `hubbub.mount.Mount.commit`.
+        """
+        ...
+
+    def pack(
+        self,
+        before: int | None = None,
+        *,
+        collect: bool = True,
+        force: bool = False,
+        job: Job | None = None,
+    ) -> PackReport:
+        """Drop what nobody can read as of tid ``before`` or later, while the space is in use; as `Store.pack` (ST7).
+
+        It goes no further than the oldest snapshot that is open, and says in its report how far it went.
+
+        Args:
+            before: Up to where; None: as far as the declared retention allows, or to the newest tid if there is none.
+            collect: Collect what the root can't reach.
+            force: Go beyond the declared retention.
+            job: For progress, and to stop it.
+
+        Raises:
+            ConfigurationError: ``before`` is within the declared retention, and it is not forced. Nothing has changed.
+            HubbubError: As `Store.pack`.
+        """
+        ...
+
 
 class StoreUpkeep:
     """Answer out of a store (an `Upkeep`).
@@ -93,11 +163,32 @@ class StoreUpkeep:
     Args:
         store: Whose.
         settled_tid: Returns the tid up to which everything is durable.
+        snapshots: Those that are open; a pack keeps what they may read.
+        roots: Returns the oids that are held by more than the root.
+        on_packed: Called when a pack has ended, well or not: what is cached may be gone.
+        put_rows: Stores keyed rows, durably; None: it is read only.
+        clock: For the age of transactions.
     """
 
-    def __init__(self, store: Store, settled_tid: Callable[[], Tid]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settled_tid: Callable[[], Tid],
+        *,
+        snapshots: Snapshots | None = None,
+        roots: Callable[[], Sequence[int]] = tuple,
+        on_packed: Callable[[], None] = lambda: None,
+        put_rows: Callable[[Sequence[Row]], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._store = store
         self._settled_tid = settled_tid
+        self._snapshots = Snapshots(store.feed_floor) if snapshots is None else snapshots
+        self._roots = roots
+        self._on_packed = on_packed
+        self._put_rows = put_rows
+        self._clock = clock or SystemClock()
+        self._packing = threading.Lock()
 
     def history(self, oid: int, before: int | None = None, most: int = 100) -> list[Tid]:
         end = self._settled_tid()
@@ -138,3 +229,59 @@ class StoreUpkeep:
 
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
         return self._store.all_rows()
+
+    def stats(self) -> StoreStats:
+        return self._store.stats()
+
+    def verify(self, job: Job | None = None) -> Iterator[Damage]:
+        return self._store.verify(job)
+
+    def retention(self) -> float | None:
+        stored = self._store.row(SPACE, _RETENTION)
+        return None if stored is None else msgspec.msgpack.decode(stored, type=float)
+
+    def declare_retention(self, seconds: float | None) -> None:
+        value = None if seconds is None else msgspec.msgpack.encode(float(seconds))
+        self._writing()([(SPACE, _RETENTION, value)])
+
+    def _writing(self) -> Callable[[Sequence[Row]], None]:
+        if self._put_rows is None:
+            raise ReadOnlyError("this space was opened to read only")
+        return self._put_rows
+
+    def pack(
+        self,
+        before: int | None = None,
+        *,
+        collect: bool = True,
+        force: bool = False,
+        job: Job | None = None,
+    ) -> PackReport:
+        self._writing()
+        end = self._end_of_pack(before, force=force)
+        if not self._packing.acquire(blocking=False):
+            raise StoreError(
+                "a pack of this space is running already: wait for its end, or stop it"
+            )
+        try:
+            at = self._snapshots.shut(end)
+            try:
+                return self._store.pack(at, collect=collect, keep=self._roots(), job=job)
+            finally:
+                # If it failed before it dropped anything, all is still there.
+                self._snapshots.floor = self._store.feed_floor
+                self._on_packed()
+        finally:
+            self._packing.release()
+
+    def _end_of_pack(self, before: int | None, *, force: bool) -> int:
+        newest, seconds = self._settled_tid(), self.retention()
+        if seconds is None or force:
+            return newest if before is None else min(before, newest)
+        allowed = tid_at(max(self._clock.now() - seconds, 0.0))
+        if before is not None and before > allowed:
+            raise ConfigurationError(
+                f"this space declares to keep its past for {duration_text(seconds)}, so it can be packed up to tid "
+                f"{tid_text(allowed)} and not up to {tid_text(before)}. Say force to go beyond that"
+            )
+        return min(allowed if before is None else before, newest)
