@@ -236,7 +236,10 @@ class Writing:
             # The oids of a commit are never given out again. One that leaps ahead would use up those of everybody.
             if max(oids) > self._host.ledger.new_oids(0).start + _OID_LEAP:
                 raise RemoteProtocolError("a commit names oids that nobody was given")
-        for name in set(map(_class_name_of, writes)):
+        names = set(map(_class_name_of, writes))
+        for name in names:
+            if not name and all(_is_gone_rightly(w, message.restored_tid) for w in writes):
+                continue
             if not (0 < len(name) <= _MAX_CLASS_NAME and name.isprintable()):
                 raise RemoteProtocolError(f"{name[:80]!a} is no name of a class")
         if len(written) < len(writes):
@@ -299,3 +302,10 @@ class Writing:
         if len(records) <= _REMEMBERED_WRITES:
             self._outlet.neighbours.remember(map(_oid_of, records))
         return peer.written(sent)
+
+
+def _is_gone_rightly(write: Record, restored_tid: int) -> bool:
+    """Tell whether ``write``, if it says that its object is gone, says so of one that was there, and nothing else."""
+    if write.class_name:
+        return True
+    return not write.refs and not write.payload and bool(write.tid or restored_tid)

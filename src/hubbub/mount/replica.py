@@ -97,7 +97,8 @@ class Replica:
             self.cache.close(perhaps, newest + 1)
         self.log.add(tid, oids, perhaps)
         for record in records:
-            self.cache.add(record, None)
+            if record.class_name:  # else it is gone: that is no record to be loaded
+                self.cache.add(record, None)
 
     def dropped(self, tid: int) -> None:
         """Forget every record: nobody knows what changed up to ``tid``."""
@@ -155,8 +156,15 @@ class Replica:
         if others:
             self.cache.close(others, tid)
         mine = [write for write in writes if write.oid not in others] if others else list(writes)
+        gone: list[int] = []
         for write in mine:
             write.tid = tid  # from here on it is what is stored
+            if not write.class_name:
+                gone.append(write.oid)
+        if gone:
+            # What is cached can be loaded, and these can't be.
+            self.cache.close(gone, tid)
+            mine = [write for write in mine if write.class_name]
         mine += records
         if tid == self.newest and len(mine) > 1:
             # Nobody came later, in this group of commits or another.

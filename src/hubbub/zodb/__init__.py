@@ -1,4 +1,4 @@
-"""Hubbub under an application of ZODB's: a storage over any Hubbub store, so that its configuration is all that changes.
+"""Hubbub under an application of ZODB's: a storage over any Hubbub store; its configuration is all that changes.
 
 `HubbubStorage` is what `ZODB.DB` takes; ``%import hubbub.zodb`` brings its section ``<hubbub>`` into ZODB's
 configuration. It needs ZODB itself: ``pip install "hubbub[zodb]"``.

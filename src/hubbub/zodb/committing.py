@@ -8,8 +8,8 @@ Theory of operation
                                    conflict  v  | resolved by the class (`ZODB.ConflictResolution`)
                                             here
 
-So a conflict is told by ``tpc_vote``, never by ``store``. Any number of transactions may be under way at once, and those
-that finish at once share an fsync (ST3).
+So a conflict is told by ``tpc_vote``, never by ``store``. Any number of transactions may be under way at once, and
+those that finish at once share an fsync (ST3).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from hubbub.kernel import (
 )
 from hubbub.mount import Mount
 from hubbub.mount.base import Ballot
+from hubbub.zodb.blobs import BlobFiles
 from hubbub.zodb.failures import told_to_zodb, translated
 from hubbub.zodb.labels import label_of
 from hubbub.zodb.pickles import described
@@ -67,6 +68,7 @@ class Pending:
 
     Args:
         mount: Where it goes.
+        files: Where its blobs go.
         transaction: ZODB's own object for it.
         tid: The tid that it has to get, because it is a copy; 0 for a new one.
         status: Its status, if it is a copy.
@@ -76,6 +78,7 @@ class Pending:
     def __init__(
         self,
         mount: Mount,
+        files: BlobFiles,
         transaction: Any,
         tid: int,
         status: str,
@@ -87,14 +90,13 @@ class Pending:
         self.current: dict[int, int] = {}
         self.blobs: dict[int, str] = {}
         self._mount = mount
+        self._files = files
         self._tid = tid
         self._status = status
         self._untransformed = untransformed
         self._ballot: Ballot | None = None
 
-    def write(
-        self, oid: int, serial: int, data: bytes | None, *, is_checked: bool = True
-    ) -> None:
+    def write(self, oid: int, serial: int, data: bytes | None, *, is_checked: bool = True) -> None:
         """Have the state of ``oid`` stored.
 
         Raises:
@@ -103,6 +105,15 @@ class Pending:
         if is_ephemeral(oid):
             raise POSException.StorageError(f"oid {oid:#x} is too high: 2**61 - 1 is the highest")
         self.writes[oid] = Write(serial, data, is_checked)
+        self.put_blob(oid, None)
+
+    def put_blob(self, oid: int, name: str | None) -> None:
+        """Have the staged file ``name`` be the blob of what is written of ``oid``; None for none."""
+        old = self.blobs.pop(oid, None)
+        if old is not None:
+            self._files.drop(old)
+        if name is not None:
+            self.blobs[oid] = name
 
     def vote(self, resolve: Resolve) -> list[bytes]:
         """Have all of it checked and reserved; return the oids of the objects whose conflicts were resolved.
@@ -186,10 +197,14 @@ class Pending:
         with told_to_zodb():
             tid, _ = self._mount.finish(self._ballot)
         self._ballot = None
+        self.blobs = {}
         return tid
 
     def drop(self) -> None:
-        """Give it up."""
+        """Give it up. Harmless after `finish`."""
+        for name in self.blobs.values():
+            self._files.drop(name)
+        self.blobs = {}
         if self._ballot is not None:
             with told_to_zodb():
                 self._mount.drop(self._ballot)

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import msgspec
 
 from hubbub.kernel import ConfigurationError, HubbubError, Record, StoreError
 from hubbub.mount import LocalMount, Mount, RemoteMount
-from hubbub.store import open_store
+from hubbub.store import SQLiteStore, open_store
+from hubbub.zodb.blobs import BlobSource
 from hubbub.zodb.pickles import PREFIX
 
 _HOST_SCHEMES = ("hub", "hubs", "hub+unix")
 
 
-def _unmerged(base: Record, committed: Record, new: Record) -> str:
+class Opened(msgspec.Struct, frozen=True):
+    """A space that is mounted for ZODB.
+
+    Attributes:
+        mount: Its records.
+        blobs: Its blobs.
+        folder: The folder that it is in; None if it is in no file here.
+    """
+
+    mount: Mount
+    blobs: BlobSource
+    folder: Path | None
+
+
+def _unmerged(_base: Record, _committed: Record, _new: Record) -> str:
     return "ZODB's records are merged where their classes are"
 
 
@@ -23,7 +41,7 @@ def mount_for_zodb(
     read_only: bool = False,
     wait_timeout_s: float = 30.0,
     cache_bytes: int = 64 << 20,
-) -> Mount:
+) -> Opened:
     """Mount what ``url`` names; as `hubbub.open`, but for ZODB's records.
 
     Raises:
@@ -34,6 +52,8 @@ def mount_for_zodb(
     name = os.fspath(url)
     scheme, mark, _ = name.partition("://")
     mount: Mount
+    blobs: BlobSource
+    folder = None
     if mark and scheme in _HOST_SCHEMES:
         mount = RemoteMount(
             name,
@@ -42,19 +62,22 @@ def mount_for_zodb(
             wait_timeout_s=wait_timeout_s,
             cache_bytes=cache_bytes,
         )
+        blobs = mount
     elif mark:
         raise ConfigurationError(
             f"{name!r} can't be mounted: give hub://host:port/space, hub+unix:///path, memory: or a path"
         )
     else:
         store = open_store(name, create=not read_only)
-        mount = LocalMount(store, read_only=read_only, merge=_unmerged)
+        mount, blobs = LocalMount(store, read_only=read_only, merge=_unmerged), store
+        if isinstance(store, SQLiteStore):
+            folder = store.path.parent
     try:
         check_holds_pickles(mount, name)
     except HubbubError:
         mount.close()
         raise
-    return mount
+    return Opened(mount, blobs, folder)
 
 
 def check_holds_pickles(mount: Mount, name: str) -> None:
@@ -66,6 +89,6 @@ def check_holds_pickles(mount: Mount, name: str) -> None:
     first = mount.upkeep.current(-1, mount.begin(), 1)
     if first and not first[0].class_name.startswith(PREFIX):
         raise StoreError(
-            f"{name} holds Hubbub's own objects (object {first[0].oid:#x} is of class {first[0].class_name}), not those "
-            "of an application of ZODB's: open it with hubbub.open, or give another name here"
+            f"{name} holds Hubbub's own objects (object {first[0].oid:#x} is of class {first[0].class_name}), not "
+            "those of an application of ZODB's: open it with hubbub.open, or give another name here"
         )

@@ -17,7 +17,7 @@ OPAQUE = PREFIX + "?"
 
 BLOB = PREFIX + "ZODB.blob.Blob"
 
-_LEADING_GLOBAL = re.compile(rb"(?:\x80.)?\(?c([^\n]{1,500})\n([^\n]{1,500})\n", re.DOTALL)
+_LEADING_GLOBAL = re.compile(rb"(?:\x80.)?\(?c([^\n]{1,200})\n([^\n]{1,200})\n", re.DOTALL)
 _STRINGS = frozenset(
     ("SHORT_BINUNICODE", "BINUNICODE", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING")
 )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import zope.interface
 from ZODB import POSException, interfaces
+from ZODB.blob import is_blob_record
 from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.UndoLogCompatible import UndoLogCompatible
 from ZODB.utils import z64
 
 from hubbub.kernel import Tid, oid_bytes, oid_from_bytes, tid_at
-from hubbub.mount import Mount
+from hubbub.zodb.blobs import BlobFiles
 from hubbub.zodb.committing import Pending
 from hubbub.zodb.failures import told_to_zodb
 from hubbub.zodb.labels import NORMAL
@@ -27,6 +29,13 @@ from hubbub.zodb.undoing import Undo
 OnFinish = Callable[[bytes], object]
 
 
+def _tid_of(serial: bytes | str | None) -> int:
+    """Return the tid of a serial: None, as for a new object, and text, as from old applications, will do."""
+    if isinstance(serial, str):
+        serial = serial.encode("latin-1")
+    return oid_from_bytes(serial or z64)
+
+
 @zope.interface.implementer(
     interfaces.IMultiCommitStorage,
     interfaces.IStorageRestoreable,
@@ -35,6 +44,7 @@ OnFinish = Callable[[bytes], object]
     interfaces.IStorageCurrentRecordIteration,
     interfaces.IExternalGC,
     interfaces.ReadVerifyingStorage,
+    interfaces.IBlobStorageRestoreable,
 )
 class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
     """A storage of ZODB's over any Hubbub store. Any thread may call any method at any time.
@@ -73,12 +83,16 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         cache_bytes: int = 64 << 20,
         server_sync: bool = False,
     ) -> None:
-        self._mount: Mount = mount_for_zodb(
+        opened = mount_for_zodb(
             url,
             token=token,
             read_only=read_only,
             wait_timeout_s=wait_timeout_s,
             cache_bytes=cache_bytes,
+        )
+        self._mount = opened.mount
+        self.fshelper = BlobFiles(
+            opened.blobs, None if blob_dir is None else Path(blob_dir), opened.folder
         )
         self._url = os.fspath(url)
         self._name = name or self._url
@@ -150,6 +164,7 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         """Close it, and what it has mounted. Idempotent."""
         self._mount.close()
         self._news.close()
+        self.fshelper.close()
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -174,7 +189,9 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         """Describe the newest ``size`` revisions of ``oid``, newest first."""
         return self._reader.history(oid, size, filter)
 
-    def record_iternext(self, next: bytes | None = None) -> tuple[bytes, bytes, bytes, bytes | None]:  # noqa: A002
+    def record_iternext(
+        self, next: bytes | None = None
+    ) -> tuple[bytes, bytes, bytes, bytes | None]:  # noqa: A002
         """Return oid, tid and data of one current record, and where to go on: None at the end."""
         return self._reader.record_next(next)
 
@@ -213,7 +230,12 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         self._check_writable()
         number = 0 if tid is None else oid_from_bytes(tid)
         pending = Pending(
-            self._mount, transaction, number, status, self._crs_untransform_record_data
+            self._mount,
+            self.fshelper,
+            transaction,
+            number,
+            status,
+            self._crs_untransform_record_data,
         )
         with self._lock:
             if id(transaction) in self._pending:
@@ -232,7 +254,7 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
     ) -> None:
         """Have ``data`` stored as the state of ``oid``, which was read at ``serial``."""
         pending = self._pending_of(transaction)
-        pending.write(oid_from_bytes(oid), oid_from_bytes(serial or z64), data)
+        pending.write(oid_from_bytes(oid), _tid_of(serial), data)
 
     def restore(
         self,
@@ -255,9 +277,7 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         pending = self._pending_of(transaction)
         pending.write(oid_from_bytes(oid), oid_from_bytes(serial), None)
 
-    def checkCurrentSerialInTransaction(
-        self, oid: bytes, serial: bytes, transaction: Any
-    ) -> None:
+    def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         """Have the transaction conflict if ``oid`` has changed since ``serial``, or does so before its end."""
         self._pending_of(transaction).current[oid_from_bytes(oid)] = oid_from_bytes(serial)
 
@@ -268,10 +288,10 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
             UndoError: It can't be undone. Nothing has changed.
         """
         pending = self._pending_of(transaction)
-        undo = Undo(
-            self._mount, tid_of_undo_id(transaction_id), pending, self.tryToResolveConflict
-        )
+        undo = Undo(self._mount, tid_of_undo_id(transaction_id), pending, self.tryToResolveConflict)
         oids = undo.run()
+        for number, source in undo.sources.items():
+            pending.put_blob(number, self.fshelper.again(number, source))
         return None, list(map(oid_bytes, oids))
 
     def tpc_vote(self, transaction: Any) -> list[bytes]:
@@ -308,6 +328,48 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
             pending = self._pending.pop(id(transaction))
         pending.drop()
 
+    # --- blobs ------------------------------------------------------------------------------------------------------
+
+    def temporaryDirectory(self) -> str:
+        """Return the folder for blobs that are not committed."""
+        return self.fshelper.temp_dir
+
+    def storeBlob(
+        self,
+        oid: bytes,
+        oldserial: bytes | None,
+        data: bytes,
+        blobfilename: str,
+        version: str,
+        transaction: Any,
+    ) -> None:
+        """Have ``data`` stored as the state of ``oid``, and the file as its blob, which is taken over."""
+        self.store(oid, oldserial, data, "", transaction)
+        name = self.fshelper.take(blobfilename)
+        self._pending_of(transaction).put_blob(oid_from_bytes(oid), name)
+
+    def restoreBlob(
+        self,
+        oid: bytes,
+        serial: bytes,
+        data: bytes | None,
+        blobfilename: str,
+        prev_txn: bytes | None,
+        transaction: Any,
+    ) -> None:
+        """Have a blob stored that was committed elsewhere; the file is taken over."""
+        self.restore(oid, serial, data, "", prev_txn, transaction)
+        name = self.fshelper.take(blobfilename)
+        self._pending_of(transaction).put_blob(oid_from_bytes(oid), name)
+
+    def loadBlob(self, oid: bytes, serial: bytes) -> str:
+        """Return the path of the blob of ``oid`` at ``serial``."""
+        return self.fshelper.getBlobFilename(oid, serial)
+
+    def openCommittedBlobFile(self, oid: bytes, serial: bytes, blob: Any = None) -> BinaryIO:
+        """Open the blob of ``oid`` at ``serial`` to read it."""
+        return self.fshelper.open(oid, serial, blob)
+
     # --- the past ---------------------------------------------------------------------------------------------------
 
     def undoLog(
@@ -336,8 +398,14 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         for copied in other.iterator():
             self.tpc_begin(copied, copied.tid, copied.status)
             for record in copied:
-                self.restore(
-                    record.oid, record.tid, record.data, "", record.data_txn, copied
-                )
+                self.restore(record.oid, record.tid, record.data, "", record.data_txn, copied)
+                if is_blob_record(record.data):
+                    try:
+                        file = other.loadBlob(record.oid, record.tid)
+                    except POSException.POSKeyError:
+                        continue  # it was never filled
+                    self._pending_of(copied).put_blob(
+                        oid_from_bytes(record.oid), self.fshelper.copied(file)
+                    )
             self.tpc_vote(copied)
             self.tpc_finish(copied)

@@ -6,6 +6,7 @@ resolve the conflict (base: as the transaction left it; one side: as it is now; 
 
 from __future__ import annotations
 
+import msgspec
 from ZODB import POSException
 
 from hubbub.kernel import Record, oid_bytes
@@ -13,6 +14,16 @@ from hubbub.mount import Mount
 from hubbub.zodb.committing import Pending, Resolve
 from hubbub.zodb.failures import told_to_zodb
 from hubbub.zodb.labels import NORMAL, meta_of
+from hubbub.zodb.pickles import BLOB, OPAQUE
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    """What undoes one record: the data to be written, and the record that it is copied from, if it is."""
+
+    oid: int
+    serial: int
+    data: bytes | None
+    source: Record | None = None
 
 
 class Undo:
@@ -34,7 +45,7 @@ class Undo:
         self.sources: dict[int, int] = {}
 
     def run(self) -> list[int]:
-        """Write what was before; return the oids. ``sources`` then tells whose records were copied.
+        """Write what was before; return the oids. ``sources`` then tells of which tids blobs are to be copied.
 
         Raises:
             UndoError: It can't be undone; nothing was written.
@@ -46,7 +57,7 @@ class Undo:
                 raise POSException.UndoError(
                     f"transaction {self._tid:016x} can't be undone: it is packed, or never was"
                 )
-            outcomes: list[tuple[int, int, bytes | None, int | None]] = []
+            outcomes: list[_Outcome] = []
             failures: list[tuple[bytes, POSException.UndoError]] = []
             for record in upkeep.records_of(self._tid):
                 try:
@@ -55,16 +66,18 @@ class Undo:
                     failures.append((oid_bytes(record.oid), error))
         if failures:
             raise POSException.MultipleUndoErrors(failures)
-        for oid, serial, data, source in outcomes:
-            self._pending.write(oid, serial, data)
+        for outcome in outcomes:
+            oid, source = outcome.oid, outcome.source
+            self._pending.write(oid, outcome.serial, outcome.data)
             self._pending.copied.pop(oid, None)
             if source is not None:
-                self._pending.copied[oid] = self._origin(oid, source)
-                self.sources[oid] = source
-        return [oid for oid, _, _, _ in outcomes]
+                self._pending.copied[oid] = self._origin(oid, source.tid)
+                if source.class_name in (BLOB, OPAQUE):
+                    self.sources[oid] = source.tid
+        return [outcome.oid for outcome in outcomes]
 
-    def _undone(self, record: Record) -> tuple[int, int, bytes | None, int | None]:
-        """Return oid, serial, data of the record that undoes ``record``, and the tid whose data it copies."""
+    def _undone(self, record: Record) -> _Outcome:
+        """Return what undoes ``record``."""
         oid, upkeep = record.oid, self._mount.upkeep
         before = upkeep.history(oid, self._tid, 1)
         old = upkeep.revision(oid, before[0]) if before else None
@@ -78,8 +91,8 @@ class Undo:
             now = _data(upkeep.revision(oid, now_tid))
         if now == _data(record):
             if old is None:
-                return oid, now_tid, None, None
-            return oid, now_tid, _data(old), old.tid
+                return _Outcome(oid, now_tid, None)
+            return _Outcome(oid, now_tid, _data(old), old)
         if old is None:
             raise POSException.UndoError(
                 "the object was made by this transaction and changed since then", oid_bytes(oid)
@@ -94,7 +107,7 @@ class Undo:
             raise POSException.UndoError(
                 "the object was changed by a later transaction", oid_bytes(oid)
             ) from error
-        return oid, now_tid, data, None
+        return _Outcome(oid, now_tid, data)
 
     def _origin(self, oid: int, tid: int) -> int:
         """Return the tid of the transaction that first wrote what ``tid`` has of ``oid``."""

@@ -209,6 +209,31 @@ async def test_user_words_on_the_peer_wire_end_it(host: Host) -> None:
     assert one.is_closed
 
 
+@pytest.mark.parametrize("refs, payload", [((1,), b""), ((), b"x")])
+async def test_an_object_that_is_gone_holds_nothing(
+    host: Host, refs: tuple[int, ...], payload: bytes
+) -> None:
+    one = FakePeer(host)
+    oid = one.mount().first_oid
+    one.say(commit(1, (oid, 0, "test:Thing", (), b"")))
+    (*_, made) = await one.until(peer.Committed)
+    assert isinstance(made, peer.Committed)
+    one.say(commit(2, (oid, made.tid, "", refs, payload)))
+    assert isinstance(one.messages[-1], peer.Fault)
+
+
+async def test_a_peer_can_say_that_an_object_is_gone(host: Host) -> None:
+    one = FakePeer(host)
+    oid = one.mount().first_oid
+    one.say(commit(1, (oid, 0, "test:Thing", (), b"")))
+    (*_, made) = await one.until(peer.Committed)
+    assert isinstance(made, peer.Committed)
+    one.say(commit(2, (oid, made.tid, "", (), b"")))
+    await one.until(peer.Committed)
+    with pytest.raises(UnknownObjectError):
+        host.ledger.load(oid)
+
+
 @pytest.mark.parametrize(
     "name", ["", "x" * 100_000, "a:\x00", "\x1b[2J", "\u202etxt:Thing", "a:b\n"]
 )

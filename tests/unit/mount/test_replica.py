@@ -172,6 +172,17 @@ def test_a_record_that_came_along_stays_right_behind_an_older_own_write() -> Non
         assert [tid_at(made, 1, at) for at in (20, 21, 30)] == [20, 21, 21]
 
 
+def test_what_a_commit_says_is_gone_is_no_record_to_be_loaded() -> None:
+    made = replica()
+    made.invalidated(15, [1], (), [record(1, 15)])
+    made.invalidated(20, [], in_flight=[1, 2])
+    made.committed(20, [Record(1, 15, "", (), b""), record(2, 5)], [])
+    assert [tid_at(made, 1, at) for at in (15, 20)] == [15, None]
+    assert tid_at(made, 2, 20) == 20
+    made.invalidated(30, [2], (), [Record(2, 30, "", (), b"")])
+    assert [tid_at(made, 2, at) for at in (20, 30)] == [20, None]
+
+
 def test_a_merged_write_that_comes_with_the_answer_is_kept() -> None:
     made = replica()
     made.invalidated(20, [], in_flight=[1])

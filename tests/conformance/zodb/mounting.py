@@ -1,0 +1,45 @@
+"""The suites on a space that a host serves, in a thread of its own."""
+
+from __future__ import annotations
+
+from hubbub.store import open_store
+from hubbub.zodb import HubbubStorage
+from tests.conformance.mount.serving import HostThread
+from tests.conformance.zodb.suites import RecoverySuite, StorageSuite
+
+
+class MountedSuite(StorageSuite):
+    _host: HostThread | None = None
+
+    def open(self, **options):
+        if self._host is None:
+            self._host = HostThread(open_store("data.hub"))
+        self._storage = self.wrapped(HubbubStorage(self._host.url, **options))
+
+    def wrapped(self, storage):
+        return storage
+
+    def tearDown(self):
+        self._close()
+        self._host.close()
+        super().tearDown()
+
+
+class MountedRecoverySuite(RecoverySuite):
+    def setUp(self):
+        self._hosts = []
+        super().setUp()
+
+    def new_storage(self, name):
+        host = HostThread(open_store(f"{name}.hub"))
+        self._hosts.append(host)
+        return self.wrapped(HubbubStorage(host.url))
+
+    def wrapped(self, storage):
+        return storage
+
+    def tearDown(self):
+        self._storage.close()
+        super().tearDown()
+        for host in self._hosts:
+            host.close()

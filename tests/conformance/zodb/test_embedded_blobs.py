@@ -1,0 +1,44 @@
+"""ZODB's own suites of blobs and of external garbage collectors, on a space in this process."""
+
+from __future__ import annotations
+
+import pytest
+from ZODB.tests.hexstorage import HexStorage
+from ZODB.tests.PackableStorage import IExternalGC_suite
+from ZODB.tests.testblob import storage_reusable_suite
+from ZODB.tests.util import MininalTestLayer
+
+from hubbub.zodb import HubbubStorage
+from tests.conformance.zodb.doctests import cases, name_of, run
+
+
+def plain(name, blob_dir):
+    return HubbubStorage(f"{name}.hub", blob_dir=blob_dir)
+
+
+def in_hex(name, blob_dir):
+    return HexStorage(plain(name, blob_dir))
+
+
+BLOBS = storage_reusable_suite(
+    "Embedded", plain, test_blob_storage_recovery=True, test_packing=True
+)
+HEX_BLOBS = storage_reusable_suite(
+    "EmbeddedInHex", in_hex, test_blob_storage_recovery=True, test_packing=True
+)
+COLLECTORS = IExternalGC_suite(lambda: HubbubStorage("data.hub", blob_dir="blobs", pack_gc=False))
+
+
+@pytest.mark.parametrize("case", list(cases(BLOBS)), ids=name_of)
+def test_blobs(case):
+    run(case, BLOBS.layer)
+
+
+@pytest.mark.parametrize("case", list(cases(HEX_BLOBS)), ids=name_of)
+def test_blobs_in_hex(case):
+    run(case, HEX_BLOBS.layer)
+
+
+@pytest.mark.parametrize("case", list(cases([COLLECTORS])), ids=name_of)
+def test_external_collectors(case):
+    run(case, MininalTestLayer("collectors"))
