@@ -29,17 +29,20 @@ class DisconnectedError(StorageTransientError):
 
 def translated(error: HubbubError) -> Exception:
     """Return ``error`` as an exception of ZODB's."""
+    found: Exception
     if isinstance(error, UnknownObjectError):
-        return POSException.POSKeyError(oid_bytes(error.oid))
-    if isinstance(error, ReadOnlyError):
-        return POSException.ReadOnlyError(str(error))
-    if isinstance(error, SnapshotGoneError):
-        return POSException.ReadConflictError(str(error))
-    if isinstance(error, BrokenError):
-        return DisconnectedError(str(error))
-    if isinstance(error, TransientError):
-        return StorageTransientError(str(error))
-    return POSException.StorageError(f"{error.code}: {error}")
+        found = POSException.POSKeyError(oid_bytes(error.oid))
+    elif isinstance(error, ReadOnlyError):
+        found = POSException.ReadOnlyError(str(error))
+    elif isinstance(error, SnapshotGoneError):
+        found = POSException.ReadConflictError(str(error))
+    elif isinstance(error, BrokenError):
+        found = DisconnectedError(str(error))
+    elif isinstance(error, TransientError):
+        found = StorageTransientError(str(error))
+    else:
+        found = POSException.StorageError(f"{error.code}: {error}")
+    return found
 
 
 @contextmanager

@@ -105,29 +105,6 @@ class UndoLog:
 
     def __init__(self, mount: Mount) -> None:
         self._mount = mount
-        self._floor = 0
-
-    def floor(self) -> int:
-        """Return the tid up to which the space is packed: what is not above it can't be undone."""
-        newest = int(self._mount.begin())
-        low = max(self._floor, 0)
-        if not self._reaches(low):
-            high = newest
-            while high - low > 1:
-                middle = (low + high) // 2
-                if self._reaches(middle):
-                    high = middle
-                else:
-                    low = middle
-            self._floor = high
-        return self._floor
-
-    def _reaches(self, tid: int) -> bool:
-        try:
-            self._mount.feed(max(tid, 1), 1)
-        except FeedGapError:
-            return False
-        return True
 
     def newest_first(self) -> Iterator[FeedEntry]:
         """Yield the commits that can be undone, newest first.
@@ -135,7 +112,8 @@ class UndoLog:
         The feed runs forwards only: spans of time that double are read, so that the first ones come at once.
         """
         with told_to_zodb():
-            floor = self.floor()
+            # What is not above it can't be undone.
+            floor = self._mount.upkeep.identity().packed_tid
         high = int(self._mount.begin())
         span = _FIRST_SPAN
         while high > floor:

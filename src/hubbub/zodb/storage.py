@@ -10,12 +10,11 @@ from typing import Any, BinaryIO
 
 import zope.interface
 from ZODB import POSException, interfaces
-from ZODB.blob import is_blob_record
 from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.UndoLogCompatible import UndoLogCompatible
 from ZODB.utils import z64
 
-from hubbub.kernel import Tid, oid_bytes, oid_from_bytes, tid_at
+from hubbub.kernel import oid_bytes, oid_from_bytes, tid_at
 from hubbub.zodb.blobs import BlobFiles
 from hubbub.zodb.committing import Pending
 from hubbub.zodb.failures import told_to_zodb
@@ -23,6 +22,7 @@ from hubbub.zodb.labels import NORMAL
 from hubbub.zodb.news import News
 from hubbub.zodb.opening import mount_for_zodb
 from hubbub.zodb.past import StoredTransaction, UndoLog, tid_of_undo_id, transactions
+from hubbub.zodb.pickles import is_blob
 from hubbub.zodb.reading import Loaded, Reader
 from hubbub.zodb.undoing import Undo
 
@@ -127,22 +127,19 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         return True
 
     def __len__(self) -> int:
-        """Count the objects. It reads them all."""
-        count, after = 0, -1
+        """Count the objects. On a large space that takes its time."""
         with told_to_zodb():
-            at = self._mount.begin()
-            while page := self._mount.upkeep.current(after, at):
-                count += len(page)
-                after = page[-1].oid
-        return count
+            return self._mount.upkeep.stats().objects
 
     def __bool__(self) -> bool:
         # Else an empty storage would be false.
         return True
 
     def getSize(self) -> int:
-        """Return about how many bytes it takes."""
-        return 0
+        """Return how many bytes it takes, blobs not included. On a large space that takes its time."""
+        with told_to_zodb():
+            found = self._mount.upkeep.stats()
+        return found.file_bytes or found.payload_bytes
 
     def registerDB(self, wrapper: Any) -> None:
         """Have ``wrapper`` told of others' commits from now on."""
@@ -190,8 +187,9 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         return self._reader.history(oid, size, filter)
 
     def record_iternext(
-        self, next: bytes | None = None
-    ) -> tuple[bytes, bytes, bytes, bytes | None]:  # noqa: A002
+        self,
+        next: bytes | None = None,  # noqa: A002 - ZODB's name
+    ) -> tuple[bytes, bytes, bytes, bytes | None]:
         """Return oid, tid and data of one current record, and where to go on: None at the end."""
         return self._reader.record_next(next)
 
@@ -387,11 +385,16 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         referencesf: Callable[..., Any] | None,
         gc: bool | None = None,
     ) -> None:
-        """Drop what was old at ``pack_time`` (Unix time), and, with ``gc``, what the root could not reach then."""
+        """Drop what was old at ``pack_time`` (Unix time), and, with ``gc``, what the root could not reach then.
+
+        Raises:
+            StorageError: The space declares to keep its past for longer, or a pack is running already.
+        """
         self._check_writable()
-        at = min(tid_at(pack_time) - 1, self._mount.begin())
+        collect = self._pack_gc if gc is None else gc
         with told_to_zodb():
-            self._mount.upkeep.pack(Tid(at), collect=self._pack_gc if gc is None else gc)
+            at = min(tid_at(max(pack_time, 0.0)) - 1, self._mount.begin())
+            self._mount.upkeep.pack(at, collect=collect)
 
     def copyTransactionsFrom(self, other: Any, verbose: bool = False) -> None:
         """Copy all transactions of another storage, with their tids."""
@@ -399,7 +402,7 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
             self.tpc_begin(copied, copied.tid, copied.status)
             for record in copied:
                 self.restore(record.oid, record.tid, record.data, "", record.data_txn, copied)
-                if is_blob_record(record.data):
+                if is_blob(record.data):
                     try:
                         file = other.loadBlob(record.oid, record.tid)
                     except POSException.POSKeyError:

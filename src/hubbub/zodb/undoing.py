@@ -53,6 +53,8 @@ class Undo:
         upkeep = self._mount.upkeep
         with told_to_zodb():
             entry = upkeep.transaction(self._tid)
+            if self._tid <= upkeep.identity().packed_tid:
+                entry = None
             if entry is None or meta_of(entry.label).status != NORMAL:
                 raise POSException.UndoError(
                     f"transaction {self._tid:016x} can't be undone: it is packed, or never was"
