@@ -13,7 +13,7 @@ from hubbub.store import SQLiteStore, open_store
 from hubbub.zodb.blobs import BlobSource
 from hubbub.zodb.pickles import PREFIX
 
-_HOST_SCHEMES = ("hub", "hubs", "hub+unix")
+HOST_SCHEMES = ("hub", "hubs", "hub+unix")
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -41,6 +41,7 @@ def mount_for_zodb(
     read_only: bool = False,
     wait_timeout_s: float = 30.0,
     cache_bytes: int = 64 << 20,
+    certificates: Certificates | None = None,
 ) -> Opened:
     """Mount what ``url`` names; as `hubbub.open`, but for ZODB's records.
 
@@ -54,13 +55,14 @@ def mount_for_zodb(
     mount: Mount
     blobs: BlobSource
     folder = None
-    if mark and scheme in _HOST_SCHEMES:
+    if mark and scheme in HOST_SCHEMES:
         mount = RemoteMount(
             name,
             token,
             read_only=read_only,
             wait_timeout_s=wait_timeout_s,
             cache_bytes=cache_bytes,
+            certificates=certificates,
         )
         blobs = mount
     elif mark:
@@ -87,8 +89,18 @@ def check_holds_pickles(mount: Mount, name: str) -> None:
         StoreError: It holds objects of Hubbub's own.
     """
     first = mount.upkeep.current(-1, mount.begin(), 1)
-    if first and not first[0].class_name.startswith(PREFIX):
+    if first:
+        check_class_name(first[0], name)
+
+
+def check_class_name(record: Record, name: str) -> None:
+    """Check that a record of the space ``name`` is one of ZODB's.
+
+    Raises:
+        StoreError: It is one of Hubbub's own.
+    """
+    if not record.class_name.startswith(PREFIX):
         raise StoreError(
-            f"{name} holds Hubbub's own objects (object {first[0].oid:#x} is of class {first[0].class_name}), not "
-            "those of an application of ZODB's: open it with hubbub.open, or give another name here"
+            f"{name} holds Hubbub's own objects (object {record.oid:#x} is of class {record.class_name}), not those of "
+            "an application of ZODB's: open it with hubbub.open, or give another name here"
         )
