@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from hubbub.perspective.identity import Identity
     from hubbub.perspective.realm import Realm
     from hubbub.perspective.sending import publish, subscribe
+    from hubbub.space.blob import Blob
     from hubbub.space.containers import (
         Collection,
         Counter,
@@ -160,6 +161,7 @@ _PLACES = {
         "publish",
         "subscribe",
     ),
+    "hubbub.space.blob": ("Blob",),
     "hubbub.space.containers": (
         "Collection",
         "Counter",
@@ -218,6 +220,7 @@ __all__ = [
     "AddressInUseError",
     "Anonymous",
     "Avatar",
+    "Blob",
     "BlockingError",
     "BrokenError",
     "Client",

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 GRACE_S = 5.0
 """So long a mount whose connection broke may take to come back."""
 
 
 class HeldVote:
-    """An open vote: the oids that it writes, and its blobs by the peer's names."""
+    """An open vote: the oids that it writes, and the files of its blobs by the peer's names."""
 
     __slots__ = ("blobs", "written")
 
-    def __init__(self, written: set[int], blobs: dict[int, str]) -> None:
+    def __init__(self, written: set[int], blobs: dict[str, Path]) -> None:
         self.written = written
         self.blobs = blobs
 
@@ -31,13 +32,15 @@ class Held:
 
     Attributes:
         votes: Its open votes by their numbers.
-        uploads: The names in the store of what it has uploaded, by its own names.
+        uploads: The files of what it has uploaded, by its own names.
+        taken: Uploads of commits that are under way, by their keys.
         connections: How many it has now.
     """
 
     def __init__(self) -> None:
         self.votes: dict[int, HeldVote] = {}
-        self.uploads: dict[str, str] = {}
+        self.uploads: dict[str, Path] = {}
+        self.taken: dict[bytes, dict[str, Path]] = {}
         self.connections = 0
         self.timer: asyncio.TimerHandle | None = None
 
@@ -79,7 +82,10 @@ class Holding:
         self._held.pop(mount_key, None)
         for number in held.votes:
             self._drop_vote(number)
-        for name in held.uploads.values():
-            self._unstage(name)
+        for path in held.uploads.values():
+            self._unstage(path.name)
+        for vote in held.votes.values():
+            for path in vote.blobs.values():
+                self._unstage(path.name)
         held.votes.clear()
         held.uploads.clear()

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from hubbub.gateway.asking import Asking
+from hubbub.gateway.blobs import Transfers
 from hubbub.gateway.carriers import HELLO_S
 from hubbub.gateway.following import Following
 from hubbub.gateway.loading import Loading
@@ -120,6 +121,13 @@ class PeerConnection:
         loading = self._loading = Loading(
             host, self.outlet, lambda: peers.log.newest, self._options.max_message_bytes
         )
+        transfers = Transfers(
+            host,
+            self.outlet,
+            lambda: writing.held,
+            lambda: peers.log.newest,
+            lambda: self._read_only,
+        )
         asking = self._asking = Asking(
             StoreUpkeep(host.store, lambda: peers.log.newest),
             self.outlet,
@@ -137,6 +145,9 @@ class PeerConnection:
             peer.Drop: writing.drop,
             peer.Ask: asking.ask,
             peer.StopJob: asking.stop,
+            peer.PutPiece: transfers.put,
+            peer.DropUpload: transfers.drop,
+            peer.GetPiece: transfers.get,
             peer.Oids: self._oids,
             peer.Ping: self._ping,
             peer.Follow: self._following.follow,

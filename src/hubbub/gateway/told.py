@@ -43,7 +43,7 @@ class Peers:
         self.writers: dict[bytes, tuple[Outlet, Collection[int]]] = {}
         self._serials: dict[bytes, int] = {}
         self._next_serial = 0
-        self.holding = Holding(host.drop_vote, lambda name: None)
+        self.holding = Holding(host.drop_vote, host.live.blobs.unstage_blob)
         self.lookout = Lookout(asyncio.get_running_loop().call_soon, lambda: host.is_at_rest)
         host.on_settled(self._settled)
 

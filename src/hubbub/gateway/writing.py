@@ -7,9 +7,10 @@ after their first answer was acknowledged and forgotten.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from hubbub.gateway.held import Held, HeldVote
@@ -19,11 +20,13 @@ from hubbub.kernel import (
     COMPANION_BIT,
     BrokenError,
     Changeset,
+    ConflictError,
     HubbubError,
     LimitError,
     ReadOnlyError,
     Record,
     RemoteProtocolError,
+    ReservedError,
 )
 from hubbub.mount.committing import MOUNT_KEY_BYTES
 from hubbub.mount.failures import UPLOAD_GONE, to_failed
@@ -41,7 +44,7 @@ _REMEMBERED_WRITES = 64
 _MOST_VOTES = 100
 
 _NOBODY = (None, frozenset[int]())
-_NO_BLOBS: dict[int, str] = {}
+_NO_BLOBS: dict[str, Path] = {}
 
 _oid_of = attrgetter("oid")
 _tid_of = attrgetter("tid")
@@ -91,7 +94,7 @@ class Writing:
         self._check_keys(message.key, message.done)
         if not self._may_write(message.id, message.key):
             return
-        blobs = self._blobs(message) if message.blobs else _NO_BLOBS
+        blobs = self._take_blobs(message) if message.blobs else _NO_BLOBS
         if blobs is None:
             return
         self._outlet.awaited += 1
@@ -105,15 +108,13 @@ class Writing:
             {},
             message.label,
             message.key,
-            blobs,
+            _staged_names(message, blobs),
             message.restored_tid,
         )
         self._host.apply(
             changeset,
             message.done,
-            lambda outcome: self._committed(
-                message.id, message.key, written, outcome, message.blobs
-            ),
+            lambda outcome: self._committed(message.id, message.key, written, outcome, blobs),
         )
 
     # --- in two phases ------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Writing:
         if len(self.held.votes) >= _MOST_VOTES:
             self._fail(message.id, LimitError(f"more than {_MOST_VOTES} votes are open"))
             return
-        blobs = self._blobs(message) if message.blobs else _NO_BLOBS
+        blobs = self._take_blobs(message) if message.blobs else _NO_BLOBS
         if blobs is None:
             return
         self._outlet.awaited += 1
@@ -136,23 +137,27 @@ class Writing:
             message.current,
             {},
             message.label,
-            blobs=blobs,
+            blobs=_staged_names(message, blobs),
             restored_tid=message.restored_tid,
         )
-        self._host.vote(changeset, lambda outcome: self._voted(message, written, outcome))
+        self._host.vote(changeset, lambda outcome: self._voted(message, written, blobs, outcome))
 
-    def _voted(self, message: peer.Vote, written: set[int], outcome: Outcome) -> None:
+    def _voted(
+        self, message: peer.Vote, written: set[int], blobs: dict[str, Path], outcome: Outcome
+    ) -> None:
         self._outlet.awaited -= 1
         if outcome.error is not None:
+            self._give_blobs_back(blobs, outcome.error)
             self._fail(message.id, outcome.error)
         else:
             vote: Vote = outcome.value
             if self._outlet.is_over:
                 # Nobody has its number: whoever comes back for it votes again.
                 self._host.drop_vote(vote.number)
+                self.held.uploads.update(blobs)
             else:
                 self._forget_lost_votes()
-                self.held.votes[vote.number] = HeldVote(written, dict(message.blobs))
+                self.held.votes[vote.number] = HeldVote(written, blobs)
                 self._outlet.answer(peer.Voted(message.id, vote.number, vote.merged))
         self._outlet.answered()
         self._answered()
@@ -161,7 +166,7 @@ class Writing:
         """Those that were given up for their time."""
         still_open = self._host.ledger.votes.open
         for number in [number for number in self.held.votes if number not in still_open]:
-            del self.held.votes[number]
+            self.held.uploads.update(self.held.votes.pop(number).blobs)
 
     def finish(self, message: peer.Finish) -> None:
         """Store what has voted."""
@@ -185,8 +190,10 @@ class Writing:
 
     def drop(self, message: peer.Drop) -> None:
         """Give a vote up."""
-        if self.held.votes.pop(message.number, None) is not None:
+        vote = self.held.votes.pop(message.number, None)
+        if vote is not None:
             self._host.drop_vote(message.number)
+            self.held.uploads.update(vote.blobs)
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
@@ -205,22 +212,35 @@ class Writing:
             )
         return True
 
-    def _blobs(self, message: peer.Commit | peer.Vote) -> dict[int, str] | None:
-        """Return the uploads that are to be committed by their names in the store; None: answered with a no."""
+    def _take_blobs(self, message: peer.Commit | peer.Vote) -> dict[str, Path] | None:
+        """Take the uploads that are to be committed; None: answered with a no."""
         uploads = self.held.uploads
-        writes = set(map(_oid_of, message.writes))
-        for oid, name in message.blobs.items():
-            if oid not in writes:
-                raise RemoteProtocolError("a blob of an object that is not written")
-            if name not in uploads:
-                self._fail(
-                    message.id,
-                    BrokenError(
-                        "an upload is gone, for the host was started anew", code=UPLOAD_GONE
-                    ),
-                )
-                return None
-        return {oid: uploads[name] for oid, name in message.blobs.items()}
+        names = message.blobs.values()
+        if not message.blobs.keys() <= set(map(_oid_of, message.writes)):
+            raise RemoteProtocolError("a blob of an object that is not written")
+        if len(set(names)) < len(message.blobs):
+            raise RemoteProtocolError("two blobs out of one upload")
+        key = message.key if isinstance(message, peer.Commit) else b""
+        if key and key in self.held.taken:
+            return self.held.taken[key]  # a repeat, and the first one is under way
+        if not all(name in uploads for name in names):
+            if key and self._host.ledger.outcome_of(key) is not None:
+                return {}  # a repeat, and it is answered with the first outcome
+            gone = BrokenError("an upload is gone: the host was started anew", code=UPLOAD_GONE)
+            self._fail(message.id, gone)
+            return None
+        taken = {name: uploads.pop(name) for name in names}
+        if key:
+            self.held.taken[key] = taken
+        return taken
+
+    def _give_blobs_back(self, blobs: dict[str, Path], error: BaseException | None) -> None:
+        """What certainly was not looked at may be committed once more; other files may be gone."""
+        if isinstance(error, ConflictError | ReservedError):
+            self.held.uploads.update(blobs)
+        elif error is not None:
+            for path in blobs.values():
+                self._host.live.blobs.unstage_blob(path.name)
 
     def _check_changeset(self, message: peer.Commit | peer.Vote) -> set[int]:
         """Refuse what would hurt others: the disk writes a group for all. Return the oids that are written."""
@@ -268,9 +288,10 @@ class Writing:
         key: bytes,
         written: set[int],
         outcome: Outcome,
-        blobs: Mapping[int, str],
+        blobs: dict[str, Path],
     ) -> None:
         self._outlet.awaited -= 1
+        self.held.taken.pop(key, None)
         if self._peers.writers.get(key, _NOBODY)[0] is self._outlet:
             del self._peers.writers[key]
         if outcome.error is None:
@@ -278,9 +299,9 @@ class Writing:
             self._outlet.answer(
                 peer.Committed(call_id, tid, merged, self._merged(outcome, written))
             )
-            for name in blobs.values():
-                self.held.uploads.pop(name, None)
         else:
+            if blobs:
+                self._give_blobs_back(blobs, outcome.error)
             self._fail(call_id, outcome.error)
         self._outlet.answered()
         self._answered()
@@ -309,3 +330,8 @@ def _is_gone_rightly(write: Record, restored_tid: int) -> bool:
     if write.class_name:
         return True
     return not write.refs and not write.payload and bool(write.tid or restored_tid)
+
+
+def _staged_names(message: peer.Commit | peer.Vote, blobs: dict[str, Path]) -> dict[int, str]:
+    """Return the names that the store has for the uploads."""
+    return {oid: blobs[name].name for oid, name in message.blobs.items() if name in blobs}

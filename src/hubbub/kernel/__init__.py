@@ -72,11 +72,12 @@ from hubbub.kernel.identifiers import (
 )
 from hubbub.kernel.job import Job, OnProgress
 from hubbub.kernel.limits import Limits
-from hubbub.kernel.record import Changeset, Commit, Label, Record, RecordFields, Row
+from hubbub.kernel.record import NO_BLOBS, Changeset, Commit, Label, Record, RecordFields, Row
 
 __all__ = [
     "COMPANION_BIT",
     "EPHEMERAL_BIT",
+    "NO_BLOBS",
     "ROOT_OID",
     "AccessError",
     "AddressInUseError",

@@ -15,6 +15,7 @@ from hubbub.mount.base import InvalidationLog, Mount, MountStats
 from hubbub.mount.checking import Checked, Finding
 from hubbub.mount.local import LocalMount
 from hubbub.mount.opening import (
+    DEFAULT_BLOB_BYTES,
     DEFAULT_CACHE_BYTES,
     DEFAULT_WAIT_TIMEOUT_S,
     Opening,
@@ -64,6 +65,8 @@ def open(  # noqa: A001 - the public name is hubbub.open
     ca: URL | None = None,
     cert: URL | None = None,
     key: URL | None = None,
+    blob_dir: URL | None = None,
+    blob_bytes: int = DEFAULT_BLOB_BYTES,
 ) -> Space:
     """Mount a space.
 
@@ -83,6 +86,8 @@ def open(  # noqa: A001 - the public name is hubbub.open
         ca: A PEM file with the certificates that are trusted for ``hubs://``; those of the system without it.
         cert: A PEM file with a certificate of ours, for a host that asks for one.
         key: A PEM file with its private key, if that is not in the same file.
+        blob_dir: Where files of a host's blobs are kept; None: in a temporary folder that goes with the space.
+        blob_bytes: About how many bytes of them. What is in use is kept in any case.
 
     Raises:
         BrokenError: If there is no host.
@@ -103,13 +108,26 @@ def open(  # noqa: A001 - the public name is hubbub.open
                 ca=ca,
                 cert=cert,
                 key=key,
+                blob_dir=blob_dir,
+                blob_bytes=blob_bytes,
             )
             return open_by_file(where, name, given, _open)
     if name:
         raise ConfigurationError(
             f"{where or url!r}: only a TOML file has names; a host's space is in its address: hub://host:port/{name}"
         )
-    opening = Opening(url, token, read_only, wait_timeout_s, cache_bytes, ca, cert, key)
+    opening = Opening(
+        url,
+        token,
+        read_only,
+        wait_timeout_s,
+        cache_bytes,
+        ca,
+        cert,
+        key,
+        blob_dir,
+        blob_bytes,
+    )
     return _open(opening)
 
 
@@ -127,6 +145,8 @@ def _open(opening: Opening) -> Space:
                 wait_timeout_s=opening.wait_timeout_s,
                 cache_bytes=opening.cache_bytes,
                 certificates=certificates,
+                blob_dir=opening.blob_dir,
+                blob_bytes=opening.blob_bytes,
             )
         )
     if mark:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -171,6 +172,35 @@ class Mount(Protocol):
             OutcomeUnknownError: The connection, or the disk, failed on the way. It may be stored or not.
             BrokenError: There is no connection; certainly nothing was stored.
         """
+        ...
+
+    def stage_blob(self) -> Path:
+        """Return the path of a new empty file; once it is written a changeset may name it (`Changeset.blobs`).
+
+        Raises:
+            DiskFullError: There is no room.
+            StoreError: It can't be made.
+        """
+        ...
+
+    def unstage_blob(self, name: str) -> None:
+        """Remove a staged file that will not be committed. Idempotent; a committed one stays."""
+        ...
+
+    def blob(self, oid: int, tid: int) -> Path:
+        """Return the file of the blob that ``oid`` had at record ``tid``. It must not be changed.
+
+        Over a network it is fetched, and stays here for a minute at least.
+
+        Raises:
+            UnknownObjectError: If there is none.
+            CorruptRecordError: If it is missing or damaged (ST6).
+            BrokenError: As `begin`; the next call goes on where this one stood.
+        """
+        ...
+
+    def open_blob(self, oid: int, tid: int) -> BinaryIO:
+        """Open the file of a blob. As long as it is open it does not go. Raises as `blob`."""
         ...
 
     def vote(self, changeset: Changeset) -> Ballot:

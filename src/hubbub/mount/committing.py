@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from hubbub.kernel import (
+    BrokenError,
     Changeset,
     ConflictError,
     OutcomeUnknownError,
@@ -20,12 +21,15 @@ from hubbub.kernel import (
     Tid,
 )
 from hubbub.mount.base import Ballot, MountStats, finish_late
+from hubbub.mount.blobs import RemoteBlobs
+from hubbub.mount.failures import UPLOAD_GONE
 from hubbub.space.containers import merge_records
 from hubbub.store.votes import VOTE_GONE
 from hubbub.wire import peer
 
 _MERGES = 10
 _DONE_KEYS = 1000
+_UPLOADS = 3
 MOUNT_KEY_BYTES = 12
 
 
@@ -50,6 +54,7 @@ class Committing:
         stats: Counts.
         is_read_only: Tells whether commits are refused here already.
         begin: Returns the newest snapshot.
+        blobs: Has the files of blobs.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Committing:
         stats: MountStats,
         is_read_only: Callable[[], bool],
         begin: Callable[[], Tid],
+        blobs: RemoteBlobs,
     ) -> None:
         self.mount_key = secrets.token_bytes(MOUNT_KEY_BYTES)
         self._ask = ask
@@ -68,6 +74,7 @@ class Committing:
         self._stats = stats
         self._is_read_only = is_read_only
         self._begin = begin
+        self._blobs = blobs
         self._next_attempt = 1
         self._done_keys: list[bytes] = []
 
@@ -78,7 +85,10 @@ class Committing:
             return self._begin(), []
         _, merged_here, answer = self._merging(changeset, self._commit)
         tid, merged = answer
-        return tid, sorted({*merged_here, *merged})
+        merged = sorted({*merged_here, *merged})
+        if changeset.blobs:
+            self._blobs.committed(changeset.blobs, tid)
+        return tid, merged
 
     def vote(self, changeset: Changeset) -> Ballot:
         """See `hubbub.mount.Mount`."""
@@ -109,6 +119,9 @@ class Committing:
             if error.code != VOTE_GONE:
                 raise
             tid, merged = finish_late(ballot, self.commit, error)
+        else:
+            if ballot.changeset.blobs:
+                self._blobs.committed(ballot.changeset.blobs, tid)
         return tid, sorted({*ballot.merged, *merged})
 
     def drop(self, ballot: Ballot) -> None:
@@ -125,9 +138,17 @@ class Committing:
         """Return what was sent in the end, what was merged here for it, and the answer."""
         writes: list[Record] = list(changeset.writes)
         merged_here: list[int] = []
+        uploads = 0
         while True:
+            if changeset.blobs:
+                self._blobs.upload(changeset.blobs.values())
             try:
                 return writes, merged_here, send(changeset, writes)
+            except BrokenError as error:
+                uploads += 1
+                if error.code != UPLOAD_GONE or uploads > _UPLOADS:
+                    raise
+                self._blobs.lost(changeset.blobs.values())
             except ConflictError as conflict:
                 place = _merge_here(writes, conflict)
                 if place is None or len(merged_here) >= _MERGES * len(writes):

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -161,12 +161,24 @@ class LocalMount:
         self._check_open()
         return feed_piece(self._store, after, self._log.newest, most)
 
+    def sync(self) -> Tid:
+        return self.begin()
+
+    # --- blobs --------------------------------------------------------------------------------------------------------
+
+    def stage_blob(self) -> Path:
+        self._check_open()
+        return self._store.stage()
+
+    def unstage_blob(self, name: str) -> None:
+        self._store.unstage(name)
+
     def blob(self, oid: int, tid: int) -> Path:
         self._check_open()
         return self._store.blob(oid, tid)
 
-    def sync(self) -> Tid:
-        return self.begin()
+    def open_blob(self, oid: int, tid: int) -> BinaryIO:
+        return self.blob(oid, tid).open("rb", buffering=0)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hubbub.mount.space import Space
 
 DEFAULT_CACHE_BYTES = 256 << 20
+DEFAULT_BLOB_BYTES = 1 << 30
 DEFAULT_WAIT_TIMEOUT_S = 30.0
 
 
@@ -28,6 +29,8 @@ class Opening(msgspec.Struct, frozen=True):
     ca: URL | None = None
     cert: URL | None = None
     key: URL | None = None
+    blob_dir: URL | None = None
+    blob_bytes: int = DEFAULT_BLOB_BYTES
 
 
 class OpenSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,8 @@ class OpenSection(msgspec.Struct, frozen=True, kw_only=True):
         ca: The PEM file with the certificates that are trusted for hubs://; without it those of the system.
         cert: The PEM file with a certificate of our own.
         key: The PEM file with its private key, if that is not in the same file.
+        blob_dir: The folder where files of a host's blobs are kept; without it a temporary one.
+        blob_bytes: About how many bytes of them.
     """
 
     url: str | list[str]
@@ -52,6 +57,8 @@ class OpenSection(msgspec.Struct, frozen=True, kw_only=True):
     ca: str = ""
     cert: str = ""
     key: str = ""
+    blob_dir: str = ""
+    blob_bytes: int = DEFAULT_BLOB_BYTES
 
 
 def open_by_file(path: str, name: str, given: Opening, open_: Callable[[Opening], Space]) -> Space:
@@ -117,4 +124,6 @@ def opening_of(file: TOMLFile, name: str) -> Opening:
         path(section.ca),
         path(section.cert),
         path(section.key),
+        path(section.blob_dir),
+        section.blob_bytes,
     )

@@ -27,7 +27,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -48,11 +49,16 @@ from hubbub.kernel import (
 from hubbub.mount.address import URL, addresses_of
 from hubbub.mount.asking import RemoteUpkeep
 from hubbub.mount.base import NOTHING, Ballot, MountStats
+from hubbub.mount.blobs import RemoteBlobs
 from hubbub.mount.calls import Call, Calls
 from hubbub.mount.committing import Committing
 from hubbub.mount.dialling import Dialler
 from hubbub.mount.link import LOOK_S, Bell, Link
-from hubbub.mount.opening import DEFAULT_CACHE_BYTES, DEFAULT_WAIT_TIMEOUT_S
+from hubbub.mount.opening import (
+    DEFAULT_BLOB_BYTES,
+    DEFAULT_CACHE_BYTES,
+    DEFAULT_WAIT_TIMEOUT_S,
+)
 from hubbub.mount.replica import Replica
 from hubbub.mount.secured import Certificates
 from hubbub.mount.turn import Turn, Waiter
@@ -86,6 +92,8 @@ class RemoteMount:
         wait_timeout_s: How long to wait for a host that is gone.
         cache_bytes: Bytes of records that are kept.
         certificates: For TLS.
+        blob_dir: Where files of blobs are kept; None: in a temporary folder.
+        blob_bytes: About how many bytes of them.
 
     Raises:
         BrokenError: If nobody answers there.
@@ -103,6 +111,8 @@ class RemoteMount:
         wait_timeout_s: float = DEFAULT_WAIT_TIMEOUT_S,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         certificates: Certificates | None = None,
+        blob_dir: URL | None = None,
+        blob_bytes: int = DEFAULT_BLOB_BYTES,
     ) -> None:
         addresses = addresses_of(url)
         if not wait_timeout_s >= 0:
@@ -115,8 +125,15 @@ class RemoteMount:
         self._bell = Bell()
         self._turn = Turn(self._lock, self._lap, self._bell.ring)
         self._stats = MountStats()
+        self._blobs = RemoteBlobs(self._ask_all, self._tell, blob_dir, blob_bytes)
         self._committing = Committing(
-            self._ask, self._tell, self._lock, self._stats, lambda: self.read_only, self.begin
+            self._ask,
+            self._tell,
+            self._lock,
+            self._stats,
+            lambda: self.read_only,
+            self.begin,
+            self._blobs,
         )
         self._dialler = Dialler(
             addresses,
@@ -273,6 +290,26 @@ class RemoteMount:
         self._ask(peer.Ping(0))
         with self._lock:
             return self._replica.newest
+
+    # --- blobs --------------------------------------------------------------------------------------------------------
+
+    def stage_blob(self) -> Path:
+        with self._lock:
+            self._check()
+        return self._blobs.stage()
+
+    def unstage_blob(self, name: str) -> None:
+        self._blobs.unstage(name)
+
+    def blob(self, oid: int, tid: int) -> Path:
+        with self._lock:
+            self._check()
+        return self._blobs.path(oid, tid)
+
+    def open_blob(self, oid: int, tid: int) -> BinaryIO:
+        with self._lock:
+            self._check()
+        return self._blobs.open(oid, tid)
 
     # --- committing ---------------------------------------------------------------------------------------------------
 
@@ -564,6 +601,7 @@ class RemoteMount:
         self._turn.wait(Waiter(), lambda: not self._turn.is_taken, lambda: None)
         with self._lock:
             self._bell.close()
+            self._blobs.close()
             dead, self._dead = self._dead, []
         for old in dead:
             old.close()

@@ -120,6 +120,7 @@ class Workspace:
         self.objects = Connection(
             self._snapshot, read_only=read_only, keep_volatile=keep_volatile, by_hand=by_hand
         )
+        self.objects.blobs = mount
 
     @property
     def tid(self) -> Tid:
@@ -175,7 +176,9 @@ class Workspace:
         if not prepared.records:
             self.objects.abort()
             return self.tid
-        changeset = Changeset(self.tid, prepared.records, prepared.current, label=label)
+        changeset = Changeset(
+            self.tid, prepared.records, prepared.current, label=label, blobs=dict(prepared.blobs)
+        )
         tid, merged = self.mount.commit(changeset)
         self.objects.committed(tid, merged)
         # What was merged is a ghost now, and wakes as what is stored.

@@ -23,13 +23,14 @@ for commands, the newest settled one for queries, a snapshot for peers); the own
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from persistent import Persistent as BasePersistent
 from persistent import PickleCache
 
 from hubbub.kernel import (
+    NO_BLOBS,
     ROOT_OID,
     NoTransactionError,
     ReadOnlyError,
@@ -43,6 +44,8 @@ from hubbub.kernel import (
     oid_from_bytes,
 )
 from hubbub.space import assignments, context, indexed
+from hubbub.space.blob import Blob
+from hubbub.space.blobfiles import BLOB_CLASS, BlobFiles, StagedBlobs
 from hubbub.space.classes import class_name, persistent_class
 from hubbub.space.root import Root
 from hubbub.space.savepoints import Point, Stash, gone
@@ -77,7 +80,7 @@ class Source(Protocol):
 class Prepared:
     """What a transaction would store. Records carry the tid that was read, 0 for new objects."""
 
-    __slots__ = ("changes", "current", "ephemerals", "records")
+    __slots__ = ("blobs", "changes", "current", "ephemerals", "records")
 
     def __init__(
         self,
@@ -85,7 +88,9 @@ class Prepared:
         ephemerals: list[Record],
         current: list[tuple[int, int]],
         changes: dict[int, Any],
+        blobs: Mapping[int, str] = NO_BLOBS,
     ) -> None:
+        self.blobs = blobs
         self.records = records
         self.ephemerals = ephemerals
         self.current = current
@@ -115,6 +120,8 @@ class Connection:
         by_hand: bool = False,
     ) -> None:
         self.source: Source = source
+        self.blobs: BlobFiles | None = None
+        self.staged: StagedBlobs | None = None
         self.read_only = read_only
         self._tracked = tracked
         self._by_hand = by_hand
@@ -240,6 +247,10 @@ class Connection:
         """
         self._check_writable(obj)
         self._changed[_number(obj._p_oid)[0]] = obj
+
+    def check_writable(self, obj: Any) -> None:
+        """Check that ``obj`` may be changed now. Raises as `register`."""
+        self._check_writable(obj)
 
     def _check_writable(self, obj: Any) -> None:
         transaction = context.current()
@@ -394,6 +405,8 @@ class Connection:
             UnstorableError: If something can't be stored; names the attribute's path. Call `abort` then (SP2).
             NotUniqueError: If a unique index of a collection is violated. Call `abort` then.
         """
+        if self.staged is not None:
+            self.staged.check_closed()
         self._settle()
         changed, stash = self._changed, self._stash
         if not changed and stash is None:
@@ -402,7 +415,8 @@ class Connection:
         ephemerals: list[Record] = []
         self._written = self._encode_changed(records, ephemerals)
         if stash is None:
-            return Prepared(records, ephemerals, self._relied_on(changed), self._changes)
+            relied_on = self._relied_on(changed)
+            return Prepared(records, ephemerals, relied_on, self._changes, self._blobs_of(records))
         for oid, record in stash.records.items():
             if oid not in changed:
                 (ephemerals if is_ephemeral(oid) else records).append(record)
@@ -410,7 +424,8 @@ class Connection:
                 if obj is not None and obj._p_state >= 0:
                     self._written.append(obj)
         relied_on = self._relied_on({**stash.records, **changed})
-        return Prepared(records, ephemerals, relied_on, stash.changes(self._changes))
+        changes = stash.changes(self._changes)
+        return Prepared(records, ephemerals, relied_on, changes, self._blobs_of(records))
 
     def _settle(self) -> None:
         """Find out what has changed indeed, and let follow what follows it."""
@@ -440,6 +455,36 @@ class Connection:
             if len(self._new) > new_before:
                 queue += [(oid_from_bytes(new._p_oid), new) for new in self._new[new_before:]]
         return written
+
+    # --- blobs --------------------------------------------------------------------------------------------------------
+
+    def blob_files(self) -> BlobFiles:
+        """Return where the files of blobs are.
+
+        Raises:
+            UnstorableError: If there are none here.
+        """
+        if self.blobs is None:
+            raise UnstorableError("a blob", "can't be used here: this space has no files")
+        return self.blobs
+
+    def staged_blobs(self) -> StagedBlobs:
+        """Return what this transaction has written into blobs."""
+        if self.staged is None:
+            self.staged = StagedBlobs(self.blob_files())
+        return self.staged
+
+    def _blobs_of(self, records: list[Record]) -> Mapping[int, str]:
+        if self.staged is None:
+            return NO_BLOBS
+        return self.staged.name_files(
+            [record for record in records if record.class_name == BLOB_CLASS],
+            self._digest_of,
+        )
+
+    def _digest_of(self, record: Record) -> bytes:
+        blob: Blob = self.get(record.oid, BLOB_CLASS)
+        return blob._digest
 
     def _find_changed_in_place(self) -> None:
         """Note which watched objects hold a plain value that is not what it was (SP8)."""
@@ -567,7 +612,7 @@ class Connection:
                 _set_serial(obj, serial)
             for oid in merged:
                 self._cache.invalidate(oid_bytes(oid))
-        self._end()
+        self._end(is_committed=True)
 
     def abort(self) -> None:
         """Give up: changed objects become ghosts, new ones lose their oid (SP5)."""
@@ -600,7 +645,10 @@ class Connection:
             del obj._p_jar
             del obj._p_oid
 
-    def _end(self) -> None:
+    def _end(self, *, is_committed: bool = False) -> None:
+        if self.staged is not None:
+            staged, self.staged = self.staged, None
+            staged.end(is_committed=is_committed)
         if self._stash is not None:
             self.source = self._stash.source
             self._stash = None

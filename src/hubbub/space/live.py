@@ -29,6 +29,7 @@ from hubbub.kernel import (
 from hubbub.space import context
 from hubbub.space.connection import Connection
 from hubbub.space.context import Transaction
+from hubbub.space.hostblobs import HostBlobs
 
 T = TypeVar("T")
 
@@ -67,6 +68,7 @@ class LiveSpace:
             tracked=True,
             keep_volatile=False,
         )
+        self.blobs = self._live.blobs = self._query.blobs = HostBlobs(ledger.store)
 
     def execute(
         self,
@@ -128,7 +130,10 @@ class LiveSpace:
             prepared.ephemerals,
             prepared.changes,
             transaction.notices,
+            blobs=prepared.blobs,
         )
+        if prepared.blobs:
+            self.blobs.appended(commit)
         ledger.append(commit)
         connection.committed(tid)
         return value, commit
@@ -147,6 +152,8 @@ class LiveSpace:
             ConflictError: Nothing has changed.
         """
         commit, merged = self.ledger.commit_changeset(changeset, done, merge)
+        if commit.blobs:
+            self.blobs.appended(commit)
         self._live.invalidate([record.oid for record in commit.records])
         return commit, merged
 
@@ -155,6 +162,8 @@ class LiveSpace:
     ) -> tuple[Commit, list[int]]:
         """Commit what has voted; as `Ledger.finish`."""
         commit, merged = self.ledger.finish(number, done, key)
+        if commit.blobs:
+            self.blobs.appended(commit)
         self._live.invalidate([record.oid for record in commit.records])
         return commit, merged
 
@@ -199,6 +208,8 @@ class LiveSpace:
     def absorb(self) -> list[Commit]:
         """Let queries see what has settled. Return the commits that became visible, in order."""
         commits: list[Commit] = self.ledger.absorb()
+        if self.blobs.has_pending:
+            self.blobs.settled(self.ledger.absorbed_tid)
         return commits
 
     def newest_tid(self, oid: int) -> int:
@@ -217,3 +228,4 @@ class LiveSpace:
     def roll_back(self) -> None:
         """Return every object to the settled state (ST5)."""
         self._live.invalidate(self.ledger.roll_back())
+        self.blobs.rolled_back(self.ledger.absorbed_tid)

@@ -415,7 +415,10 @@ class Ledger:
             self._pending_keys[changeset.key] = tid
         merged += moved
         changes = {oid: c for oid, c in changeset.changes.items() if oid not in merged}
-        commit = Commit(tid, changeset.label, records, rows, changes=changes, blobs=changeset.blobs)
+        commit = Commit(tid, changeset.label, records, rows, changes=changes)
+        if changeset.blobs:
+            # What was merged has no file of this changeset's any more.
+            commit.blobs = {oid: n for oid, n in changeset.blobs.items() if oid not in merged}
         self.append(commit)
         return commit, merged
 

@@ -10,7 +10,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from hubbub.kernel import CorruptRecordError, Record, SchemaError, UnstorableError, oid_bytes, oid_from_bytes
+from hubbub.kernel import (
+    CorruptRecordError,
+    Record,
+    SchemaError,
+    UnstorableError,
+    oid_bytes,
+    oid_from_bytes,
+)
 from hubbub.space.indexed import PLACES, Indexed
 from hubbub.space.reading import decode_state
 from hubbub.space.schema import schema_of, take_stamp

@@ -1,0 +1,146 @@
+"""A peer's blobs in pieces, up and down. Files are read and written in threads, a few pieces at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from hubbub.gateway.held import Held
+from hubbub.gateway.outlet import Outlet
+from hubbub.kernel import (
+    BrokenError,
+    CorruptRecordError,
+    DiskFullError,
+    HubbubError,
+    LimitError,
+    ReadOnlyError,
+    RemoteProtocolError,
+    StoreError,
+    UnknownObjectError,
+)
+from hubbub.mount.failures import UPLOAD_GONE, to_failed
+from hubbub.perspective.host import Host
+from hubbub.wire import peer
+from hubbub.wire.peer_asking import PIECE_BYTES
+
+_MOST_PIECES = 16
+_MOST_UPLOADS = 1000
+_MAX_NAME = 64
+_SYNC_PIECES = 32
+"""So often what was uploaded is brought to the disk, so that the commit need not wait for much."""
+
+
+class Transfers:
+    """What one peer sends and fetches. Belongs to the loop.
+
+    Args:
+        host: Whose space it is.
+        outlet: Sends the answers.
+        held: Returns what is held for the peer's mount.
+        told: Returns the tid up to which the peer was told what changed.
+        is_read_only: Tells whether it may only read.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        outlet: Outlet,
+        held: Callable[[], Held],
+        told: Callable[[], int],
+        is_read_only: Callable[[], bool],
+    ) -> None:
+        self._host = host
+        self._outlet = outlet
+        self._held = held
+        self._told = told
+        self._is_read_only = is_read_only
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def put(self, message: peer.PutPiece) -> None:
+        """Keep a piece of an upload."""
+        if len(message.data) > PIECE_BYTES or message.offset < 0:
+            raise RemoteProtocolError(f"a piece of a blob has at most {PIECE_BYTES} bytes")
+        uploads = self._held().uploads
+        path = uploads.get(message.name)
+        try:
+            if self._is_read_only():
+                raise ReadOnlyError("peers may only read this space")
+            if path is None:
+                if message.offset:
+                    raise BrokenError(
+                        "an upload is gone, for the host was started anew", code=UPLOAD_GONE
+                    )
+                if len(uploads) >= _MOST_UPLOADS or not 0 < len(message.name) <= _MAX_NAME:
+                    raise LimitError(f"more than {_MOST_UPLOADS} blobs wait for their commits")
+                path = uploads[message.name] = self._host.live.blobs.stage_blob()
+        except HubbubError as error:
+            self._outlet.answer(to_failed(message.id, error))
+            return
+        found = path
+        self._begin(message.id, lambda: self._write(found, message))
+
+    def _write(self, path: Path, message: peer.PutPiece) -> peer.Put:
+        try:
+            descriptor = os.open(path, os.O_WRONLY)
+            try:
+                os.pwrite(descriptor, message.data, message.offset)
+                if message.offset // PIECE_BYTES % _SYNC_PIECES == _SYNC_PIECES - 1:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError("there is no room for blobs on the host's disk") from error
+            raise StoreError(f"a blob can't be written: {error.strerror}") from error
+        return peer.Put(message.id)
+
+    def drop(self, message: peer.DropUpload) -> None:
+        """Forget an upload."""
+        path = self._held().uploads.pop(message.name, None)
+        if path is not None:
+            self._host.live.blobs.unstage_blob(path.name)
+
+    def get(self, message: peer.GetPiece) -> None:
+        """Answer with a piece of a blob."""
+        if not (0 < message.count <= PIECE_BYTES and message.offset >= 0):
+            raise RemoteProtocolError(f"a piece of a blob has at most {PIECE_BYTES} bytes")
+        if message.tid > self._told():
+            error = UnknownObjectError(message.oid, message.tid)
+            self._outlet.answer(to_failed(message.id, error))
+            return
+        self._begin(message.id, lambda: self._read(message))
+
+    def _read(self, message: peer.GetPiece) -> peer.Piece:
+        path = self._host.store.blob(message.oid, message.tid)
+        try:
+            with path.open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                data = os.pread(file.fileno(), message.count, message.offset)
+        except FileNotFoundError:
+            raise UnknownObjectError(message.oid, message.tid) from None  # packed just now
+        except OSError as error:
+            raise CorruptRecordError(
+                f"the blob of object {message.oid:#x} can't be read: {error.strerror}",
+                oid=message.oid,
+                tid=message.tid,
+            ) from error
+        return peer.Piece(message.id, data, size)
+
+    def _begin(self, call_id: int, work: Callable[[], peer.Put | peer.Piece]) -> None:
+        if len(self._tasks) >= _MOST_PIECES:
+            refusal = LimitError(f"more than {_MOST_PIECES} pieces of blobs at a time")
+            self._outlet.answer(to_failed(call_id, refusal))
+            return
+        task = asyncio.get_running_loop().create_task(self._work(call_id, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, call_id: int, work: Callable[[], peer.Put | peer.Piece]) -> None:
+        try:
+            answer: peer.ToPeer = await asyncio.get_running_loop().run_in_executor(None, work)
+        except HubbubError as error:
+            answer = to_failed(call_id, error)
+        self._outlet.answer(answer)
