@@ -14,6 +14,7 @@ from hubbub.mount.address import SCHEMES, URL
 from hubbub.mount.base import InvalidationLog, Mount, MountStats
 from hubbub.mount.checking import Checked, Finding
 from hubbub.mount.local import LocalMount
+from hubbub.mount.moments import When, snapshot_at
 from hubbub.mount.opening import (
     DEFAULT_BLOB_BYTES,
     DEFAULT_CACHE_BYTES,
@@ -21,6 +22,7 @@ from hubbub.mount.opening import (
     Opening,
     open_by_file,
 )
+from hubbub.mount.past import PastMount
 from hubbub.mount.remote import RemoteMount
 from hubbub.mount.secured import Certificates
 from hubbub.mount.space import Space
@@ -67,6 +69,8 @@ def open(  # noqa: A001 - the public name is hubbub.open
     key: URL | None = None,
     blob_dir: URL | None = None,
     blob_bytes: int = DEFAULT_BLOB_BYTES,
+    at: When | None = None,
+    serializable: bool = False,
 ) -> Space:
     """Mount a space.
 
@@ -88,12 +92,16 @@ def open(  # noqa: A001 - the public name is hubbub.open
         key: A PEM file with its private key, if that is not in the same file.
         blob_dir: Where files of a host's blobs are kept; None: in a temporary folder that goes with the space.
         blob_bytes: About how many bytes of them. What is in use is kept in any case.
+        at: Look at the space as it was then, to read only: a tid, or a time; see `Space.at`.
+        serializable: What transactions are that don't say; see `Space.transaction`.
 
     Raises:
         BrokenError: If there is no host.
         LoginFailedError: If it does not let us in.
         SpaceInUseError: If another process owns the file (ST8); mount its host instead.
-        ConfigurationError: If ``url`` names nothing that can be mounted.
+        ConfigurationError: If ``url`` names nothing that can be mounted, or ``at`` no moment.
+        PackedError: If the space is not kept any more as it was ``at`` that moment.
+        StoreError: If ``at`` is in the future.
     """
     if not isinstance(url, str | os.PathLike):
         where = ""
@@ -110,6 +118,8 @@ def open(  # noqa: A001 - the public name is hubbub.open
                 key=key,
                 blob_dir=blob_dir,
                 blob_bytes=blob_bytes,
+                at=at,
+                serializable=serializable,
             )
             return open_by_file(where, name, given, _open)
     if name:
@@ -127,6 +137,8 @@ def open(  # noqa: A001 - the public name is hubbub.open
         key,
         blob_dir,
         blob_bytes,
+        at,
+        serializable,
     )
     return _open(opening)
 
@@ -137,7 +149,7 @@ def _open(opening: Opening) -> Space:
     scheme, mark, _ = where.partition("://")
     certificates = Certificates(opening.ca, opening.cert, opening.key)
     if not isinstance(url, str | os.PathLike) or (mark and scheme in SCHEMES):
-        return Space(
+        return _space(
             RemoteMount(
                 url,
                 opening.token,
@@ -147,7 +159,8 @@ def _open(opening: Opening) -> Space:
                 certificates=certificates,
                 blob_dir=opening.blob_dir,
                 blob_bytes=opening.blob_bytes,
-            )
+            ),
+            opening,
         )
     if mark:
         why = _NOT_YET.get(
@@ -155,4 +168,16 @@ def _open(opening: Opening) -> Space:
         )
         raise ConfigurationError(f"{where!r} can't be mounted: {why}")
     certificates.check_for(where, is_tls=False)
-    return Space(LocalMount(open_store(where), read_only=opening.read_only))
+    return _space(LocalMount(open_store(where), read_only=opening.read_only), opening)
+
+
+def _space(mount: Mount, opening: Opening) -> Space:
+    """Return the space of ``mount``, as it was if ``opening`` says so."""
+    if opening.at is None:
+        return Space(mount, serializable=opening.serializable)
+    try:
+        past = PastMount(mount, snapshot_at(mount, opening.at), owns=True)
+    except BaseException:
+        mount.close()
+        raise
+    return Space(past)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hubbub.mount.address import URL
+from hubbub.mount.moments import When
 from hubbub.mount.toml_file import Secret, TOMLFile, nearest
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Opening(msgspec.Struct, frozen=True):
     key: URL | None = None
     blob_dir: URL | None = None
     blob_bytes: int = DEFAULT_BLOB_BYTES
+    at: When | None = None
+    serializable: bool = False
 
 
 class OpenSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +50,7 @@ class OpenSection(msgspec.Struct, frozen=True, kw_only=True):
         key: The PEM file with its private key, if that is not in the same file.
         blob_dir: The folder where files of a host's blobs are kept; without it a temporary one.
         blob_bytes: About how many bytes of them.
+        serializable: What transactions are that don't say.
     """
 
     url: str | list[str]
@@ -59,6 +63,7 @@ class OpenSection(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     blob_dir: str = ""
     blob_bytes: int = DEFAULT_BLOB_BYTES
+    serializable: bool = False
 
 
 def open_by_file(path: str, name: str, given: Opening, open_: Callable[[Opening], Space]) -> Space:
@@ -126,4 +131,5 @@ def opening_of(file: TOMLFile, name: str) -> Opening:
         path(section.key),
         path(section.blob_dir),
         section.blob_bytes,
+        serializable=section.serializable,
     )

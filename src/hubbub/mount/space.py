@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from persistent import Persistent as BasePersistent
 
-from hubbub.kernel import ClosedError, Job, ReadOnlyError, Tid, TransientError, oid_from_bytes
-from hubbub.mount import watching
+from hubbub.kernel import ClosedError, Job, ReadOnlyError, Tid, oid_from_bytes
+from hubbub.mount import history, watching
 from hubbub.mount.base import Mount, MountStats
 from hubbub.mount.checking import Check, Checked
 from hubbub.mount.copies import Copies
+from hubbub.mount.history import Difference, Revision
 from hubbub.mount.keeping import Keeping
+from hubbub.mount.moments import When, snapshot_at
+from hubbub.mount.past import PastMount
+from hubbub.mount.transactions import Transactions
+from hubbub.mount.undoing import label_of_undo, undo
 from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
-from hubbub.mount.workspace import SpaceConnection, Workspace, peer_label
-from hubbub.space.context import Transaction, enter, leave, running
+from hubbub.mount.workspace import SpaceConnection
+from hubbub.space.context import annotated
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
 
@@ -30,25 +31,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_POOLED = 16
 _THREADS = 8
-_FIRST_PAUSE_S = 0.002
-_LONGEST_PAUSE_S = 0.25
 
 
-class Space(Copies, Keeping):
+class Space(Transactions, Copies, Keeping):
     """A mounted space. Any number of threads may use it. A context manager that closes it.
 
     Args:
         mount: Its connection to the records; closed with the space.
+        serializable: What transactions are that don't say; see `transaction`.
     """
 
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-        self._label = peer_label()
-        self._lock = threading.Lock()
-        self._pool: list[Workspace] = []
-        self._is_closed = False
+    def __init__(self, mount: Mount, *, serializable: bool = False) -> None:
+        super().__init__(mount, serializable=serializable)
         self._executor: ThreadPoolExecutor | None = None
         self._news: News | None = None
 
@@ -61,121 +56,6 @@ class Space(Copies, Keeping):
     def tid(self) -> Tid:
         """The newest snapshot known."""
         return self._mount.begin()
-
-    # --- transactions -------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Run the block as one transaction: it gets the root, and is committed at its end.
-
-        Raises:
-            ConflictError: Somebody was first; nothing is stored, run it again (`run` does).
-            UnstorableError: Something can't be stored; nothing is.
-            HubbubError: As `Mount.commit`. An exception of the block aborts it and goes on upwards.
-        """
-        with self._transaction(time.time(), None) as root:
-            yield root
-
-    def run(self, fn: Callable[..., T], *args: Any, attempts: int = 30) -> T:
-        """Run ``fn(root, *args)`` as one transaction, again after a conflict; return what it returned.
-
-        `hubbub.now`, `unique` and `random` give the same in each attempt.
-
-        Args:
-            fn: May run more than once; it touches nothing but the space.
-            *args: For it.
-            attempts: How often at most.
-
-        Raises:
-            TransientError: Of the last attempt; says how many there were.
-            Exception: Whatever ``fn`` raises; nothing is stored.
-        """
-        started, seed = time.time(), random.getrandbits(64)
-        pause_s = _FIRST_PAUSE_S
-        attempt = 1
-        while True:
-            try:
-                return self._attempt(started, seed, fn, args)
-            except TransientError as error:
-                if attempt >= attempts:
-                    lasted_s = time.time() - started
-                    error.message = (
-                        f"{error.message} (given up after {attempt} attempts in {lasted_s:.1f} s)"
-                    )
-                    raise
-            attempt += 1
-            time.sleep(random.uniform(0, pause_s))
-            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
-
-    def _attempt(self, now: float, seed: int, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
-        """As `_transaction`, without what a context manager costs."""
-        workspace = self._take()
-        objects = workspace.objects
-        transaction = Transaction(objects, now, label=self._label, seed=seed)
-        token = enter(transaction)
-        try:
-            value = fn(objects.root, *args)
-            workspace.commit(transaction, transaction.label)
-            return value
-        except BaseException:
-            objects.abort()
-            raise
-        finally:
-            leave(token)
-            self._give_back(workspace)
-
-    @contextmanager
-    def _transaction(self, now: float, seed: int | None) -> Iterator[Any]:
-        workspace = self._take()
-        objects = workspace.objects
-        transaction = Transaction(objects, now, label=self._label, seed=seed)
-        try:
-            with running(transaction):
-                yield objects.root
-                workspace.commit(transaction, transaction.label)
-        except BaseException:
-            objects.abort()
-            raise
-        finally:
-            self._give_back(workspace)
-
-    def read(self, fn: Callable[..., T], *args: Any) -> T:
-        """Run ``fn(root, *args)`` on the newest snapshot; return what it returned. Return values, not shared objects.
-
-        Raises:
-            ReadOnlyError: If it changes anything; nothing is stored.
-        """
-        workspace = self._take()
-        objects = workspace.objects
-        objects.read_only = True
-        try:
-            value: T = watching.read_at(workspace, fn, args)
-            changed = objects.prepare().records
-            if changed:
-                raise ReadOnlyError(
-                    f"a read changed a value inside {changed[0].class_name}; use run()"
-                )
-            return value
-        finally:
-            objects.abort()
-            objects.read_only = self._mount.read_only
-            self._give_back(workspace)
-
-    def _take(self) -> Workspace:
-        with self._lock:
-            if self._is_closed:
-                raise ClosedError("the space is closed")
-            workspace = self._pool.pop() if self._pool else None
-        if workspace is None:
-            return Workspace(self._mount, read_only=self._mount.read_only)
-        workspace.move()
-        return workspace
-
-    def _give_back(self, workspace: Workspace) -> None:
-        workspace.rest()
-        with self._lock:
-            if not self._is_closed and len(self._pool) < _POOLED:
-                self._pool.append(workspace)
 
     def prefetch(self, *wanted: Any) -> int:
         """Fetch shared objects that are about to be used, all in one round trip, such as ``root["stories"].values()``.
@@ -198,9 +78,46 @@ class Space(Copies, Keeping):
 
     # --- what lasts ---------------------------------------------------------------------------------------------------
 
-    def connect(self, at: int | None = None) -> SpaceConnection:
-        """Return a long-lived connection; with ``at`` one that reads the space as it was at that tid."""
-        return SpaceConnection(self._mount, at)
+    def connect(
+        self,
+        at: When | None = None,
+        *,
+        serializable: bool | None = None,
+        transaction_manager: Any = None,
+    ) -> SpaceConnection:
+        """Return a long-lived connection.
+
+        Args:
+            at: Read the space as it was then; see `at`.
+            serializable: As in `transaction`. No object stays awake from one transaction to the next then.
+            transaction_manager: One of the ``transaction`` package, such as ``transaction.manager``: the connection
+                takes part in its transactions, and is committed and aborted by it. None: by its own methods.
+
+        Raises:
+            HubbubError: As `at`.
+        """
+        tid = None if at is None else snapshot_at(self._mount, at)
+        strict = self._serializable if serializable is None else serializable
+        if transaction_manager is None:
+            return SpaceConnection(self._mount, tid, serializable=strict)
+        from hubbub.mount.joining import JoinedConnection
+
+        return JoinedConnection(self._mount, transaction_manager, tid, serializable=strict)
+
+    def at(self, when: When) -> Space:
+        """Return the space as it was at ``when``, to read only. It needs no `close`, and ends with this one.
+
+        Args:
+            when: A tid (an int, or its 16 hexadecimal digits), or a time: a `datetime`, text like
+                ``2026-11-28T10:00``, or Unix time in seconds as float. Without a zone it is local time. A time means
+                the state after the last transaction at or before it.
+
+        Raises:
+            StoreError: It is in the future.
+            PackedError: It is not kept any more.
+            ConfigurationError: It is no moment.
+        """
+        return Space(PastMount(self._mount, snapshot_at(self._mount, when)))
 
     def check(self, job: Job | None = None) -> Checked:
         """Look at every object that the root leads to, and tell which would not load with the classes known here (SP7).
@@ -242,6 +159,89 @@ class Space(Copies, Keeping):
         """Return what reads the space at one commit of the feed after the other, from behind ``after`` on."""
         return Walk(self._mount, after)
 
+    # --- the past -----------------------------------------------------------------------------------------------------
+
+    def history(self, obj: Any, *, before: int | None = None) -> Iterator[Revision]:
+        """Yield the kept revisions of an object, newest first, each as it is asked for.
+
+        Args:
+            obj: A stored object, or its oid.
+            before: Only those below this tid.
+
+        Raises:
+            TypeError: If it is neither.
+        """
+        return history.history(self._mount, history.oid_of(obj), before)
+
+    def transactions(
+        self, *, after: int = 0, before: int | None = None, newest_first: bool = False
+    ) -> Iterator[FeedEntry]:
+        """Yield the transactions that are kept, each as it is asked for: tid, time, label, oids, bytes.
+
+        Args:
+            after: Only those above this tid.
+            before: Only those below this tid.
+            newest_first: The other way round.
+
+        Raises:
+            FeedGapError: As `feed`.
+        """
+        if newest_first:
+            return history.transactions_backwards(self._mount, after, before)
+        return history.transactions(self._mount, after, before)
+
+    def diff(self, obj: Any, before: When, after: When | None = None) -> Difference:
+        """Compare an object at two moments: its attributes; of a container its keys or positions.
+
+        Cost: reads the whole object twice, of a container all that is in it.
+
+        Args:
+            obj: A stored object, or its oid.
+            before: The earlier moment; as in `at`.
+            after: The later one; None is now.
+
+        Raises:
+            UnknownObjectError: If it is there at neither of them.
+            HubbubError: As `at`.
+        """
+        end = self._mount.begin() if after is None else snapshot_at(self._mount, after)
+        begin = snapshot_at(self._mount, before)
+        return history.difference(self._mount, history.oid_of(obj), begin, end)
+
+    def undo(
+        self,
+        tids: int | Iterable[int],
+        *,
+        note: str | None = None,
+        user: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Tid:
+        """Take back a transaction, or several at once, as if they had not run. It is a transaction itself.
+
+        What was changed again since is merged where its class can; an undo that meets what it can't merge stores
+        nothing. Undoing the undo brings back what it took.
+
+        Args:
+            tids: Which.
+            note: What it is about; kept with it.
+            user: On whose behalf it is.
+            extra: More, plain values by name.
+
+        Returns:
+            Its tid.
+
+        Raises:
+            UndoError: It can't be done, because something was changed again or is packed away; names what.
+            HubbubError: As `Mount.commit`.
+        """
+        wanted = [tids] if isinstance(tids, int) else list(tids)
+        label = label_of_undo(annotated(self._label, note, user, extra), wanted)
+        if self._mount.read_only:
+            raise ReadOnlyError("this space was opened to read only; nothing can be undone in it")
+        return undo(self._mount, wanted, label)
+
+    # --- following ----------------------------------------------------------------------------------------------------
+
     def watch(self, fn: Callable[..., T], *args: Any) -> Iterator[T]:
         """Yield what ``fn(root, *args)`` returns: at once, then whenever something that it read has changed.
 
@@ -258,11 +258,11 @@ class Space(Copies, Keeping):
         value: T = await aio.call(self._threads(), self.read, fn, *args)
         return value
 
-    async def arun(self, fn: Callable[..., T], *args: Any, attempts: int = 30) -> T:
-        """As `run`, without blocking the loop. Cancelled, it may still be committed."""
+    async def arun(self, fn: Callable[..., T], *args: Any, **options: Any) -> T:
+        """As `run`, options included, without blocking the loop. Cancelled, it may still be committed."""
         from hubbub.mount import aio
 
-        value: T = await aio.call(self._threads(), lambda: self.run(fn, *args, attempts=attempts))
+        value: T = await aio.call(self._threads(), lambda: self.run(fn, *args, **options))
         return value
 
     async def acall(self, fn: Callable[..., T], *args: Any) -> T:
@@ -308,7 +308,8 @@ class Space(Copies, Keeping):
             if self._is_closed:
                 return
             self._is_closed = True
-            self._pool.clear()
+            for pool in self._pools:
+                pool.clear()
             executor = self._executor
         self._mount.close()
         if executor is not None:

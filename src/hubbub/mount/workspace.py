@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -13,15 +14,14 @@ from hubbub.kernel import (
     Label,
     PackedError,
     Record,
-    StoreError,
     Tid,
+    UnknownObjectError,
     UnstorableError,
-    tid_text,
 )
 from hubbub.mount.base import Mount
 from hubbub.mount.cache import RecordCache
 from hubbub.space.connection import Connection
-from hubbub.space.context import Transaction
+from hubbub.space.context import Transaction, annotated
 from hubbub.store.snapshots import Snapshots
 
 
@@ -98,6 +98,8 @@ class Workspace:
         read_only: Refuse every change.
         keep_volatile: Keep ``_v_`` attributes as long as this lasts (SP4).
         by_hand: Changes need no running transaction.
+        serializable: Rely on all that was read (SP6). Between transactions everything is a ghost then, so that what a
+            transaction wakes is what it has read.
     """
 
     def __init__(
@@ -108,8 +110,11 @@ class Workspace:
         read_only: bool = False,
         keep_volatile: bool = False,
         by_hand: bool = False,
+        serializable: bool = False,
+        kind: type[Connection] = Connection,
     ) -> None:
         self.mount = mount
+        self.is_serializable = serializable
         self._snapshot = Snapshot(mount, mount.begin() if at is None else at)
         if at is not None:
             self._snapshot.check()
@@ -117,10 +122,12 @@ class Workspace:
             self._snapshot.tid = mount.begin()
             self._snapshot.check()
         self._written: dict[int, int] = {}
-        self.objects = Connection(
+        self.objects = kind(
             self._snapshot, read_only=read_only, keep_volatile=keep_volatile, by_hand=by_hand
         )
         self.objects.blobs = mount
+        if serializable:
+            self.objects.track()
 
     @property
     def tid(self) -> Tid:
@@ -130,6 +137,10 @@ class Workspace:
     def move(self) -> Tid:
         """Go to the newest snapshot: what changed since becomes ghosts. Between transactions only."""
         self.objects.mend()
+        if self.is_serializable:
+            self.objects.drop_track()
+            self.objects.invalidate_all()
+            self.objects.track()
         self._snapshot.is_idle = False
         newest = self._move()
         if not self._snapshot.is_kept:
@@ -163,6 +174,14 @@ class Workspace:
             UnstorableError: Something can't be stored (SP2), or only in the host.
             HubbubError: As `Mount.commit`.
         """
+        changeset = self.changeset(transaction, label)
+        if changeset is None:
+            self.objects.abort()
+            return self.tid
+        return self.committed(changeset, *self.mount.commit(changeset))
+
+    def changeset(self, transaction: Transaction | None, label: Label) -> Changeset | None:
+        """Return what has changed, to be committed; None if nothing has. Raises as `commit`."""
         prepared = self.objects.prepare()
         if prepared.ephemerals:
             raise UnstorableError(
@@ -174,16 +193,53 @@ class Workspace:
                 "a peer's transaction can't send to users or start jobs; do it in a command"
             )
         if not prepared.records:
-            self.objects.abort()
-            return self.tid
-        changeset = Changeset(
-            self.tid, prepared.records, prepared.current, label=label, blobs=dict(prepared.blobs)
+            return None
+        current = self._all_read() if self.is_serializable else prepared.current
+        return Changeset(
+            self.tid, prepared.records, current, label=label, blobs=dict(prepared.blobs)
         )
-        tid, merged = self.mount.commit(changeset)
+
+    def _all_read(self) -> list[tuple[int, int]]:
+        """Return what the transaction relies on: all that it has read, what it changes included."""
+        read: list[tuple[int, int]] = []
+        for oid in sorted(self.objects.reads or ()):
+            try:
+                read.append((oid, self._snapshot.load(oid).tid))
+            except UnknownObjectError:
+                read.append((oid, 0))
+        return read
+
+    def committed(self, changeset: Changeset, tid: Tid, merged: list[int]) -> Tid:
+        """Take note that ``changeset`` is committed as ``tid``, ``merged`` in another state."""
         self.objects.committed(tid, merged)
         # What was merged is a ghost now, and wakes as what is stored.
-        self._written = {record.oid: tid for record in prepared.records}
+        self._written = {record.oid: tid for record in changeset.writes}
         return tid
+
+
+class ConnectionSavepoint:
+    """A state of a long-lived connection. As a context manager it goes back when its block raises."""
+
+    __slots__ = ("_objects", "_point")
+
+    def __init__(self, objects: Connection) -> None:
+        self._objects = objects
+        self._point = objects.savepoint()
+
+    def rollback(self) -> None:
+        """Undo all changes since; see `hubbub.space.savepoints.Savepoint.rollback`.
+
+        Raises:
+            NoTransactionError: If there was a commit or abort since, or a way back to an earlier savepoint.
+        """
+        self._objects.roll_back(self._point)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exc_type: object, *_: object) -> None:
+        if exc_type is not None:
+            self.rollback()
 
 
 class SpaceConnection:
@@ -195,11 +251,12 @@ class SpaceConnection:
     Args:
         mount: Of the space.
         at: Look at this tid for good, to read only.
+        serializable: Rely on all that a transaction has read.
     """
 
-    def __init__(self, mount: Mount, at: int | None = None) -> None:
-        if at is not None and at > mount.begin() and at > mount.sync():
-            raise StoreError(f"tid {tid_text(at)} is in the future of this space")
+    _objects: type[Connection] = Connection
+
+    def __init__(self, mount: Mount, at: int | None = None, *, serializable: bool = False) -> None:
         self._is_past = at is not None
         self._workspace: Workspace | None = Workspace(
             mount,
@@ -207,6 +264,8 @@ class SpaceConnection:
             read_only=mount.read_only or at is not None,
             keep_volatile=True,
             by_hand=True,
+            serializable=serializable,
+            kind=self._objects,
         )
 
     def _open(self) -> Workspace:
@@ -224,18 +283,37 @@ class SpaceConnection:
         """The snapshot that it sees."""
         return self._open().tid
 
-    def commit(self, note: str = "") -> Tid:
-        """Store all changes and go on at the newest snapshot.
+    def savepoint(self) -> ConnectionSavepoint:
+        """Return a state to which its ``rollback`` returns, as often as is wanted, until the next commit or abort.
 
         Raises:
+            UnstorableError: If something that has changed can't be stored.
+            ReadOnlyError: In a read-only connection.
+        """
+        return ConnectionSavepoint(self._open().objects)
+
+    def commit(
+        self,
+        note: str | None = None,
+        *,
+        user: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Tid:
+        """Store all changes and go on at the newest snapshot.
+
+        Args:
+            note: What it is about, in a few words; kept with the commit, as the next two.
+            user: On whose behalf it is.
+            extra: More, plain values by name.
+
+        Raises:
+            UnstorableError: Something can't be stored. The changes are given up.
             ConflictError: Somebody was first. The changes are given up, and the newest snapshot is seen.
             HubbubError: As `Mount.commit`; the same.
         """
         workspace = self._open()
-        label = peer_label()
-        if note:
-            label = Label(command=label.command, note=note)
         try:
+            label = annotated(peer_label(), note, user, extra)
             tid = workspace.commit(None, label)
         except BaseException:
             self.abort()

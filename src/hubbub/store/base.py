@@ -12,7 +12,11 @@ from typing import Protocol
 
 import msgspec
 
+<<<<<<< HEAD
 from hubbub.kernel import Commit, Job, Label, Oid, Record, Tid
+=======
+from hubbub.kernel import Commit, Label, Oid, Record, Tid, tid_time
+>>>>>>> 4756576 (mount: the past can be read, told, compared and undone)
 
 
 class FeedEntry(msgspec.Struct, frozen=True):
@@ -29,6 +33,11 @@ class FeedEntry(msgspec.Struct, frozen=True):
     label: Label
     oids: tuple[int, ...]
     byte_count: int
+
+    @property
+    def time(self) -> float:
+        """When it was committed, Unix time in seconds."""
+        return tid_time(self.tid)
 
 
 class StoredCommit(msgspec.Struct, frozen=True, array_like=True):

@@ -201,5 +201,5 @@ class Savepoints(RuleBasedStateMachine):
 
 
 @pytest.mark.rule("SP5")
-class TestSavepoints(Savepoints.TestCase):  # type: ignore[misc, name-defined]
+class TestSavepoints(Savepoints.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

@@ -96,7 +96,7 @@ def test_new_objects_lose_their_oid_and_keep_what_is_in_them(space: SmallSpace) 
         room.lines.append("last")
         hubbub.savepoint()
         point.rollback()
-        assert room._p_oid is None and room._p_jar is None
+        assert (room._p_oid, room._p_jar) == (None, None)
         assert list(room.lines) == ["x" * 300] * 40 + ["last"]
         return room
 
@@ -130,7 +130,7 @@ def test_an_abort_after_savepoints_leaves_new_objects_whole(space: SmallSpace) -
     room = client.run(body)
     client.abort()
     assert guests[0].name == "ann"
-    assert room._p_jar is None and len(list(room.lines)) == 40
+    assert (room._p_jar, len(list(room.lines))) == (None, 40)
     assert client.run(lambda root: (root["room"].count, "new" in root)) == (0, False)
     client.run(lambda root: root.update(new=room))
     client.commit()

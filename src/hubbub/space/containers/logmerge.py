@@ -43,6 +43,8 @@ def merge_logs(old: Record, committed: Record, new: Record) -> tuple[bytes, tupl
     before, theirs, ours = (_head(record.payload) for record in (old, committed, new))
     if ours.first > before.end or theirs.end < before.end or ours.end < before.end:
         return "it was trimmed beyond what the other transaction had seen"
+    if ours.first < before.first:
+        return "what was trimmed can't be put back beside another change"
     added = _from(ours, before.end)
     if added is None:
         return "its parts were not kept apart"

@@ -142,8 +142,12 @@ def rebase(changeset: Changeset, latest: Latest, at: At) -> tuple[Changeset, lis
         at: Returns the record of an object as of a tid.
 
     Returns:
-        None if there is none.
+        None if there is none. So it is where the changeset relies on what it writes: then it is to be serializable, and
+        relies on all that it has read as it was.
     """
+    relied_on = {oid for oid, _ in changeset.current}
+    if any(write.oid in relied_on for write in changeset.writes):
+        return None
     try:
         return _Rebase(changeset, latest, at).done()
     except (

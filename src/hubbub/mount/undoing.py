@@ -1,0 +1,196 @@
+"""Undo: a transaction that takes back what others have done, as if they had never run.
+
+Theory of operation
+===================
+
+For each object that an undone transaction wrote, the state before it comes back. The write says that it replaces the
+state that the undone transaction left; so where that was changed again since, the commit merges as for any other
+transaction that comes too late, by the object's class, or is a conflict:
+
+    undone        before --> undone --> now         base: undone, committed first: now, to be committed: before
+    several       the newest first; where one that stays lies between them, the states are merged here
+
+An object that an undone transaction made is left as it is: nothing of what comes back refers to it, and a pack
+collects it. If it was changed since, taking it away would take that away too: a conflict. The root is never taken away,
+it becomes empty. An undo is undone in its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from hubbub.kernel import (
+    ROOT_OID,
+    Changeset,
+    ConflictError,
+    FeedGapError,
+    Label,
+    Record,
+    Tid,
+    UndoError,
+    UnknownObjectError,
+    tid_text,
+)
+from hubbub.mount.base import Mount
+from hubbub.space.classes import class_name
+from hubbub.space.containers import merge_records
+from hubbub.space.root import Root
+
+_EMPTY_TREE = b"\x90"
+
+
+class _Plan:
+    """What an undo writes, and what it relies on."""
+
+    def __init__(self, mount: Mount) -> None:
+        self._mount = mount
+        self.writes: dict[int, Record] = {}
+        self.made: dict[int, int] = {}
+        self._undone: dict[int, Tid] = {}  # which transaction's undo has changed the write last
+
+    def take_back(self, tid: Tid) -> None:
+        """Take back transaction ``tid``; those that come after it have been taken back."""
+        check_kept(self._mount, tid)
+        for left in self._mount.upkeep.records_of(tid):
+            before = self._before(left)
+            if before is None:
+                self._unmake(left)
+            else:
+                self._replace(left, before, tid)
+
+    def _before(self, left: Record) -> Record | None:
+        """Return the state that the undone transaction has replaced by ``left``; None if there was no object."""
+        try:
+            return self._mount.load(left.oid, left.tid - 1)
+        except UnknownObjectError:
+            if left.oid != ROOT_OID:
+                return None
+            return Record(ROOT_OID, 0, class_name(Root), (), _EMPTY_TREE)
+
+    def _unmake(self, left: Record) -> None:
+        oid = left.oid
+        write = self.writes.pop(oid, None)
+        if write is None:
+            self.made[oid] = left.tid
+        elif self._payload_tid(oid) == left.tid:
+            # All that was done to it since is taken back as well.
+            self.made[oid] = write.tid
+        else:
+            raise cannot(left.tid, left, "it was changed again, and this transaction has made it")
+
+    def _payload_tid(self, oid: int) -> int:
+        """Return the tid of the revision that the write of ``oid`` brings back; 0 if it is merged."""
+        return self._undone.get(oid, Tid(0))
+
+    def _replace(self, left: Record, before: Record, tid: Tid) -> None:
+        oid = left.oid
+        write = self.writes.get(oid)
+        if write is None:
+            self.writes[oid] = _write(before, tid)
+            self._undone[oid] = Tid(before.tid)
+        elif self._payload_tid(oid) == tid:
+            self.writes[oid] = _write(before, write.tid)
+            self._undone[oid] = Tid(before.tid)
+        else:
+            merged = merge_records(left, write, before)
+            if isinstance(merged, str):
+                raise cannot(tid, left, merged)
+            payload, refs = merged
+            self.writes[oid] = Record(oid, write.tid, before.class_name, refs, payload)
+            self._undone[oid] = Tid(0)
+
+    def check_references(self) -> None:
+        """Check that what comes back refers to what is there: an object may be collected since."""
+        newest = self._mount.begin()
+        known = set(self.writes) | set(self.made) | {int(ROOT_OID)}
+        for oid, write in self.writes.items():
+            try:
+                known.update(self._mount.load(oid, newest).refs)
+            except UnknownObjectError:
+                pass  # it is gone, and comes back
+            for ref in write.refs:
+                if ref in known:
+                    continue
+                try:
+                    self._mount.load(ref, newest)
+                except UnknownObjectError:
+                    raise cannot(
+                        write.tid, write, f"it would refer to object {ref:#x}, which was collected"
+                    ) from None
+                known.add(ref)
+
+
+def _write(before: Record, replaces: int) -> Record:
+    return Record(before.oid, replaces, before.class_name, before.refs, before.payload)
+
+
+def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
+    """Take back the transactions ``tids``, in one transaction of its own, and return its tid.
+
+    Raises:
+        UndoError: It can't be done; names the object and the transaction. Nothing was stored.
+        HubbubError: As `Mount.commit`.
+    """
+    ordered = sorted(set(tids), reverse=True)
+    if not ordered:
+        raise UndoError("no transaction was named that could be undone")
+    plan = _Plan(mount)
+    for tid in ordered:
+        plan.take_back(Tid(tid))
+    plan.check_references()
+    if not plan.writes:
+        raise UndoError(
+            f"{_named(ordered)} only made objects to which nothing refers: there is nothing to undo"
+        )
+    changeset = Changeset(
+        mount.begin(), list(plan.writes.values()), list(plan.made.items()), label=label
+    )
+    try:
+        tid, _ = mount.commit(changeset)
+    except ConflictError as error:
+        why = error.reason or "objects of its class can't be merged"
+        raise UndoError(
+            f"{_named(ordered)} can't be undone: object {error.oid:#x} of class {error.class_name} was changed again "
+            f"by transaction {tid_text(error.committed_tid)} ({why}); undo that one, too"
+        ) from error
+    return tid
+
+
+def check_kept(mount: Mount, tid: int) -> None:
+    """Check that transaction ``tid`` is there and all of its past.
+
+    Raises:
+        UndoError: If it is packed away, or there is none.
+    """
+    try:
+        entry = next(iter(mount.feed(tid - 1, 1)), None)
+    except FeedGapError:
+        if tid <= mount.begin():
+            raise UndoError(
+                f"transaction {tid_text(tid)} can't be undone: the space is packed beyond it, "
+                "so what was before is not kept"
+            ) from None
+        entry = None
+    if entry is None or entry.tid != tid:
+        raise UndoError(f"there is no transaction {tid_text(tid)} to undo")
+
+
+def cannot(tid: int, record: Record, why: str) -> UndoError:
+    """Return the error for an object that stands against an undo."""
+    return UndoError(
+        f"transaction {tid_text(tid)} can't be undone: object {record.oid:#x} of class {record.class_name}: {why}"
+    )
+
+
+def label_of_undo(label: Label, tids: Sequence[int]) -> Label:
+    """Return the label of an undo of ``tids``."""
+    more = {**label.more(), "undone": [tid_text(tid) for tid in sorted(set(tids))[:1000]]}
+    return msgspec.structs.replace(label, command="undo", extra=msgspec.msgpack.encode(more))
+
+
+def _named(tids: Sequence[int]) -> str:
+    shown = ", ".join(tid_text(tid) for tid in tids[:5])
+    rest = f" and {len(tids) - 5} more" if len(tids) > 5 else ""
+    return f"transaction{'s' if len(tids) > 1 else ''} {shown}{rest}"
