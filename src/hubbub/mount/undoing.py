@@ -150,7 +150,9 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
     try:
         tid, _ = mount.commit(changeset)
     except ConflictError as error:
-        why = error.reason or "objects of its class can't be merged"
+        why = error.reason or "the two changes can't be merged"
+        if error.oid in plan.made:
+            why = "the undo would take it away"
         raise UndoError(
             f"{_named(ordered)} can't be undone: object {error.oid:#x} of class {error.class_name} was changed again "
             f"by transaction {tid_text(error.committed_tid)} ({why}); undo that one, too"

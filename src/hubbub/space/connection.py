@@ -436,6 +436,11 @@ class Connection:
         if self._assigned:
             assignments.drop_unchanged(self._assigned, self._changed, self.source, self._known_oid)
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything has changed since the transaction began, as far as that can be seen without looking."""
+        return bool(self._changed or self._stash)
+
     def _encode_changed(self, records: list[Record], ephemerals: list[Record]) -> list[Any]:
         """Encode what has changed since the last savepoint; return the objects, in order."""
         written: list[Any] = []
