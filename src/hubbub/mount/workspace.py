@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from hubbub.kernel import (
+    BrokenError,
     Changeset,
     ClosedError,
     ConfigurationError,
@@ -258,6 +259,7 @@ class SpaceConnection:
 
     def __init__(self, mount: Mount, at: int | None = None, *, serializable: bool = False) -> None:
         self._is_past = at is not None
+        self._is_stale = False
         self._workspace: Workspace | None = Workspace(
             mount,
             at=at,
@@ -271,6 +273,9 @@ class SpaceConnection:
     def _open(self) -> Workspace:
         if self._workspace is None:
             raise ClosedError("the connection is closed")
+        if self._is_stale:
+            self._move(self._workspace)
+            self._is_stale = False
         return self._workspace
 
     @property
@@ -316,9 +321,10 @@ class SpaceConnection:
             label = annotated(peer_label(), note, user, extra)
             tid = workspace.commit(None, label)
         except BaseException:
-            self.abort()
+            workspace.objects.abort()
+            self._go_on(workspace)
             raise
-        self._move(workspace)
+        self._go_on(workspace)
         return tid
 
     def abort(self) -> None:
@@ -335,6 +341,13 @@ class SpaceConnection:
             workspace.mount.sync()
         self._move(workspace)
         return workspace.tid
+
+    def _go_on(self, workspace: Workspace) -> None:
+        """Move, or let the next use do it: the host may be gone, and how the commit ended is what has to be told."""
+        try:
+            self._move(workspace)
+        except (BrokenError, ClosedError):
+            self._is_stale = True
 
     def _move(self, workspace: Workspace) -> None:
         if not self._is_past:
