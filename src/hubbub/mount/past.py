@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 from hubbub.kernel import (
@@ -68,6 +68,9 @@ class PastMount:
 
     def load(self, oid: int, at: int) -> Record:
         return self._mount.load(oid, min(at, self._tid))
+
+    def prefetch(self, oids: Iterable[int], at: int) -> int:
+        return self._mount.prefetch(oids, min(at, self._tid))
 
     def new_oid(self) -> int:
         self._refuse()

@@ -59,6 +59,12 @@ class Stash:
         self._journal: list[tuple[int, Record | None]] = []
         self._points: list[Point] = []
 
+    @property
+    def tid(self) -> int:
+        """The snapshot that ``source`` is at; 0 if it is the newest."""
+        tid: int = getattr(self.source, "tid", 0)
+        return tid
+
     def load(self, oid: int) -> Record:
         record = self.records.get(oid)
         return self.source.load(oid) if record is None else record

@@ -12,11 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-<<<<<<< HEAD
-from hubbub.kernel import Commit, Job, Label, Oid, Record, Tid
-=======
-from hubbub.kernel import Commit, Label, Oid, Record, Tid, tid_time
->>>>>>> 4756576 (mount: the past can be read, told, compared and undone)
+from hubbub.kernel import Commit, Job, Label, Oid, Record, Tid, tid_time
 
 
 class FeedEntry(msgspec.Struct, frozen=True):

@@ -180,7 +180,7 @@ def test_transactions_come_in_both_orders(space: Space) -> None:
     tids = [change(space, put, "n", number) for number in range(30)]
     assert [entry.tid for entry in space.transactions()] == tids
     assert [entry.tid for entry in space.transactions(newest_first=True)] == tids[::-1]
-    bounds = {"after": tids[4], "before": tids[20]}
+    bounds: Any = {"after": tids[4], "before": tids[20]}
     assert [entry.tid for entry in space.transactions(**bounds)] == tids[5:20]
     assert [entry.tid for entry in space.transactions(**bounds, newest_first=True)] == tids[19:4:-1]
     assert list(space.transactions(after=tids[-1], newest_first=True)) == []
@@ -212,7 +212,7 @@ def test_two_states_of_an_object_are_compared(space: Space) -> None:
     def make(root: Any) -> None:
         root["ann"] = Account(1)
         root["map"] = SortedMap({"a": 1, "b": 2})
-        root["keys"] = Map({(1, 2): "x"})
+        root["keys"] = Map([((1, 2), "x")])
         root["log"] = Log(["one"])
         root["list"] = List([1, 2])
 

@@ -153,9 +153,10 @@ class World:
             peer.connection.abort()
             done.outcome = "failed"
             return
-        lost = self.loses and bool(done.added) and self.random.random() < 0.4
+        is_first = not any(d.outcome == "unknown" for d in self.history[:-1] if d.answered)
+        lost = self.loses and bool(done.added) and (is_first or self.random.random() < 0.2)
         if lost:
-            self.lose(peer, self.random.random() < 0.8)
+            self.lose(peer, is_first or self.random.random() < 0.8)
         try:
             peer.connection.commit(done.name)
             done.outcome = "stored" if done.added else "read"
