@@ -43,7 +43,7 @@ _SETTLED_S = 2.0
 _LONGEST_WISH_S = 60.0
 
 _WORTH_ANOTHER_TRY = (BrokenError, RemoteProtocolError, TransientError, LimitError)
-_CODES_WORTH_ANOTHER_TRY = ("too_many_failures",)
+_CODES_WORTH_ANOTHER_TRY = ("too_many_failures", "certificate")
 
 
 class _Place:

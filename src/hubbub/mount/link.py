@@ -97,7 +97,7 @@ class Link:
         self.address = address
         self._bell = bell
         self._socket = address.connect(timeout_s, certificates)
-        self._shows_certificate = certificates is not None and certificates.has_own
+        self._shows_certificate = address.tls and certificates is not None and certificates.has_own
         self._frames = FrameReader(_GREETING_BYTES)
         self._early: deque[peer.ToPeer] = deque()
         self._send_lock = threading.Lock()
@@ -124,16 +124,24 @@ class Link:
         """
         deadline = time.monotonic() + timeout_s
         self._socket.settimeout(timeout_s)
-        self._socket.sendall(PREFACE_PEER + frame(peer.encode(message)))
+        greeting = PREFACE_PEER + frame(peer.encode(message))
         first = b""
         messages: list[peer.ToPeer] = []
         while not messages:
             # All of it has its time, not each drop.
             self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-            data = self._socket.recv(_READ_BYTES)
+            try:
+                if greeting:
+                    self._socket.sendall(greeting)
+                    greeting = b""
+                data = self._socket.recv(_READ_BYTES)
+            except (ConnectionResetError, BrokenPipeError):
+                if not self._shows_certificate:
+                    raise
+                data = b""  # a host that does not accept it is gone by now
             first = (first + data)[:60]
             if not data:
-                if self.address.tls and self._shows_certificate:
+                if self._shows_certificate:
                     raise LoginFailedError(
                         f"{self.address} closed the connection behind the TLS handshake: most likely it does not "
                         "accept our certificate; its log says why",
