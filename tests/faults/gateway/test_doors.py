@@ -423,3 +423,11 @@ def test_users_are_judged_by_their_checkers_in_each_space(serve: Serve, tmp_path
         hubbub.sync.login(f"{doors.url}/closed", name="bob")
     with hubbub.sync.login(f"{doors.url}/closed", name="ann", password="correct horse") as me:
         assert me.whoami() == "ann"
+
+
+def test_users_take_the_first_host_that_answers(serve: Serve) -> None:
+    doors = serve(SpacePlan(hub=make_hub(), data="memory:"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = taken.getsockname()[1]
+    with hubbub.sync.login([f"hub://127.0.0.1:{nobody}", doors.url], name="ann") as me:
+        assert me.whoami() == "ann"
