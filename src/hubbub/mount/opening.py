@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -90,9 +91,9 @@ def open_by_file(path: str, name: str, given: Opening, open_: Callable[[Opening]
 def _chosen(file: TOMLFile, name: str) -> str:
     sections = file.table.get("open")
     if not isinstance(sections, dict) or not sections:
-        meant = nearest("open", file.table) if "open" not in file.table else ""
-        hint = meant if "did you mean" in meant else ""
-        raise file.error(("open",), f'there is no section [open.NAME] with url = "hub://..."{hint}')
+        close = difflib.get_close_matches("open", [key for key in file.table if key != "open"], 1)
+        hint = f": is [{close[0]}] meant to be one?" if close else ""
+        raise file.error(("open",), f'there is no section [open.NAME] with url = "..."{hint}')
     for key, section in sections.items():
         if not isinstance(section, dict):
             raise file.error(("open", key), f"open.{key} has to be in a section [open.NAME]")

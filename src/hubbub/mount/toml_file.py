@@ -88,7 +88,7 @@ class TOMLFile:
 
     def resolved(self, path: str) -> str:
         """Return ``path`` as it is meant: relative to the file, not to where one stands."""
-        return str(self.path.parent / Path(path).expanduser())
+        return str(self.path.absolute().parent / Path(path).expanduser())
 
     def secret(self, value: str | Secret, where: Sequence[str | int]) -> str:
         """Return the secret that ``value`` is, or says the place of.
