@@ -17,7 +17,7 @@ _PRESENT_S = 600.0
 _REFUSAL = "strangers read the present of this space only: show a token for more"
 
 _ALLOWED = (peer.Mount, peer.Ping)
-_OF_THE_PRESENT = (peer.Load, peer.More)
+_OF_THE_PRESENT = (peer.Load, peer.LoadMany, peer.More)
 _REFUSED_ANYWAY = (peer.Commit, peer.Oids)  # of all who may not write, in words of their own
 
 How = dict[type, Callable[[Any], None]]

@@ -17,7 +17,7 @@ import enum
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -227,7 +227,7 @@ def parsed_subject(text: str) -> Subject:
     return frozenset(pairs)
 
 
-def subject_of(certificate: dict[str, object] | None) -> Subject:
+def subject_of(certificate: Mapping[str, object] | None) -> Subject:
     """Return the subject of a certificate as `ssl.SSLSocket.getpeercert` tells it; empty without one."""
     parts = (certificate or {}).get("subject", ())
     if not isinstance(parts, tuple):

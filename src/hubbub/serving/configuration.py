@@ -13,7 +13,7 @@ import msgspec
 from hubbub.app import Hub
 from hubbub.gateway.binding import host_and_port, is_unix
 from hubbub.gateway.peers import PeerOptions
-from hubbub.kernel import ConfigurationError, Limits
+from hubbub.kernel import ConfigurationError, Limits, seconds_of
 from hubbub.mount.opening import OpenSection, opening_of
 from hubbub.mount.toml_file import Secret, TOMLFile, nearest
 from hubbub.perspective.tokens import tokens_path
@@ -64,6 +64,7 @@ class SpaceSection(msgspec.Struct, frozen=True, kw_only=True):
         public: What strangers may: "users" be users where a checker lets anybody in, "read-only" read the present of
             the space as peers, "all" both.
         read_only: Peers may read and not write, whatever they show.
+        keep: For how long the space keeps its past, such as "30d": a pack does not go beyond that.
         limits: A table; see [limits], for this space only.
         peers: A table: how much one peer may do.
     """
@@ -74,6 +75,7 @@ class SpaceSection(msgspec.Struct, frozen=True, kw_only=True):
     web_tls: bool = False
     public: Literal["no", "users", "read-only", "all"] = "no"
     read_only: bool = False
+    keep: str = ""
     limits: LimitsSection | None = None  # type: ignore[valid-type]
     peers: PeersSection = PeersSection()
 
@@ -252,6 +254,11 @@ class Configuration:
                 (*where, "data"), f"{space.data!r} is a file of accounts or tokens: no space"
             )
         self._check_limits((*where, "limits"), space.limits)
+        if space.keep:
+            try:
+                seconds_of(space.keep)
+            except ConfigurationError as wrong:
+                raise error((*where, "keep"), str(wrong)) from None
         if space.web:
             self._check_address((*where, "web"), space.web)
             if not space.application:
@@ -329,6 +336,7 @@ class Configuration:
             web_tls=section.web_tls,
             public=Public(section.public),
             read_only=section.read_only,
+            keep=seconds_of(section.keep) if section.keep else None,
             peer_options=PeerOptions(**msgspec.structs.asdict(section.peers)),
         )
 

@@ -8,6 +8,7 @@ from hubbub.gateway import Listener, WebServer
 from hubbub.gateway.admission import Admission
 from hubbub.gateway.doorkeeper import Doorkeeper, OpenSpace
 from hubbub.kernel import ConfigurationError
+from hubbub.mount import open as open_space
 from hubbub.perspective.checkers import Anonymous
 from hubbub.perspective.tokens import TokensFile
 from hubbub.serving.plan import Plan, SpacePlan
@@ -58,6 +59,7 @@ class Serving:
         """
         try:
             for space in self.plan.spaces:
+                _declare_retention(space)
                 await space.hub.start(data=space.data, dev=dev)
             await self._open()
         except BaseException:
@@ -120,6 +122,15 @@ class Serving:
             await listener.close(timeout_s=timeout_s)
         for web in webs:
             await web.close(timeout_s)
+
+
+def _declare_retention(space: SpacePlan) -> None:
+    """Let the space say for how long it keeps its past, before its hub owns it."""
+    if space.keep is None or space.data == "memory:":
+        return
+    with open_space(space.data) as opened:
+        if opened.retention != space.keep:
+            opened.declare_retention(space.keep)
 
 
 def _is_closed_to_strangers(space: SpacePlan) -> bool:

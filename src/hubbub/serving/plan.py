@@ -49,6 +49,7 @@ class SpacePlan(msgspec.Struct, kw_only=True):
         web_tls: The page is https, with the certificate of the plan.
         public: What strangers may.
         read_only: Peers may read and not write, whatever they show.
+        keep: For how many seconds the space keeps its past; None: as it declares already.
         peer_options: How much a peer may do.
     """
 
@@ -59,6 +60,7 @@ class SpacePlan(msgspec.Struct, kw_only=True):
     web_tls: bool = False
     public: Public = Public.NO
     read_only: bool = False
+    keep: float | None = None
     peer_options: PeerOptions = PeerOptions()
 
 

@@ -145,6 +145,16 @@ def test_public_for_users_and_public_for_peers_are_two_things(serve: Serve) -> N
     )
 
 
+def test_a_space_declares_for_how_long_it_keeps_its_past(serve: Serve, tmp_path: Path) -> None:
+    data = str(tmp_path / "a.hub")
+    serve(SpacePlan(hub=Hub(), data=data, keep=86_400.0)).close()
+    with hubbub.open(data) as space:
+        assert space.retention == 86_400
+    serve(SpacePlan(hub=Hub(), data=data)).close()
+    with hubbub.open(data) as space:
+        assert space.retention == 86_400
+
+
 # --- tokens -------------------------------------------------------------------------------------------------------------
 
 
@@ -333,16 +343,13 @@ def test_each_message_but_a_few_is_refused_to_strangers(cds: tuple[OpenDoors, st
     """Also those that are added one day: what is not known to be harmless is refused."""
     doors, _ = cds
     host, port = local(doors).removeprefix("hub://").split(":")
-    asked = {
-        peer.Feed: peer.Feed(7, 0, 10),
-        peer.Follow: peer.Follow(7, 10, False),
-        peer.Oids: peer.Oids(7, 10),
-    }
-    for message in asked.values():
+    asked: list[Any] = [peer.Feed(7, 0, 10), peer.Follow(7, 10, False), peer.Oids(7, 10)]
+    for message in asked:
         with socket.create_connection((host, int(port))) as made:
             greeting = peer.Mount(peer.PROTOCOL, "", "", 0, False)
             made.sendall(PREFACE_PEER + frame(peer.encode(greeting)) + frame(peer.encode(message)))
-            reader, found = FrameReader(1 << 20), []
+            reader = FrameReader(1 << 20)
+            found: list[bytes] = []
             while len(found) < 2:
                 found += reader.feed(made.recv(65536))
         answer = peer.decode_to_peer(found[1])

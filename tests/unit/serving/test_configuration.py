@@ -39,6 +39,7 @@ limits.grace_s = 5
 [spaces.chat]
 data = "memory:"
 read_only = true
+keep = "30d"
 [spaces.chat.peers]
 heartbeat_s = 3.5
 
@@ -89,6 +90,7 @@ def test_the_whole_of_it(here: Path) -> None:
     assert (chat.data, chat.web, chat.read_only) == ("memory:", None, True)
     assert chat.peer_options.heartbeat_s == 3.5
     assert chat.public is Public.NO
+    assert (shop.keep, chat.keep) == (None, 30 * 86_400)
     assert configuration.log_file == f"{here}/hub.log"
 
 
@@ -134,6 +136,7 @@ SPACE = '[spaces.a]\ndata = "a.hub"\n'
             f"{SPACE}[limits]\nmax_conections = 1",
             ":4: [limits] has no key 'max_conections': did you mean",
         ),
+        (f'{SPACE}keep = "soon"', ":3: 'soon' is no length of time"),
         (f"{SPACE}peers.heartbeat_s = 0", "heartbeat_s has to be more than 0"),
         (f'{SPACE}[open.x]\nurk = ""', ":4: [open.x] has no key 'urk'"),
         (f'{SPACE}[logging]\nlevel = "loud"', ":4: logging.level has to be 'debug'"),
