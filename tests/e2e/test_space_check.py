@@ -105,6 +105,12 @@ def test_what_would_not_load_is_told_before_the_deploy_and_nothing_is_written(
         "All of it loads.",
     ]
     assert data.read_bytes() == before
+    assert hosts.hubbub("space", "upgrade", "blog:hub")[:2] == (0, "9 objects rewritten\n"), (
+        "and the logs, which name the class"
+    )
+    assert hosts.hubbub("space", "upgrade", "blog:hub")[:2] == (0, "0 objects rewritten\n")
+    status, said, _ = hosts.hubbub("space", "check", "blog:hub")
+    assert (status, said.splitlines()[1:]) == (0, ["", "All of it loads."])
 
 
 @pytest.mark.rule("SP7")

@@ -1,4 +1,4 @@
-"""``hubbub space check``: what would not load, before it is deployed."""
+"""``hubbub space check`` and ``upgrade``: what would not load, before it is deployed; and the end of what is old."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ _HINTS = {
 }
 _PROGRESS_S = 0.2
 
+_APPLICATION = click.argument("application")
+_DATA = click.option(
+    "--data",
+    "-d",
+    metavar="URL",
+    help="The space: a file, or hub://HOST:PORT of a host.  [default: what serve would use]",
+)
+_TOKEN = click.option(
+    "--token",
+    metavar="SECRET",
+    envvar="HUBBUB_TOKEN",
+    default="",
+    help="What the host wants peers to show; better in the variable HUBBUB_TOKEN.",
+)
+
 
 @click.command(
     epilog=examples(
@@ -39,20 +54,9 @@ _PROGRESS_S = 0.2
         "hubbub space check chat:hub --data hub://127.0.0.1:1975    a space in use",
     )
 )
-@click.argument("application")
-@click.option(
-    "--data",
-    "-d",
-    metavar="URL",
-    help="The space: a file, or hub://HOST:PORT of a host.  [default: what serve would use]",
-)
-@click.option(
-    "--token",
-    metavar="SECRET",
-    envvar="HUBBUB_TOKEN",
-    default="",
-    help="What the host wants peers to show; better in the variable HUBBUB_TOKEN.",
-)
+@_APPLICATION
+@_DATA
+@_TOKEN
 def check(application: str, data: str | None, token: str) -> None:
     """Tell what of a space would not load with APPLICATION's classes. Ends with status 1 if there is anything.
 
@@ -62,10 +66,35 @@ def check(application: str, data: str | None, token: str) -> None:
     """
     where = _place(application, data)
     with hubbub.mount.open(where, token=token, read_only=True) as space:
-        checked = space.check(Job(_Progress() if sys.stderr.isatty() else None))
+        checked = space.check(_job())
     for line in report(where, checked):
         click.echo(line)
     sys.exit(1 if checked.findings else 0)
+
+
+@click.command(
+    epilog=examples(
+        "hubbub space upgrade chat:hub                                the file that serve would use",
+        "hubbub space upgrade chat:hub --data hub://127.0.0.1:1975    a space in use",
+    )
+)
+@_APPLICATION
+@_DATA
+@_TOKEN
+def upgrade(application: str, data: str | None, token: str) -> None:
+    """Rewrite what is of an older shape than APPLICATION's classes, so that old steps can be taken out of the code.
+
+    Nothing needs it otherwise: what is old is upgraded when it is loaded. It works in small transactions, beside
+    everybody else's; stopped and run again it does the rest. Look with hubbub space check before.
+    """
+    where = _place(application, data)
+    with hubbub.mount.open(where, token=token) as space:
+        rewritten = space.upgrade(_job())
+    click.echo(f"{_count(rewritten, 'object')} rewritten")
+
+
+def _job() -> Job:
+    return Job(_Progress() if sys.stderr.isatty() else None)
 
 
 def _place(application: str, data: str | None) -> str:

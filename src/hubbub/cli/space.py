@@ -20,6 +20,7 @@ _COMMANDS = {
     "import": ("copying", "import_", "Take such a file in, or a ZODB."),
     "copy": ("copying", "copy", "Copy it to another file or host."),
     "check": ("checking", "check", "Tell what an application could not load."),
+    "upgrade": ("checking", "upgrade", "Rewrite what is of an older shape."),
 }
 """Name -> module here and attribute that has it, and what it does in a few words."""
 

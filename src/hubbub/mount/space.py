@@ -19,6 +19,7 @@ from hubbub.mount.moments import When, snapshot_at
 from hubbub.mount.past import PastMount
 from hubbub.mount.transactions import Transactions
 from hubbub.mount.undoing import label_of_undo, undo
+from hubbub.mount.upgrading import Upgrade
 from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection
@@ -132,6 +133,22 @@ class Space(Transactions, Copies, Keeping):
             BrokenError: If the host can't be reached.
         """
         return Check(self._mount, job).run()
+
+    def upgrade(self, job: Job | None = None) -> int:
+        """Rewrite what is of an older shape than the classes known here; return how many objects that were (SP7).
+
+        Nothing needs it but the wish to take old steps and former names out of the code. It works in small transactions
+        while the space is in use; objects of unknown classes stay as they are.
+
+        Args:
+            job: Told how far it is; may be stopped. What was done by then stays, and another run does the rest.
+
+        Raises:
+            SchemaError: If an object can't be upgraded; what came before it is done.
+            JobStoppedError: If ``job`` was stopped; the same.
+            HubbubError: As `run`; the same.
+        """
+        return Upgrade(self._mount, job).run()
 
     def changes(self) -> Iterator[Change]:
         """Yield the present position at once, then a new one after commits; several may come as one.

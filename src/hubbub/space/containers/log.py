@@ -310,6 +310,14 @@ class Log(Persistent, Generic[T], name="hubbub.Log"):
         self._first, self._start, self._parts = first, start, tuple(parts)
 
 
+def forget_encoded(log: Log[Any]) -> None:
+    """Have the items in the head of ``log`` encoded anew when it is stored, where it would take them as they were."""
+    log._p_activate()
+    for part in log._parts:
+        if isinstance(part, Inline):
+            part.packed = None
+
+
 def _any_oid(_obj: Any) -> int:
     return 0
 
