@@ -25,6 +25,7 @@ _HINTS = {
     "missing attribute": "give the class a default, or an upgrade step that sets it",
     "value does not fit": "give the class a default, an upgrade step, or an alias for a removed member",
     "key of another shape": "a map would not find it: put these items into it anew, or undo the change of the class",
+    "index is behind": "what is indexed is something else now: call rebuild() of the collection in a transaction",
     "missing object": "something refers to what is not there",
     "damaged": "restore a copy",
     "fails to load": "",

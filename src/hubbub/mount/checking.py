@@ -14,6 +14,7 @@ from typing import NamedTuple
 from hubbub.kernel import (
     ROOT_OID,
     CorruptRecordError,
+    HubbubError,
     Job,
     Record,
     Tid,
@@ -22,7 +23,9 @@ from hubbub.kernel import (
 )
 from hubbub.mount.base import Mount
 from hubbub.mount.workspace import Snapshot
+from hubbub.space.classes import find_class
 from hubbub.space.connection import Connection
+from hubbub.space.containers import Collection
 from hubbub.space.examining import Examiner, Misfit
 from hubbub.space.paths import path_of
 
@@ -162,10 +165,22 @@ class Check:
             self._upgraded[name] = self._upgraded.get(name, 0) + 1
         if examined.is_renamed:
             self._renamed[name] = self._renamed.get(name, 0) + 1
-        for misfit in examined.misfits:
+        for misfit in (*examined.misfits, *self._behind(record)):
             self._note(misfit, record.oid, path)
         if self._objects % _STEP == 0:
+            self._ghosts.abort()  # its cache shrinks to its size
             self._job.step("checking", self._objects)
+
+    def _behind(self, record: Record) -> list[Misfit]:
+        """Tell if a collection's indexes are not what its members would have them be."""
+        cls = find_class(record.class_name)
+        if cls is None or not issubclass(cls, Collection):
+            return []
+        try:
+            faults = self._ghosts.get(record.oid, record.class_name).check()
+        except HubbubError:
+            return []  # a member does not load, which is told of it
+        return [Misfit("index is behind", record.class_name)] if faults else []
 
     def _note(self, misfit: Misfit, oid: int, path: list[tuple[int, list[int]]]) -> None:
         found = self._found.get(misfit)

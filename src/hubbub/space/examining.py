@@ -34,7 +34,7 @@ class Misfit(NamedTuple):
 
     Attributes:
         kind: ``unknown class``, ``newer version``, ``step fails``, ``missing attribute``, ``value does not fit``,
-            ``key of another shape``, ``damaged`` or ``fails to load``.
+            ``key of another shape``, ``index is behind``, ``damaged`` or ``fails to load``.
         class_name: Stored name of the class that it is about.
         detail: More, for people; may be empty.
     """

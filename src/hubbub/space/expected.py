@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ def expected_attributes(cls: type) -> frozenset[str]:
     for base in cls.__mro__:
         if base is persistent.Persistent:
             break
-        annotations: dict[str, Any] = vars(base).get("__annotations__") or _annotations(base)
+        annotations = _annotations(base)
         names.update(name for name, kind in annotations.items() if not _is_of_class(kind))
     names.update(_set_by_init(cls))
     return frozenset(
@@ -31,11 +32,14 @@ def expected_attributes(cls: type) -> frozenset[str]:
 
 
 def _annotations(cls: type) -> dict[str, Any]:
-    # From Python 3.14 on they are made when they are asked for; what can't be resolved stays a text.
-    try:
-        return inspect.get_annotations(cls)
-    except NameError:
-        return {}
+    """Return what the body of ``cls`` itself annotates."""
+    if sys.version_info >= (3, 14):
+        # They are made when they are asked for; as text nothing has to be there that they name.
+        from annotationlib import Format, get_annotations
+
+        return get_annotations(cls, format=Format.STRING)
+    found: dict[str, Any] = vars(cls).get("__annotations__", {})
+    return found
 
 
 def _is_of_class(annotation: Any) -> bool:

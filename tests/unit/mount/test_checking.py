@@ -14,7 +14,8 @@ from hubbub.kernel import Job, JobStoppedError
 from hubbub.mount import LocalMount, Space
 from hubbub.mount.checking import Checked
 from hubbub.space import classes
-from hubbub.space.containers import List, Log, Map, SortedMap
+from hubbub.space.containers import Collection, List, Log, Map, SortedMap
+from hubbub.space.indexed import Indexed
 from hubbub.space.persistent import Persistent
 from hubbub.space.registering import register
 from hubbub.space.steps import upgrade
@@ -202,6 +203,31 @@ def test_steps_are_run_on_copies_and_versions_are_compared(mount: LocalMount, sp
     assert found(space.check()) == [
         ("newer version", "check.Room", "version 2, here 1", 1, "root['rooms']['room010']")
     ]
+
+
+@pytest.mark.rule("SP7")
+def test_indexes_that_a_step_has_left_behind_are_told(mount: LocalMount, space: Space) -> None:
+    class Person1(Indexed, name="check.Person"):
+        def __init__(self, age: int) -> None:
+            self.age = age
+
+    people = Collection({"ann": Person1(30), "bob": Person1(40)}, indexes=["age"])
+    space.run(lambda root: root.update(people=people))
+    assert space.check().findings == []
+
+    class Person2(Indexed, name="check.Person", version=2):
+        @upgrade(from_version=1)
+        @staticmethod
+        def in_months(state: State) -> State:
+            return {**state, "age": state["age"] * 12}
+
+    assert found(space.check()) == [
+        ("index is behind", "hubbub.Collection", "", 1, "root['people']")
+    ]
+    again = Space(mount)
+    again.run(lambda root: root["people"].rebuild())
+    assert again.check().findings == []
+    assert again.read(lambda root: len(root["people"].find(age=360))) == 1
 
 
 def test_a_class_that_fails_to_load_is_told(space: Space) -> None:
