@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xmlrpc.client
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -49,10 +50,8 @@ def test_both_faces_show_what_a_peer_has_written_also_later(
     hosts: Hosts, host: Host, tmp_path: Path
 ) -> None:
     faces = Faces(hosts, host)
-    with (
-        httpx.Client(base_url=faces.http, timeout=20) as web,
-        xmlrpc.client.ServerProxy(faces.xml_rpc) as remote,
-    ):
+    remote: Any = xmlrpc.client.ServerProxy(faces.xml_rpc)
+    with httpx.Client(base_url=faces.http, timeout=20) as web, remote:
         assert web.get("/cds").json() == remote.find() == [], "an empty database is none that fails"
         assert cds(hosts, host, "add", "catalogue.csv").printed == "5 CDs\n"
         (card,) = web.get("/cds", params={"word": "bach"}).json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -136,11 +137,10 @@ def test_a_front_end_outlives_its_host(front_end: FrontEnd, host: Host) -> None:
     assert "and after" in page
 
 
-async def open_page(browser: Browser, url: str, **options: object) -> Page:
-    context = await browser.new_context(**options)  # type: ignore[arg-type]
+async def open_page(browser: Browser, url: str, problems: list[str], **options: Any) -> Page:
+    context = await browser.new_context(**options)
     page = await context.new_page()
-    page.problems = []  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: problems.append(str(error)))
     await page.goto(url)
     await expect(page.locator("body")).to_have_attribute("data-state", "live")
     return page
@@ -157,11 +157,12 @@ async def test_open_pages_show_what_is_written_through_another_front_end(
     front_end: FrontEnd, browser: Browser
 ) -> None:
     first, second = front_end(), front_end()
+    problems: list[str] = []
     phone = await open_page(
-        browser, str(second.base_url), viewport=PHONE, color_scheme="dark", locale="en-GB"
+        browser, str(second.base_url), problems, viewport=PHONE, color_scheme="dark", locale="en-GB"
     )
     await expect(phone.locator(".empty")).to_contain_text("No stories yet.")
-    desktop = await open_page(browser, str(first.base_url), viewport=DESKTOP)
+    desktop = await open_page(browser, str(first.base_url), problems, viewport=DESKTOP)
     await desktop.click("summary")
     await desktop.fill("[name=title]", "A title that is so long that it does not fit: " + "x" * 70)
     await desktop.fill("[name=text]", "First posting\nin two lines")
@@ -187,5 +188,4 @@ async def test_open_pages_show_what_is_written_through_another_front_end(
     ]
     assert grounds[0] != grounds[1], "dark is dark"
     assert not re.search("UTC", await phone.locator("time").first.inner_text())
-    assert phone.problems == []  # type: ignore[attr-defined]
-    assert desktop.problems == []  # type: ignore[attr-defined]
+    assert problems == []
