@@ -134,9 +134,11 @@ def take_stamp(parts: dict[str, Any]) -> dict[str, int]:
 
 def refuse_stamp(name: str, parts: Mapping[str, Any]) -> None:
     """Raise `NewerVersionError` if ``parts`` of a class ``name`` that declares no version are of a version above 1."""
-    newest = [version for key, version in parts.items() if key.startswith(STAMP)]
-    if newest:
-        raise NewerVersionError(name, newest[0], 1)
+    for key, version in parts.items():
+        if key.startswith(STAMP):
+            if type(version) is not int:
+                raise CorruptRecordError("a version is not a number")
+            raise NewerVersionError(name, version, 1)
 
 
 _schemas: dict[type, Schema | None] = {}
