@@ -117,14 +117,27 @@ class UnknownObjectError(StoreError):
 
 
 class UnknownClassError(StoreError):
-    """The class of a stored object is not known in this process (SP3)."""
+    """The class of a stored object is not known in this process (SP3), or a value does not fit it any more (SP7).
+
+    Attributes:
+        class_name: Stored name of the class.
+        misfit: What does not fit; empty where the class is not known.
+    """
 
     code = "unknown_class"
 
-    def __init__(self, class_name: str, what: str = "") -> None:
+    def __init__(self, class_name: str, what: str = "", misfit: str = "") -> None:
         doing = f" to {what}" if what else ""
-        super().__init__(f"class {class_name} is not known here{doing}: import its module first")
+        if misfit:
+            message = (
+                f"a stored value does not fit its class {class_name} as it is here ({misfit}){doing}: "
+                "give the class a default or an upgrade step"
+            )
+        else:
+            message = f"class {class_name} is not known here{doing}: import its module first"
+        super().__init__(message)
         self.class_name = class_name
+        self.misfit = misfit
 
 
 class CorruptRecordError(StoreError):

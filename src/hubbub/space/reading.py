@@ -216,11 +216,11 @@ class Reader:
 
     def read_named(self, code: int, data: memoryview) -> Any:
         """Read a value with named parts."""
+        misfit = ""
         if not self._as_unknown:
             had_mutable = self.has_mutable
             name, parts = self._named(data)
             cls = find_class(name)
-            why = ""
             if cls is not None:
                 try:
                     shape = shape_for(cls, code)
@@ -238,8 +238,8 @@ class Reader:
                         self._look_into(parts.values())
                     return value
                 except UnfitError as error:
-                    why = str(error)
-            note_unknown(name, KINDS[code], why)
+                    misfit = str(error)
+            note_unknown(name, KINDS[code], misfit)
         # Once more, with all that is inside in the same form: so it is written back as it is.
         self._as_unknown += 1
         try:
@@ -247,7 +247,7 @@ class Reader:
         finally:
             self._as_unknown -= 1
         self._look_into(parts.values())
-        return UnknownValue(name, KINDS[code], parts)
+        return UnknownValue(name, KINDS[code], parts, misfit)
 
     def _upgraded(self, schema: Schema, data: memoryview) -> dict[str, Any]:
         """Return the parts of a value as its class has them now (SP7). Its steps see no objects, only references."""

@@ -48,18 +48,23 @@ class UnknownValue:
             ``path`` (of another system).
         hubbub_fields: Field name to value; also ``fields``, unless there is a field of that name. An enum member
             has ``name``, a flag ``value``.
+        hubbub_misfit: What does not fit, where the class is known here but has another shape; else empty.
     """
 
-    __slots__ = ("hubbub_class", "hubbub_fields", "hubbub_kind")
+    __slots__ = ("hubbub_class", "hubbub_fields", "hubbub_kind", "hubbub_misfit")
 
     hubbub_class: str
     hubbub_kind: str
     hubbub_fields: dict[str, Any]
+    hubbub_misfit: str
 
-    def __init__(self, class_name: str, kind: str, fields: dict[str, Any]) -> None:
+    def __init__(
+        self, class_name: str, kind: str, fields: dict[str, Any], misfit: str = ""
+    ) -> None:
         object.__setattr__(self, "hubbub_class", class_name)
         object.__setattr__(self, "hubbub_kind", kind)
         object.__setattr__(self, "hubbub_fields", fields)
+        object.__setattr__(self, "hubbub_misfit", misfit)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -69,13 +74,16 @@ class UnknownValue:
         except KeyError:
             if name == "fields":
                 return self.hubbub_fields
-            raise UnknownClassError(self.hubbub_class, f"use {name!r}") from None
+            raise self._refusal(f"use {name!r}") from None
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise UnknownClassError(self.hubbub_class, f"set {name!r}")
+        raise self._refusal(f"set {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        raise UnknownClassError(self.hubbub_class, f"delete {name!r}")
+        raise self._refusal(f"delete {name!r}")
+
+    def _refusal(self, what: str) -> UnknownClassError:
+        return UnknownClassError(self.hubbub_class, what, self.hubbub_misfit)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, UnknownValue):

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hubbub.kernel import NewerVersionError
 from hubbub.space import classes
 from hubbub.space.defaults import default_factory
+from hubbub.space.examining import Examined, Examiner
 from hubbub.space.persistent import Persistent
 from hubbub.space.registering import register
 from hubbub.space.steps import upgrade
@@ -215,10 +216,18 @@ class Shapes(RuleBasedStateMachine):
             return
         self._make_class(data.draw(st.integers(1, self.versions[number] - 1)))
         client = self.space.connect()
+        thing = self._thing(client, number)
         with pytest.raises(NewerVersionError):
-            self._thing(client, number)._p_activate()
+            thing._p_activate()
         assert client.commit() == 0
+        (misfit,) = self._examined(client, thing).misfits
+        assert misfit.kind == "newer version"
         self._make_class()
+
+    def _examined(self, client: Client, thing: Any) -> Examined:
+        record = self.space.newest(int.from_bytes(thing._p_oid, "big"))
+        assert record is not None
+        return Examiner(client.connection.get).examine(record)
 
     @invariant()
     def everything_reads_as_in_the_model_and_only_what_was_changed_is_rewritten(self) -> None:
@@ -232,6 +241,9 @@ class Shapes(RuleBasedStateMachine):
             assert vars(thing).keys() - self.defaults.keys() <= expected.keys()
             assert type(thing) is self.cls
             oids.append(int.from_bytes(thing._p_oid, "big"))
+            examined = self._examined(client, thing)
+            assert examined.misfits == ()
+            assert examined.is_upgraded == (self.versions[number] <= len(self.steps))
         assert client.commit() == 0
         assert [len(self.space.records[oid]) for oid in oids] == self.records
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hubbub.kernel import Job, JobStoppedError
+from hubbub.kernel import CorruptRecordError, Job, JobStoppedError, UnknownObjectError
 from hubbub.mount import LocalMount, Space
 from hubbub.mount.checking import Checked
 from hubbub.space import classes
@@ -308,3 +308,28 @@ def test_the_way_to_an_object_is_named(space: Space) -> None:
         found_ways.append(finding.path)
         register(class_)
     assert found_ways == list(ways)
+
+
+def test_damage_and_what_is_missing_are_told_and_the_rest_is_looked_at(
+    mount: LocalMount, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(space)
+    oids = space.read(
+        lambda root: [int.from_bytes(room._p_oid, "big") for room in root["rooms"].values()]
+    )
+    load = mount.load
+
+    def failing_load(oid: int, at: int) -> Any:
+        if oid == oids[3]:
+            raise CorruptRecordError("a bit has flipped")
+        if oid == oids[5]:
+            raise UnknownObjectError(oid, at)
+        return load(oid, at)
+
+    monkeypatch.setattr(mount, "load", failing_load)
+    checked = space.check()
+    assert {(f.misfit.kind, f.misfit.detail, f.oid, f.path) for f in checked.findings} == {
+        ("damaged", "a bit has flipped", oids[3], "root['rooms']['room003']"),
+        ("missing object", "", oids[5], "root['rooms']['room005']"),
+    }
+    assert checked.classes["check.Room"] == 98

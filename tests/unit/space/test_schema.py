@@ -180,6 +180,30 @@ def test_a_query_reads_old_states_with_mutable_values_in_them() -> None:
             client.connection.end_track()
 
 
+@pytest.mark.rule("SP7")
+def test_a_value_that_does_not_fit_says_so() -> None:
+    @register(name="schema.Line")
+    class Old(msgspec.Struct, frozen=True):
+        text: str
+
+    payload, _ = encode_value(Old("x"), no_ref)
+
+    @register(name="schema.Line")
+    class Line(msgspec.Struct, frozen=True):
+        text: str
+        author: str
+
+    value = decode_value(payload, no_object).value
+    assert (value.text, value.hubbub_misfit) == ("x", "there is no 'author'")
+    with pytest.raises(hubbub.UnknownClassError) as caught:
+        value.author  # noqa: B018
+    assert str(caught.value) == (
+        "a stored value does not fit its class schema.Line as it is here (there is no 'author') to use 'author': "
+        "give the class a default or an upgrade step"
+    )
+    assert encode_value(value, no_ref)[0] == payload
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
