@@ -73,7 +73,12 @@ class UnknownValue:
             return self.hubbub_fields[name]
         except KeyError:
             if name == "fields":
-                return self.hubbub_fields
+                # Without what it says about versions of its class.
+                return {
+                    field: value
+                    for field, value in self.hubbub_fields.items()
+                    if not field.startswith("_p_")
+                }
             raise self._refusal(f"use {name!r}") from None
 
     def __setattr__(self, name: str, value: object) -> None:

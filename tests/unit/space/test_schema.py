@@ -429,6 +429,16 @@ def test_a_stranger_reads_a_versioned_record_and_keeps_it() -> None:
     assert (room.topic, room.rights) == ("a", ["x"])
     assert encode_object(room, no_ref)[0] == record.payload
 
+    @register(name="schema.Line", version=2)
+    class Line(msgspec.Struct, frozen=True):
+        text: str
+
+    payload, _ = encode_value(Line("x"), no_ref)
+    forget("schema.Line")
+    line = decode_value(payload, no_object).value
+    assert (line.text, line.fields) == ("x", {"text": "x"})
+    assert encode_value(line, no_ref)[0] == payload
+
 
 @pytest.mark.rule("SP7")
 def test_a_step_that_fails_is_an_error_that_names_object_class_and_versions() -> None:
