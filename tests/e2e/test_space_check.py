@@ -126,6 +126,22 @@ def test_a_host_in_use_is_checked_as_well(hosts: Hosts, blog: Path) -> None:
     assert str(host.running.pid) in errors, "the one that has the file is named"
 
 
+@pytest.mark.rule("SP7")
+def test_a_space_that_peers_use_is_rewritten_through_its_host(hosts: Hosts, blog: Path) -> None:
+    host = hosts.host(None, blog.parent, data=blog.with_name("blog.hub")).start()
+    blog.write_text(MENDED)
+    at = ("--data", host.hub)
+    assert "3 objects of an older version" in hosts.hubbub("space", "check", "blog:hub", *at)[1]
+    assert hosts.hubbub("space", "upgrade", "blog:hub", *at) == (0, "9 objects rewritten\n", "")
+    status, said, _ = hosts.hubbub("space", "check", "blog:hub", *at)
+    assert (status, said.splitlines()[1:]) == (0, ["", "All of it loads."])
+    blog.write_text(FIRST)
+    status, said, _ = hosts.hubbub("space", "check", "blog:hub", *at)
+    assert status == 1
+    assert "newer version: blog:Room: version 2, here 1" in said
+    assert "unknown class: blog:Story" in said
+
+
 def test_what_can_t_be_checked_is_one_line(hosts: Hosts, blog: Path) -> None:
     for arguments, said in [
         (("blog:hub", "--data", "none.hub"), "there is no file 'none.hub'"),

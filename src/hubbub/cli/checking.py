@@ -22,7 +22,7 @@ _HINTS = {
     "unknown class": "import its module in the application, or name it in formerly= of what it became",
     "newer version": "the application is older than the data: deploy the newer one",
     "step fails": "mend the step; stored data stays as it is",
-    "missing attribute": "give the class a default, or an upgrade step that sets it",
+    "missing attribute": "give the class a default (default_factory for a list or the like), or an upgrade step",
     "value does not fit": "give the class a default, an upgrade step, or an alias for a removed member",
     "key of another shape": "a map would not find it: put these items into it anew, or undo the change of the class",
     "index is behind": "what is indexed is something else now: call rebuild() of the collection in a transaction",

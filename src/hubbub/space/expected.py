@@ -2,7 +2,8 @@
 
 An attribute is expected if the class or a base annotates it in its body, or its ``__init__`` sets it whatever its
 arguments are. It is missing from a record that does not have it, unless the class has a default or a property of that
-name. Where there is no source text only annotations count.
+name. A list or the like in the class is no default: it is one for all objects, and its changes are not stored. Where
+there is no source text only annotations count.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 
 import persistent
 
+_absent: Any = object()
+_MUTABLE = frozenset((list, dict, set, bytearray))
+
 
 def expected_attributes(cls: type) -> frozenset[str]:
     """Return the names of the attributes that every object of ``cls`` should have and the class has no default for."""
@@ -27,8 +31,13 @@ def expected_attributes(cls: type) -> frozenset[str]:
         names.update(name for name, kind in annotations.items() if not _is_of_class(kind))
     names.update(_set_by_init(cls))
     return frozenset(
-        name for name in names if name[:3] not in ("_v_", "_p_") and not hasattr(cls, name)
+        name for name in names if name[:3] not in ("_v_", "_p_") and not _has_default(cls, name)
     )
+
+
+def _has_default(cls: type, name: str) -> bool:
+    found = inspect.getattr_static(cls, name, _absent)
+    return found is not _absent and type(found) not in _MUTABLE
 
 
 def _annotations(cls: type) -> dict[str, Any]:

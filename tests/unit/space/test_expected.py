@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
+from hubbub.space.defaults import default_factory
 from hubbub.space.expected import expected_attributes
 from hubbub.space.persistent import Persistent
 
@@ -13,6 +14,9 @@ class Plain(Persistent):
     declared: int
     kind: ClassVar[str]
     topic: str = ""
+    tags: list[str] = []
+    kinds = ["a", "b"]
+    made: list[str] = default_factory(list)
     _v_cache: dict[str, Any]
 
     def __init__(self, name: str, seats: int | None = None) -> None:
@@ -50,8 +54,8 @@ class Sealed(Persistent):
 
 
 def test_what_is_annotated_or_always_set_and_has_no_default_is_expected() -> None:
-    assert expected_attributes(Plain) == {"declared", "name", "first", "rest", "opened"}
-    assert expected_attributes(Below) == {"declared", "more", "mine"}
+    assert expected_attributes(Plain) == {"declared", "name", "first", "rest", "opened", "tags"}
+    assert expected_attributes(Below) == {"declared", "more", "mine", "tags"}
     assert expected_attributes(Sealed) == {"declared"}
 
 
