@@ -13,12 +13,19 @@ class Clock(Protocol):
         """Return the present Unix time in seconds."""
         ...
 
+    def monotonic(self) -> float:
+        """Return seconds that only grow, evenly, from some moment on: for time-outs, which no jump may end."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> float:
         return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 class FakeClock:
@@ -28,6 +35,9 @@ class FakeClock:
         self._now = start
 
     def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
         return self._now
 
     def advance(self, seconds: float) -> None:

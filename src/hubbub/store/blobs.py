@@ -54,6 +54,7 @@ _SUFFIX = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _PLACED = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _KNOWN_FOLDERS = 50_000
+_ATTEMPTS = 5
 _FORGOTTEN_S = 24 * 3600.0
 
 BlobRow = tuple[str, bytes, bytes]
@@ -266,15 +267,27 @@ class Blobs:
 
     def _move(self, placing: Placing, oid: int, tid: int, name: str) -> None:
         staged, place = self._staging / name, self.path(oid, tid)
-        self._make_folder(place.parent.parent)
-        self._make_folder(place.parent)
         found = staged.stat()
         staged.chmod(found.st_mode & 0o444)
         if self._is_durable:
             _sync(staged, os.O_RDONLY)
-        staged.replace(place)
+        self._put(staged, place)
         self._staged.discard(name)
         placing.add(place, (BLOB, blob_key(oid, tid), oid_bytes(found.st_size)))
+
+    def _put(self, staged: Path, place: Path) -> None:
+        for attempt in range(_ATTEMPTS):
+            self._make_folder(place.parent.parent)
+            self._make_folder(place.parent)
+            try:
+                staged.replace(place)
+            except FileNotFoundError:
+                # A pack has removed the last file of this folder, and the folder, just now.
+                self._known.discard(place.parent)
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     # --- sweeping -----------------------------------------------------------------------------------------------------
 
@@ -327,6 +340,9 @@ class Blobs:
             if not isinstance(error, FileNotFoundError):
                 _log.warning("the blob file %s can't be removed: %s", path, error)
             return 0
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()  # if it was the last one
+            self._known.discard(path.parent)
         return size
 
     def walk(self) -> Iterator[list[tuple[int, int]]]:

@@ -348,7 +348,7 @@ class Ledger:
             _, records, merged, moved = self._restored(changeset)
         else:
             records, merged, moved = self._validated(changeset, self.next_tid(), merge)
-        until = self._clock.now() + lasts_s
+        until = self._clock.monotonic() + lasts_s
         return self.votes.add(changeset, records, merged + moved, until, self._last_tid)
 
     def check_free(self, writes: Iterable[Record], current: Iterable[tuple[int, int]] = ()) -> None:
@@ -358,13 +358,13 @@ class Ledger:
             ReservedError: One has.
         """
         votes = self.votes
-        votes.drop_late(self._clock.now())
+        votes.drop_late(self._clock.monotonic())
         if votes.open:
             votes.check([write.oid for write in writes], [oid for oid, _ in current])
 
     def drop_late_votes(self) -> None:
         """Give up the votes whose time is over."""
-        self.votes.drop_late(self._clock.now())
+        self.votes.drop_late(self._clock.monotonic())
 
     def finish(
         self, number: int, done: Sequence[bytes] = (), key: bytes = b""

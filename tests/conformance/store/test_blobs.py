@@ -145,3 +145,14 @@ def test_commits_tell_of_their_blobs_and_rows_do_not(store: Store) -> None:
         assert (first.blobs, second.blobs) == ({5: 3, 6: 0}, {})
         assert store.all_rows() == (tid(2), rows)
         store.stats()  # has what is recent put into the tables
+
+
+def test_a_folder_goes_with_its_last_blob_and_comes_again(store: Store) -> None:
+    store.write([with_blobs(1, {5: staged(store, b"one")}, (0,))])
+    folder = store.blob(5, tid(1)).parent
+    store.write([commit(2, [0])])
+    store.pack(store.last_tid)
+    assert not folder.exists()
+    store.write([with_blobs(3, {5: staged(store, b"two"), 6: staged(store, b"three")})])
+    assert store.blob(5, tid(3)).read_bytes() == b"two"
+    assert store.blob(6, tid(3)).parent == folder

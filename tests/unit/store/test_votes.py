@@ -51,6 +51,20 @@ def test_what_a_vote_relies_on_may_be_relied_on_and_not_written(ledger: Ledger) 
         ledger.commit_changeset(new(5, current=(1,)))
 
 
+def test_a_wall_clock_that_jumps_gives_no_vote_up() -> None:
+    class Jumping(FakeClock):
+        def now(self) -> float:
+            self._wall = getattr(self, "_wall", 0.0) + 1000.0
+            return self._wall
+
+    ledger = Ledger(MemoryStore(), Jumping(), lambda *_: "it never merges")
+    vote = ledger.vote(new(1), 10.0)
+    ledger.commit_changeset(new(2))
+    with pytest.raises(ReservedError):
+        ledger.commit_changeset(new(1))
+    ledger.finish(vote.number)
+
+
 def test_a_late_vote_is_given_up(ledger: Ledger, clock: FakeClock) -> None:
     vote = ledger.vote(new(1), 10.0)
     clock.advance(10.5)
