@@ -1,14 +1,13 @@
 """Bring the transactions of any storage of ZODB's into a space, as they are: tids, oids, pickles, blobs, meta data.
 
-What comes out is for `HubbubStorage`. The space is empty, or holds the beginning of the same history, perhaps because an
-import was stopped, or was done while the application went on writing: then only what is new comes.
+What comes out is for `HubbubStorage`. The space is empty, or holds the beginning of the same history, perhaps because
+an import was stopped, or was done while the application went on writing: then only what is new comes.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,13 +20,10 @@ from hubbub.kernel import (
     Commit,
     ConfigurationError,
     Job,
-    JobStoppedError,
-    Label,
     Record,
     StoreError,
     Tid,
     is_ephemeral,
-    oid_bytes,
     oid_from_bytes,
     tid_text,
 )

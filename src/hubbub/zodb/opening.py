@@ -9,6 +9,7 @@ import msgspec
 
 from hubbub.kernel import ConfigurationError, HubbubError, Record, StoreError
 from hubbub.mount import LocalMount, Mount, RemoteMount
+from hubbub.mount.secured import Certificates
 from hubbub.store import SQLiteStore, open_store
 from hubbub.zodb.blobs import BlobSource
 from hubbub.zodb.pickles import PREFIX

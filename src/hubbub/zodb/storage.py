@@ -14,7 +14,8 @@ from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.UndoLogCompatible import UndoLogCompatible
 from ZODB.utils import z64
 
-from hubbub.kernel import oid_bytes, oid_from_bytes, tid_at
+from hubbub.kernel import Changeset, Commit, HubbubError, oid_bytes, oid_from_bytes, tid_at
+from hubbub.mount.secured import Certificates
 from hubbub.zodb.blobs import BlobFiles
 from hubbub.zodb.committing import Pending
 from hubbub.zodb.failures import told_to_zodb
@@ -64,6 +65,9 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         cache_bytes: Bytes of records of a host that are kept here.
         server_sync: Whether each transaction begins with a round trip to the host, so that it certainly sees what was
             committed before it began.
+        ca: A PEM file with the certificates that are trusted for ``hubs://``; those of the system without it.
+        cert: A PEM file with a certificate of ours, for a host that asks for one.
+        key: A PEM file with its private key, if that is not in the same file.
 
     Raises:
         StoreError: The space holds objects of Hubbub's own; or as `hubbub.open`.
@@ -82,6 +86,9 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         wait_timeout_s: float = 30.0,
         cache_bytes: int = 64 << 20,
         server_sync: bool = False,
+        ca: str | os.PathLike[str] | None = None,
+        cert: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
         opened = mount_for_zodb(
             url,
@@ -89,6 +96,7 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
             read_only=read_only,
             wait_timeout_s=wait_timeout_s,
             cache_bytes=cache_bytes,
+            certificates=Certificates(ca, cert, key),
         )
         self._mount = opened.mount
         self.fshelper = BlobFiles(
@@ -325,6 +333,27 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         with self._lock:
             pending = self._pending.pop(id(transaction))
         pending.drop()
+
+    def restore_commit(self, commit: Commit, blobs: dict[int, str]) -> None:
+        """Store a transaction that was committed elsewhere as it is, with copies of the files of its blobs.
+
+        Raises:
+            HubbubError: As `hubbub.mount.Mount.commit`.
+        """
+        names = {oid: self.fshelper.copied(file) for oid, file in blobs.items()}
+        changeset = Changeset(
+            self._mount.begin(),
+            list(commit.records),
+            label=commit.label,
+            blobs=names,
+            restored_tid=commit.tid,
+        )
+        try:
+            self._mount.commit(changeset)
+        except HubbubError:
+            for name in names.values():
+                self.fshelper.drop(name)
+            raise
 
     # --- blobs ------------------------------------------------------------------------------------------------------
 

@@ -27,4 +27,7 @@ class HubbubSection(BaseConfig):
             wait_timeout_s=config.wait_timeout,
             cache_bytes=config.cache_size,
             server_sync=config.server_sync,
+            ca=config.ca,
+            cert=config.cert,
+            key=config.key,
         )

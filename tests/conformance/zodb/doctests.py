@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import unittest
 from collections.abc import Iterator
+from typing import Any
 
 LEFT_OUT = {
     # It loads a blob from a storage that is closed.
@@ -51,7 +52,7 @@ def bound_by_permissions() -> Iterator[None]:
         libc.capset(header, before)
 
 
-def run(case: unittest.TestCase, layer: object) -> None:
+def run(case: unittest.TestCase, layer: Any) -> None:
     """Run one of them as zope's test runner does: within its layer."""
     layer.testSetUp()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hubbub.store import open_store
 from hubbub.zodb import HubbubStorage
 from tests.conformance.mount.serving import HostThread
@@ -9,7 +11,7 @@ from tests.conformance.zodb.suites import RecoverySuite, StorageSuite
 
 
 class MountedSuite(StorageSuite):
-    _host: HostThread | None = None
+    _host: Any = None
 
     def open(self, **options):
         if self._host is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unittest
+
 import pytest
 from ZODB.tests.hexstorage import HexStorage
 from ZODB.tests.PackableStorage import IExternalGC_suite
@@ -26,7 +28,9 @@ BLOBS = storage_reusable_suite(
 HEX_BLOBS = storage_reusable_suite(
     "EmbeddedInHex", in_hex, test_blob_storage_recovery=True, test_packing=True
 )
-COLLECTORS = IExternalGC_suite(lambda: HubbubStorage("data.hub", blob_dir="blobs", pack_gc=False))
+COLLECTORS = unittest.TestSuite(
+    [IExternalGC_suite(lambda: HubbubStorage("data.hub", blob_dir="blobs", pack_gc=False))]
+)
 
 
 @pytest.mark.parametrize("case", list(cases(BLOBS)), ids=name_of)
@@ -39,6 +43,6 @@ def test_blobs_in_hex(case):
     run(case, HEX_BLOBS.layer)
 
 
-@pytest.mark.parametrize("case", list(cases([COLLECTORS])), ids=name_of)
+@pytest.mark.parametrize("case", list(cases(COLLECTORS)), ids=name_of)
 def test_external_collectors(case):
     run(case, MininalTestLayer("collectors"))
