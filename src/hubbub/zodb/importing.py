@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -192,18 +194,29 @@ def import_storage(
     job = job or Job()
     is_served = name.partition("://")[0] in HOST_SCHEMES
     place: _Target = _ServedTarget(name, token) if is_served else _FileTarget(name)
+    with closing(place), iterated(source) as found:
+        return _copied(source, found, place, name, job)
+
+
+@contextmanager
+def iterated(source: Any) -> Iterator[Iterator[Any]]:
+    """Iterate over a storage's transactions in the block; some iterators hold a file open until they are closed."""
+    found = source.iterator()
     try:
-        return _copied(source, place, name, job)
+        yield iter(found)
     finally:
-        place.close()
+        if hasattr(found, "close"):
+            found.close()
 
 
-def _copied(source: Any, target: _Target, name: str, job: Job) -> ImportReport:
+def _copied(
+    source: Any, found: Iterator[Any], target: _Target, name: str, job: Job
+) -> ImportReport:
     total = int(source.getSize())
     transactions = records = files = empty = already_there = done = 0
     end = target.last_tid
     is_known = not end
-    for transaction in source.iterator():
+    for transaction in found:
         tid = oid_from_bytes(transaction.tid)
         if tid <= end:
             is_known = is_known or tid == end

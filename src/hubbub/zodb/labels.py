@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from ZODB._compat import _protocol, dumps
 
 from hubbub.kernel import Label
 
@@ -60,6 +61,16 @@ def _text(data: bytes | str) -> str | None:
         return None
 
 
+def _extension_of(transaction: Any) -> bytes:
+    try:
+        found: bytes = transaction.extension_bytes
+    except AttributeError:
+        # Storages that keep it in memory have it as a dict only.
+        extension = transaction.extension
+        found = dumps(extension, _protocol) if extension else b""
+    return found
+
+
 def label_of(transaction: Any, status: str, copied: dict[int, int]) -> Label:
     """Return the label of a transaction that ZODB commits.
 
@@ -72,7 +83,7 @@ def label_of(transaction: Any, status: str, copied: dict[int, int]) -> Label:
     extra = Extra(
         b"" if user is not None else transaction.user,
         b"" if note is not None else transaction.description,
-        transaction.extension_bytes,
+        _extension_of(transaction),
         status,
         copied,
     )
