@@ -14,7 +14,15 @@ from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.UndoLogCompatible import UndoLogCompatible
 from ZODB.utils import z64
 
-from hubbub.kernel import Changeset, Commit, HubbubError, oid_bytes, oid_from_bytes, tid_at
+from hubbub.kernel import (
+    Changeset,
+    Commit,
+    HubbubError,
+    Record,
+    oid_bytes,
+    oid_from_bytes,
+    tid_at,
+)
 from hubbub.mount.secured import Certificates
 from hubbub.zodb.blobs import BlobFiles
 from hubbub.zodb.committing import Pending
@@ -343,7 +351,7 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         names = {oid: self.fshelper.copied(file) for oid, file in blobs.items()}
         changeset = Changeset(
             self._mount.begin(),
-            list(commit.records),
+            [Record(r.oid, 0, r.class_name, r.refs, r.payload) for r in commit.records],
             label=commit.label,
             blobs=names,
             restored_tid=commit.tid,
