@@ -17,7 +17,14 @@ from typing import Any, Protocol
 
 import persistent
 
-from hubbub.kernel import ConfigurationError, Record, SchemaError, UnstorableError
+from hubbub.kernel import (
+    ConfigurationError,
+    CorruptRecordError,
+    Record,
+    SchemaError,
+    StoreError,
+    UnstorableError,
+)
 from hubbub.space.classes import class_name, find_class, persistent_class
 from hubbub.space.placeholders import UnknownObject, placeholder_class
 from hubbub.space.reading import ObjectOf, StateDecoder, read
@@ -37,6 +44,8 @@ class StateCodec(Protocol):
         """Give ``obj`` the state that ``record`` holds. Tell whether it holds a plain mutable value (SP8)."""
         ...
 
+
+_OF_ZODB = "zodb:"  # see hubbub.zodb.pickles
 
 _codecs: dict[type, StateCodec] = {}
 _finders: list[Callable[[type], StateCodec | None]] = []
@@ -135,9 +144,18 @@ def fill_object(obj: Any, record: Record, object_of: ObjectOf) -> bool:
     Raises:
         CorruptRecordError: If the payload is damaged; ``obj`` has no state then.
         SchemaError: If it can't become a state of the class as it is here (SP7); the same.
+        StoreError: If it is a record of ZODB's; the same.
     """
     try:
         return _codec_of(type(obj)).fill(obj, record, object_of)
+    except CorruptRecordError as error:
+        if record.class_name.startswith(_OF_ZODB):
+            raise StoreError(
+                f"object {record.oid:#x} is one of an application of ZODB's ({record.class_name}): open this space "
+                "with hubbub.zodb.HubbubStorage, or bring its objects into another one as Hubbub's own by "
+                "'hubbub space import --native'"
+            ) from error
+        raise
     except SchemaError as error:
         error.found_in(record.oid, record.tid)
         raise
