@@ -153,7 +153,9 @@ class PeerConnection:
             peer.Follow: self._following.follow,
             peer.Feed: self._following.feed,
         }
-        self._stranger = Stranger(self.outlet.answer, host.clock)
+        self._stranger = Stranger(
+            self.outlet.answer, host.clock, lambda oid: host.ledger.load(oid, peers.log.newest)
+        )
         if self._options.is_public:
             self._how = self._stranger.kept_to_the_present(self._how)
         self._greeting = asyncio.get_running_loop().call_later(HELLO_S, self._no_greeting)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hubbub.kernel import Clock, NotAllowedError, tid_at
+from hubbub.kernel import Clock, NotAllowedError, Record, UnknownObjectError, tid_at
 from hubbub.mount.failures import to_failed
 from hubbub.wire import peer
 
@@ -29,11 +29,18 @@ class Stranger:
     Args:
         answer: Sends an answer.
         clock: Of the host.
+        load: Returns the newest record of an object.
     """
 
-    def __init__(self, answer: Callable[[peer.ToPeer], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        answer: Callable[[peer.ToPeer], None],
+        clock: Clock,
+        load: Callable[[int], Record],
+    ) -> None:
         self._answer = answer
         self._clock = clock
+        self._load = load
         self._since = 0
 
     def mounted(self, tid: int) -> None:
@@ -48,19 +55,39 @@ class Stranger:
                 kept[kind] = take
             elif kind in _OF_THE_PRESENT:
                 kept[kind] = self._if_present(take)
+            elif kind is peer.GetPiece:
+                kept[kind] = self._if_newest(take)
             else:
                 kept[kind] = self._refuse
         return kept
 
     def _if_present(self, take: Callable[[Any], None]) -> Callable[[Any], None]:
         def taken(message: Any) -> None:
-            recent = tid_at(self._clock.now() - _PRESENT_S)
-            if message.at >= min(self._since, recent):
+            if message.at >= min(self._since, self._recent):
                 take(message)
             else:
                 self._refuse(message)
 
         return taken
+
+    def _if_newest(self, take: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Of blobs: a record names its own tid, however old; it is of the present if no newer one has replaced it."""
+
+        def taken(message: Any) -> None:
+            try:
+                is_newest = message.tid == self._load(message.oid).tid
+            except UnknownObjectError:
+                is_newest = False
+            if is_newest or message.tid >= self._recent:
+                take(message)
+            else:
+                self._refuse(message)
+
+        return taken
+
+    @property
+    def _recent(self) -> int:
+        return tid_at(self._clock.now() - _PRESENT_S)
 
     def _refuse(self, message: Any) -> None:
         self._answer(to_failed(getattr(message, "id", 0), NotAllowedError(_REFUSAL)))
