@@ -190,7 +190,9 @@ class Stage:
             if self.printed.strip() not in (text.strip(), part.text.strip()):
                 raise SampleError(f"{part.where}: printed was\n{self.printed}")
         elif action == "serve":
-            self.served = self._start(part, text, [*_serve_options(self.ports)])
+            # A file says by itself where to listen.
+            options = [] if "--config" in text else [*_serve_options(self.ports)]
+            self.served = self._start(part, text, options)
             # Without an application there is no page: only peers are served.
             wanted = ADDRESSES if re.search(r"serve\s+[\w.]+:\w+", text) else ADDRESSES[:1]
             self.served.wait_for_ports([self.ports[address] for address in wanted])

@@ -132,7 +132,7 @@ class TOMLFile:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError:
             raise self.error(
-                where, f"{_named(where)} has to be {_described(kind)}, not {_shown(value)}"
+                where, f"{_named(where)} has to be {described(kind)}, not {_shown(value)}"
             ) from None
 
     def _convert_to_one_of(
@@ -148,7 +148,7 @@ class TOMLFile:
         try:
             return msgspec.convert(value, typing.Union[tuple(plain)])  # noqa: UP007 - of a list
         except msgspec.ValidationError:
-            choices = " or ".join(_described(kind) for kind in kinds if kind is not type(None))
+            choices = " or ".join(described(kind) for kind in kinds if kind is not type(None))
             raise self.error(
                 where, f"{_named(where)} has to be {choices}, not {_shown(value)}"
             ) from None
@@ -229,14 +229,15 @@ def _named(where: Sequence[str | int]) -> str:
     return text
 
 
-def _described(kind: Any) -> str:
+def described(kind: Any) -> str:
+    """Return what a value of ``kind`` is, in words."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
         return " or ".join(repr(choice) for choice in arguments)
     if origin in (list, tuple):
-        return f"a list, each {_described(arguments[0])}"
+        return f"a list, each {described(arguments[0])}"
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_described(one) for one in arguments if one is not type(None))
+        return " or ".join(described(one) for one in arguments if one is not type(None))
     if (isinstance(kind, type) and issubclass(kind, msgspec.Struct)) or origin is dict:
         return "a table"
     return _NAMES.get(kind, str(kind))

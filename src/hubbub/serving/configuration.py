@@ -14,7 +14,7 @@ from hubbub.app import Hub
 from hubbub.gateway.binding import host_and_port, is_unix
 from hubbub.gateway.peers import PeerOptions
 from hubbub.kernel import ConfigurationError, Limits, seconds_of
-from hubbub.mount.opening import OpenSection, opening_of
+from hubbub.mount.opening import OpenSection
 from hubbub.mount.toml_file import Secret, TOMLFile, nearest
 from hubbub.perspective.tokens import tokens_path
 from hubbub.serving.plan import ListenPlan, Plan, Public, SpacePlan, TLSPlan
@@ -134,7 +134,7 @@ class Sections(msgspec.Struct, frozen=True, kw_only=True):
         limits: A table: how much outsiders may ask for, in all spaces.
         logging: A table: what is logged, and where to.
         spaces: Tables: what is served.
-        open: Tables: how `hubbub.open` opens spaces by this file. The host does not look at them.
+        open: Tables: how `hubbub.open` opens spaces by this file. The host has no use for them.
     """
 
     listen: str | ListenSection | list[str | ListenSection] = "127.0.0.1:1975"
@@ -239,8 +239,6 @@ class Configuration:
             self._check_address(("listen", number), listen.address)
             if listen.tls and sections.tls is None:
                 raise error(("listen",), f"{listen.address} is to speak TLS: add a section [tls]")
-        for name in sections.open:
-            opening_of(self.file, name)
 
     def _check_space(self, name: str, space: SpaceSection) -> None:
         error, where = self.file.error, ("spaces", name)
