@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from persistent import Persistent as BasePersistent
 from persistent import PickleCache
@@ -47,6 +47,7 @@ from hubbub.space import assignments, context, indexed
 from hubbub.space.blob import Blob
 from hubbub.space.blobfiles import BLOB_CLASS, BlobFiles, StagedBlobs
 from hubbub.space.classes import class_name, persistent_class
+from hubbub.space.prepared import Prepared, Source
 from hubbub.space.root import Root
 from hubbub.space.savepoints import Point, Stash, gone
 from hubbub.space.states import (
@@ -63,38 +64,6 @@ _NO_SERIAL = b"\0" * 8
 _set_changed = BasePersistent._p_changed.__set__
 _set_serial = BasePersistent._p_serial.__set__
 _number = struct.Struct(">Q").unpack  # `oid_from_bytes` where every call counts
-
-
-class Source(Protocol):
-    """Where a connection's records come from."""
-
-    def load(self, oid: int) -> Record:
-        """Return the record of ``oid`` as of the connection's moment. Raises `UnknownObjectError`."""
-        ...
-
-    def new_oid(self) -> int:
-        """Return an oid that nobody else gets."""
-        ...
-
-
-class Prepared:
-    """What a transaction would store. Records carry the tid that was read, 0 for new objects."""
-
-    __slots__ = ("blobs", "changes", "current", "ephemerals", "records")
-
-    def __init__(
-        self,
-        records: list[Record],
-        ephemerals: list[Record],
-        current: list[tuple[int, int]],
-        changes: dict[int, Any],
-        blobs: Mapping[int, str] = NO_BLOBS,
-    ) -> None:
-        self.blobs = blobs
-        self.records = records
-        self.ephemerals = ephemerals
-        self.current = current
-        self.changes = changes
 
 
 class Connection:

@@ -21,7 +21,7 @@ from hubbub.space.persistent import Persistent
 from hubbub.space.weak import WeakRef
 
 PLACES = "_hubbub_in"
-"""The attribute of a member that says where it is one: a tuple of (weak reference to the collection, key)."""
+"""The attribute of a member that says where it is one, or was: the collection, the key, how often it was put there."""
 
 followed: set[type] = set()
 """Classes whose changed objects are looked at."""
@@ -39,9 +39,9 @@ class Indexed(Persistent):
         followed.add(cls)
 
 
-def places_of(obj: Any) -> tuple[tuple[WeakRef[Any], Any], ...]:
-    """Return where the awake ``obj`` is a member, or was."""
-    places: tuple[tuple[WeakRef[Any], Any], ...] = obj.__dict__.get(PLACES, ())
+def places_of(obj: Any) -> tuple[tuple[WeakRef[Any], Any, int], ...]:
+    """Return what the awake ``obj`` has as `PLACES`."""
+    places: tuple[tuple[WeakRef[Any], Any, int], ...] = obj.__dict__.get(PLACES, ())
     return places
 
 
@@ -54,7 +54,7 @@ def refresh(changed: Iterable[Any]) -> None:
     found: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
     for obj in changed:
         if type(obj) in followed:
-            for place, key in places_of(obj):
+            for place, key, _ in places_of(obj):
                 collection = place()
                 if collection is not None:
                     found.setdefault(id(collection), (collection, []))[1].append((key, obj))

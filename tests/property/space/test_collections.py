@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -269,6 +269,10 @@ def three_ways(
 
 @pytest.mark.rule("ST4", "SP6")
 @given(st.lists(st.lists(changes, max_size=3), min_size=10, max_size=10), writes, writes, writes)
+# Who was a member once is changed by one, and put back by the other.
+@example(
+    [[]] * 10, [("put", 0, 0), ("put", 0, 1)], [("put", 0, 0)], [("change", 0, ("city", "Rome"))]
+)
 @settings(max_examples=400, deadline=None)
 def test_two_writers_merge_or_conflict_and_no_index_is_stale(
     attributes: Any, before: Any, first: Any, second: Any

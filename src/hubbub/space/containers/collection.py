@@ -128,7 +128,11 @@ class Collection(Persistent, Generic[K, V], name="hubbub.Collection"):
             self.refresh()
             self._move([(key, self._rows.get(key), change[2])])
         if isinstance(member, Indexed):
-            self._tell(member, key)
+            if change[1] is None or change[1].member is not member:
+                self._tell(member, key)
+            if self._p_jar is not None:
+                # Of an object that has no oid the connection would not hear that it changes.
+                self._p_jar.add(member)
 
     def __delitem__(self, key: K) -> None:
         row = self._rows.get(key)
@@ -341,20 +345,21 @@ class Collection(Persistent, Generic[K, V], name="hubbub.Collection"):
         return noted_of(member, self._specs)
 
     def _tell(self, member: Any, key: K) -> None:
-        """Let ``member`` know that it is one, and be noticed when it changes."""
+        """Write into ``member`` that it is one, so that it is noticed when it changes.
+
+        It is written also where it was a member before: who changes it now has not seen that it is one again, and meets
+        this transaction in its record (SP6).
+        """
         member._p_activate()
         data = key_bytes(key)
-        places = [
-            place
-            for place in places_of(member)
-            if not (place[0].target is self and key_bytes(place[1]) == data)
-        ]
-        if len(places) == len(places_of(member)):
-            setattr(member, PLACES, (*places, (WeakRef(self), key)))
-        jar = self._p_jar
-        if jar is not None:
-            # Of an object that has no oid the connection would not hear that it changes.
-            jar.add(member)
+        count = 0
+        places = []
+        for place in places_of(member):
+            if place[0].target is self and key_bytes(place[1]) == data:
+                count = place[2] + 1
+            else:
+                places.append(place)
+        setattr(member, PLACES, (*places, (WeakRef(self), key, count)))
 
     def _move(self, changes: list[Change]) -> None:
         """Write rows and entries. Raises `NotUniqueError` before anything has changed."""
