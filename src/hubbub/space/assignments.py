@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from persistent import Persistent
 
 from hubbub.kernel import Record, UnstorableError
-from hubbub.space.states import encode_object
+from hubbub.space.reading import ObjectOf
+from hubbub.space.states import encode_object, is_same_state
 
 _NEW = b"\0" * 8
 _set_changed = Persistent._p_changed.__set__
@@ -28,6 +29,7 @@ def drop_unchanged(
     assigned: Iterable[Any],
     changed: dict[int, Any],
     source: _Source,
+    object_of: ObjectOf,
     known_oid: Callable[[Any], int],
 ) -> None:
     """Take objects that are as they were out of ``changed``.
@@ -36,6 +38,7 @@ def drop_unchanged(
         assigned: Containers that were put where they are. Only objects that hold one as an attribute are looked at.
         changed: Oid to object.
         source: Where their records are.
+        object_of: Gives objects by oid and class name.
         known_oid: Gives oids of stored objects; `UnstorableError` for others.
     """
     known = {id(part) for part in assigned}
@@ -47,6 +50,6 @@ def drop_unchanged(
             payload, _ = encode_object(obj, known_oid)
         except UnstorableError:
             continue  # it refers to something new, or the commit will say what is wrong
-        if payload == source.load(oid).payload:
+        if is_same_state(obj, payload, source.load(oid), object_of, known_oid):
             _set_changed(obj, False)
             del changed[oid]

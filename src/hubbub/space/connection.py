@@ -403,7 +403,9 @@ class Connection:
         if indexed.followed:
             self.refresh_indexes()
         if self._assigned:
-            assignments.drop_unchanged(self._assigned, self._changed, self.source, self._known_oid)
+            assignments.drop_unchanged(
+                self._assigned, self._changed, self.source, self.get, self._known_oid
+            )
 
     @property
     def has_changed(self) -> bool:

@@ -76,7 +76,7 @@ def filler(family: str) -> list[tuple[Any, Any]]:
     return [(f"k{n:03}" if key == "O" else n, f"v{n}" if value == "O" else n) for n in range(150)]
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("is_set", [False, True])
 @given(data=st.data())

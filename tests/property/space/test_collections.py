@@ -267,7 +267,7 @@ def three_ways(
     return merged
 
 
-@pytest.mark.rule("ST4", "SP6")
+@pytest.mark.rule("ST4", "SP6", "SP10")
 @given(st.lists(st.lists(changes, max_size=3), min_size=10, max_size=10), writes, writes, writes)
 # Who was a member once is changed by one, and put back by the other.
 @example(
@@ -320,7 +320,7 @@ def test_two_writers_merge_or_conflict_and_no_index_is_stale(
     check(root["c"], *now)
 
 
-@pytest.mark.rule("SP6")
+@pytest.mark.rule("SP6", "SP10")
 @given(writes, st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_a_new_index_beside_changes_misses_none_of_them(how: Any, is_index_first: bool) -> None:

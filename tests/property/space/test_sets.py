@@ -212,7 +212,7 @@ def change(s: Any, model: set[int], how: Any) -> None:
             (target.add if is_added else target.discard)(item)
 
 
-@pytest.mark.rule("ST4", "SP6")
+@pytest.mark.rule("ST4", "SP6", "SP9")
 @pytest.mark.parametrize("cls", [TinySet, TinySortedSet, TinyIntSet, SortedSet])
 @given(before=st.sets(numbers), first=writes, second=writes)
 @settings(max_examples=150, deadline=None)

@@ -96,13 +96,13 @@ def put(**attributes: Any) -> Any:
     return change
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 @pytest.mark.parametrize("cls, wanted", [(Summed, 5), (Doubled, 10), (FromZodb, 5)])
 def test_a_class_merges_by_its_own_method(cls: Any, wanted: int) -> None:
     assert two_writers(cls, add(2), add(3)).value == wanted
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 def test_references_can_be_moved_by_a_merge() -> None:
     found = two_writers(Summed, put(other=lambda root: root["other"]), add(3))
     assert (found.value, found.other.name) == (3, "x")
@@ -119,7 +119,7 @@ def merging(how: Any) -> Any:
     return Made
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 @pytest.mark.parametrize(
     "how, text",
     [
@@ -170,7 +170,7 @@ def test_no_code_of_the_applications_runs_where_it_may_not() -> None:
             merge_plain_records(record, record, record)
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 def test_attributes_merge_one_by_one() -> None:
     found = two_writers(Card, put(front="a"), put(back="b", new=(1, [2])))
     assert (found.front, found.back, found.new) == ("a", "b", (1, [2]))
@@ -184,7 +184,7 @@ def test_attributes_merge_one_by_one() -> None:
     assert (found.front, found.tags) == ("a", [1, 2])
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 @pytest.mark.parametrize(
     "first, second",
     [

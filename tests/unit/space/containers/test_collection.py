@@ -129,6 +129,7 @@ def test_it_is_a_mapping(space):
     assert space.connect().root["people"].check() == []
 
 
+@pytest.mark.rule("SP10")
 def test_a_changed_attribute_is_seen_within_the_transaction_and_after_it(space):
     client = space.connect()
 
@@ -146,6 +147,7 @@ def test_a_changed_attribute_is_seen_within_the_transaction_and_after_it(space):
     assert names(space.connect().root["people"].index("age").highest(1)) == ["ann"]
 
 
+@pytest.mark.rule("SP10")
 def test_a_member_that_is_reached_on_another_way_is_followed(space):
     space.do(lambda root: root.update(boss=root["people"]["a"]))
     client = space.connect()
@@ -175,6 +177,7 @@ def test_members_dont_keep_a_collection(space):
     assert space.newest(oid_of(person)).refs == ()
 
 
+@pytest.mark.rule("SP10")
 def test_who_was_removed_or_replaced_is_not_followed_any_more(space):
     def body(root):
         root["ann"] = root["people"].pop("a")
@@ -216,6 +219,7 @@ def test_what_must_be_unique_is_refused_at_once_and_changes_nothing(space):
     assert (len(people), people.check()) == (2, [])
 
 
+@pytest.mark.rule("SP10")
 def test_a_change_to_what_another_has_is_refused_at_the_commit_or_when_it_is_asked_for(space):
     client = space.connect()
 
@@ -376,6 +380,7 @@ def test_without_a_space_it_works_as_well():
     assert people.check() == []
 
 
+@pytest.mark.rule("SP10")
 def test_a_member_that_changes_before_the_collection_is_stored_is_followed():
     space = SmallSpace()
 

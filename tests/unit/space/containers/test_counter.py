@@ -58,7 +58,7 @@ def test_only_whole_numbers_are_added(number):
         counter.title = "x"
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 def test_those_who_add_at_the_same_time_never_conflict_nor_change_what_holds_the_counter(space):
     clients = [space.connect() for _ in range(5)]
     for client in clients:
@@ -130,7 +130,7 @@ def test_nothing_is_written_for_zero(space):
     assert client.commit() == 0
 
 
-@pytest.mark.rule("ST4")
+@pytest.mark.rule("ST4", "SP9")
 def test_what_is_set_conflicts_with_all_else_and_is_added_to_by_those_behind(space):
     one, two, three = (space.connect() for _ in range(3))
     one.run(lambda root: root["room"].visits.set(100))
