@@ -62,7 +62,10 @@ def history(mount: Mount, oid: int, before: int | None) -> Iterator[Revision]:
     end = mount.begin() + 1 if before is None else before
     while tids := upkeep.history(oid, end, _PAGE):
         for tid in tids:
-            record = upkeep.revision(oid, tid)
+            try:
+                record = upkeep.revision(oid, tid)
+            except UnknownObjectError:
+                return  # packed away meanwhile, and all before it
             entry = upkeep.transaction(tid)
             label = Label() if entry is None else entry.label
             yield Revision(tid, label, record.class_name, len(record.payload))

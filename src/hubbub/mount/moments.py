@@ -71,6 +71,7 @@ def snapshot_at(mount: Mount, when: When) -> Tid:
         if tid_time(tid) > time.time():
             raise StoreError(f"{_shown(tid)} is in the future")
         tid = newest
+    mount.snapshots.check(tid)
     try:
         mount.feed(max(tid, 1), 1)
     except FeedGapError:

@@ -16,7 +16,6 @@ from hubbub.kernel import (
 )
 from hubbub.mount.base import NOTHING, Ballot, Mount, MountStats
 from hubbub.mount.cache import RecordCache
-from hubbub.mount.workspace import Snapshot
 from hubbub.store.base import FeedEntry
 from hubbub.store.feeding import FEED_COMMITS
 from hubbub.store.snapshots import Snapshots
@@ -40,8 +39,7 @@ class PastMount:
         self._owns = owns
         self._is_closed = False
         # So that a pack keeps what is looked at here, also while nobody looks.
-        self._kept = Snapshot(mount, tid)
-        self._kept.check()
+        self._hold = mount.snapshots.hold(tid)
 
     @property
     def snapshots(self) -> Snapshots:
@@ -113,6 +111,6 @@ class PastMount:
 
     def close(self) -> None:
         self._is_closed = True
-        self._kept.is_idle = True
+        self._hold.release()
         if self._owns:
             self._mount.close()

@@ -27,6 +27,7 @@ from hubbub.kernel import (
     ConflictError,
     FeedGapError,
     Label,
+    PackedError,
     Record,
     Tid,
     UndoError,
@@ -137,9 +138,15 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
     if not ordered:
         raise UndoError("no transaction was named that could be undone")
     plan = _Plan(mount)
-    for tid in ordered:
-        plan.take_back(Tid(tid))
-    plan.check_references()
+    try:
+        hold = mount.snapshots.hold(max(0, ordered[-1] - 1))
+    except PackedError:
+        check_kept(mount, ordered[-1])
+        raise _packed(ordered[-1]) from None
+    with hold:
+        for tid in ordered:
+            plan.take_back(Tid(tid))
+        plan.check_references()
     if not plan.writes:
         raise UndoError(
             f"{_named(ordered)} only made objects to which nothing refers: there is nothing to undo"
@@ -170,13 +177,16 @@ def check_kept(mount: Mount, tid: int) -> None:
         entry = next(iter(mount.feed(tid - 1, 1)), None)
     except FeedGapError:
         if tid <= mount.begin():
-            raise UndoError(
-                f"transaction {tid_text(tid)} can't be undone: the space is packed beyond it, "
-                "so what was before is not kept"
-            ) from None
+            raise _packed(tid) from None
         entry = None
     if entry is None or entry.tid != tid:
         raise UndoError(f"there is no transaction {tid_text(tid)} to undo")
+
+
+def _packed(tid: int) -> UndoError:
+    return UndoError(
+        f"transaction {tid_text(tid)} can't be undone: the space is packed beyond it, so what was before is not kept"
+    )
 
 
 def cannot(tid: int, record: Record, why: str) -> UndoError:
