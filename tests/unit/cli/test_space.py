@@ -81,7 +81,7 @@ def test_every_command_has_examples(name: str) -> None:
 
 
 def test_a_typo_is_told_what_was_meant() -> None:
-    assert "Did you mean 'export'?" in run("xport", status=2)
+    assert "Did you mean 'backup'?" in run("bakup", status=2)
 
 
 def test_ls_lists_the_root_and_what_is_in_it(tids: list[str]) -> None:
