@@ -7,14 +7,25 @@ results of calls, jobs) are copied into a file or memory; a host keeps its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
-from hubbub.backup.filling import Filler
-from hubbub.backup.source import Source, Target, commits_above
-from hubbub.kernel import ROOT_OID, Changeset, Job, Label, Record, StoreError, tid_text
+from hubbub.backup.filling import Filler, copy_file
+from hubbub.backup.source import BLOB_CLASS, Source, Target, blob_of, commits_above, stages
+from hubbub.kernel import (
+    ROOT_OID,
+    Changeset,
+    Job,
+    Label,
+    Record,
+    StoreError,
+    UnknownObjectError,
+    tid_text,
+)
 from hubbub.store.base import Store, StoredCommit
+from hubbub.store.blobs import BLOB
 
 _PIECE = 1000
 _BATCH_BYTES = 1 << 20
@@ -61,17 +72,20 @@ def copy_to_store(source: Source, store: Store, *, job: Job | None = None) -> Co
     newest, rows = upkeep.all_rows()
     source.wait(newest - 1, 30.0)
     for commit in commits_up_to(source, 0, newest):
+        for oid in commit.blobs:
+            filler.add_file(oid, blob_of(source, oid, commit.tid))
         filler.add(commit)
         if not filler.commits % 256:
             job.step("copying", filler.records)
-    filler.add_rows(rows)
+    # Blobs came with their commits.
+    filler.add_rows(row for row in rows if row[0] != BLOB)
     identity = upkeep.identity()
     return CopyReport(
         last=newest,
         floor=min(identity.packed_tid, identity.last_tid),
         commits=filler.commits,
         records=filler.records,
-        rows=len(rows),
+        rows=sum(row[0] != BLOB for row in rows),
         seconds=time.monotonic() - began,
     )
 
@@ -105,7 +119,10 @@ def copy_history(source: Source, target: Target, *, job: Job | None = None) -> C
     for commit in commits_up_to(source, after, end):
         # As new objects: so the other space gives none of these oids to anybody else.
         writes = [Record(r.oid, 0, r.class_name, r.refs, r.payload) for r in commit.records]
-        target.commit(Changeset(after, writes, label=commit.label, restored_tid=commit.tid))
+        with staged_blobs(source, target, commit.tid, commit.blobs) as blobs:
+            target.commit(
+                Changeset(after, writes, label=commit.label, restored_tid=commit.tid, blobs=blobs)
+            )
         commits += 1
         records += len(commit.records)
         job.step("copying", records)
@@ -116,6 +133,24 @@ def copy_history(source: Source, target: Target, *, job: Job | None = None) -> C
         records=records,
         seconds=time.monotonic() - began,
     )
+
+
+@contextmanager
+def staged_blobs(
+    source: Source, target: Target, tid: int, oids: Iterable[int]
+) -> Iterator[dict[int, str]]:
+    """Give the names of files that hold the blobs of ``oids`` at ``tid``, staged; they go if they are not committed."""
+    blobs: dict[int, str] = {}
+    try:
+        for oid in oids:
+            path = stages(target).stage_blob()
+            blobs[oid] = path.name
+            copy_file(blob_of(source, oid, tid), path)
+        yield blobs
+    except BaseException:
+        for name in blobs.values():
+            stages(target).unstage_blob(name)
+        raise
 
 
 def _must_be_a_copy(source: Source, target: Target, after: int) -> None:
@@ -170,6 +205,12 @@ def copy_current(
             if record.oid == ROOT_OID:
                 root.append(copied)
                 continue
+            if record.class_name == BLOB_CLASS and _has_blob(source, record):
+                # Alone, so that one that is large does not make others wait on both sides.
+                with staged_blobs(source, target, record.tid, (record.oid,)) as blobs:
+                    base = target.commit(Changeset(base, [copied], label=label, blobs=blobs))[0]
+                commits += 1
+                continue
             batch.append(copied)
             batch_bytes += len(copied.payload) + _RECORD_BYTES
             if batch_bytes >= _BATCH_BYTES:
@@ -183,3 +224,11 @@ def copy_current(
     return CopyReport(
         last=at, floor=base, commits=commits, records=records, seconds=time.monotonic() - began
     )
+
+
+def _has_blob(source: Source, record: Record) -> bool:
+    try:
+        blob_of(source, record.oid, record.tid)
+    except UnknownObjectError:
+        return False  # it was never written
+    return True

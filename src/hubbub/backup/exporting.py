@@ -11,13 +11,16 @@ import os
 import time
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from hubbub.backup.commits import FRAME_BYTES, Fields
+from hubbub.backup.commits import FRAME_BYTES, BlobPiece, Fields, piece_of, write_blob
+from hubbub.backup.filling import BlobFile
 from hubbub.backup.frames import (
+    BLOB,
     END,
     EXPORT_MAGIC,
     HEADER,
@@ -27,7 +30,7 @@ from hubbub.backup.frames import (
     read_frames,
 )
 from hubbub.backup.oidset import OidSet
-from hubbub.backup.source import Source, Target
+from hubbub.backup.source import BLOB_CLASS, Source, Target, blob_of, stages
 from hubbub.kernel import (
     Changeset,
     ConfigurationError,
@@ -111,6 +114,9 @@ def export_objects(
                     f"object {record.oid:#x} of class {record.class_name}",
                     "is a pickle of ZODB: export it there, by connection.exportFile()",
                 )
+            if record.class_name == BLOB_CLASS:
+                with suppress(UnknownObjectError):  # one that was never written has no file
+                    write_blob(out, record.oid, 0, blob_of(source, record.oid, record.tid))
             piece.append((record.oid, record.class_name, record.refs, record.payload))
             piece_bytes += len(record.payload) + _RECORD_BYTES
             objects += 1
@@ -189,8 +195,9 @@ def import_objects(
     base = target.sync()
     label = Label(command="import", note=note or place.name)
     batch: list[Record] = []
+    blobs = _Blobs(target)
     objects = byte_count = batch_bytes = 0
-    for record in _objects_of(place):
+    for record in _objects_of(place, blobs):
         moved = rewrite(record)
         batch.append(Record(new_oid(record.oid), 0, record.class_name, moved.refs, moved.payload))
         objects += 1
@@ -198,13 +205,13 @@ def import_objects(
         batch_bytes += len(moved.payload) + _RECORD_BYTES
         if batch_bytes >= FRAME_BYTES or len(batch) >= _BATCH_RECORDS:
             job.step("importing", objects)
-            target.commit(Changeset(base, batch, label=label))
+            target.commit(Changeset(base, batch, label=label, blobs=blobs.of(batch, new_oids)))
             batch, batch_bytes = [], 0
     if len(new_oids) != objects or head["oid"] not in new_oids:
         raise damaged(place, 0, "objects are missing in it")
     job.step("importing", objects)
     if batch:
-        target.commit(Changeset(base, batch, label=label))
+        target.commit(Changeset(base, batch, label=label, blobs=blobs.of(batch, new_oids)))
     return ExportReport(
         oid=new_oids[head["oid"]],
         class_name=head["class"],
@@ -235,7 +242,40 @@ def _decoded_map(path: Path, body: bytes, offset: int) -> dict[str, Any]:
         raise damaged(path, offset, f"it can't be decoded ({error})") from error
 
 
-def _objects_of(path: Path) -> Iterator[Record]:
+class _Blobs:
+    """The blobs that were read and wait for their records to be committed."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._file: BlobFile | None = None
+        self._waiting: dict[int, str] = {}
+
+    def add(self, piece: BlobPiece) -> None:
+        """Write a piece."""
+        if self._file is None:
+            path = stages(self._target).stage_blob()
+            self._file = BlobFile(path, piece.oid)
+            self._waiting[piece.oid] = path.name
+        self._file.add(piece)
+        if self._file.is_whole:
+            self._file.close()
+            self._file = None
+
+    def of(self, batch: list[Record], new_oids: dict[int, int]) -> dict[int, str]:
+        """Return the staged names of those whose records are in ``batch``, by their new oids."""
+        written = {record.oid for record in batch}
+        found = {
+            new_oids[old]: name
+            for old, name in self._waiting.items()
+            if new_oids.get(old) in written
+        }
+        self._waiting = {
+            old: name for old, name in self._waiting.items() if new_oids.get(old) not in written
+        }
+        return found
+
+
+def _objects_of(path: Path, blobs: _Blobs) -> Iterator[Record]:
     count = 0
     for frame in read_frames(path, EXPORT_MAGIC):
         if frame.kind == OBJECTS:
@@ -246,6 +286,8 @@ def _objects_of(path: Path) -> Iterator[Record]:
             count += len(fields)
             for oid, name, refs, payload in fields:
                 yield Record(oid, 0, name, refs, payload)
+        elif frame.kind == BLOB:
+            blobs.add(piece_of(frame, path))
         elif frame.kind == END:
             if _decoded_map(path, frame.body, frame.offset).get("objects") != count:
                 raise damaged(path, frame.offset, "it has another number of objects than it says")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -40,7 +41,7 @@ class Filler:
         self._waiting: list[Commit] = []
         self._bytes = 0
         self._staged: dict[int, Path] = {}
-        self._blob: _Blob | None = None
+        self._blob: BlobFile | None = None
         self.records = self.commits = self.blobs = 0
         self.last = 0
 
@@ -76,11 +77,21 @@ class Filler:
         if blob is None:
             path = self._store.stage()
             self._staged[piece.oid] = path
-            blob = self._blob = _Blob(path, piece.oid)
+            blob = self._blob = BlobFile(path, piece.oid)
         blob.add(piece)
         if blob.is_whole:
             blob.close()
             self._blob = None
+
+    def add_file(self, oid: int, file: Path) -> None:
+        """Take a whole blob of the next commit out of ``file``, which stays.
+
+        Raises:
+            DiskFullError, StoreError: It can't be copied.
+        """
+        path = self._store.stage()
+        self._staged[oid] = path
+        copy_file(file, path)
 
     def add_rows(self, rows: Iterable[tuple[str, bytes, bytes]]) -> None:
         """Write keyed rows. Raises as `Store.write`."""
@@ -104,8 +115,25 @@ class Filler:
             self._blob = None
 
 
-class _Blob:
-    """A blob that is being written."""
+def copy_file(file: Path, path: Path) -> None:
+    """Copy the file of a blob to ``path``, which is there.
+
+    Raises:
+        DiskFullError, StoreError: It can't be copied.
+    """
+    try:
+        shutil.copyfile(file, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+class BlobFile:
+    """A blob that is being written, piece by piece.
+
+    Args:
+        path: Where to.
+        oid: Whose.
+    """
 
     def __init__(self, path: Path, oid: int) -> None:
         self.oid = oid
@@ -115,6 +143,7 @@ class _Blob:
         self._size = -1
 
     def add(self, piece: BlobPiece) -> None:
+        """Write the next piece. Raises as `Filler.add_piece`."""
         if (piece.oid, piece.offset) != (self.oid, self._offset) or piece.size not in (
             self._size,
             piece.size if self._size < 0 else -1,
@@ -133,9 +162,11 @@ class _Blob:
 
     @property
     def is_whole(self) -> bool:
+        """Whether all of it is there."""
         return self._offset == self._size
 
     def close(self) -> None:
+        """Close the file. Raises as `Filler.add_piece`."""
         try:
             self._file.close()
         except OSError as error:

@@ -9,6 +9,9 @@ from hubbub.kernel import Changeset, LimitError, Record, StoreError, Tid, Unknow
 from hubbub.store.base import FeedEntry, StoredCommit
 from hubbub.store.upkeep import Upkeep
 
+BLOB_CLASS = "hubbub.Blob"
+"""Class name of the records that have blobs in a space of Hubbub's own objects."""
+
 
 class Source(Protocol):
     """A space to read from: a `hubbub.mount.Mount`, seen from below."""
@@ -52,6 +55,30 @@ class _HasBlobs(Protocol):
     def blob(self, oid: int, tid: int) -> Path:
         """See `Mount`."""
         ...
+
+
+@runtime_checkable
+class Stages(Protocol):
+    """A space that takes blobs."""
+
+    def stage_blob(self) -> Path:
+        """See `Mount`."""
+        ...
+
+    def unstage_blob(self, name: str) -> None:
+        """See `Mount`."""
+        ...
+
+
+def stages(target: Target) -> Stages:
+    """Return ``target`` as one that takes blobs.
+
+    Raises:
+        StoreError: If it does not.
+    """
+    if not isinstance(target, Stages):
+        raise StoreError("blobs can't be written through this mount")
+    return target
 
 
 def blob_of(source: Source, oid: int, tid: int) -> Path:
