@@ -29,7 +29,6 @@ from hubbub.backup.frames import (
     damaged,
     read_frames,
 )
-from hubbub.backup.oidset import OidSet
 from hubbub.backup.source import BLOB_CLASS, Source, Target, blob_of, stages
 from hubbub.kernel import (
     Changeset,
@@ -42,6 +41,7 @@ from hubbub.kernel import (
     UnstorableError,
 )
 from hubbub.space.rereferring import Rereferrer
+from hubbub.store.marks import OidSet
 
 FORMAT = 1
 
