@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -41,8 +39,6 @@ from hubbub.cli.tables import human_count, human_size, human_time, table
 from hubbub.kernel import ConfigurationError, Job, tid_text
 from hubbub.store import SQLiteStore
 from hubbub.store.making import note_packed
-
-_EXPORT_MAGIC = b"HubExp1\n"
 
 
 def _tell(report: msgspec.Struct, text: str, as_json: bool) -> None:
@@ -224,29 +220,36 @@ def export(words: tuple[str, ...], token: str, at: str | None, as_json: bool) ->
     name="import",
     epilog=examples(
         "hubbub space import room.hubx chat.hub room",
-        "hubbub space import Data.fs chat.hub      all of a ZODB, as it is for HubbubStorage",
-        "hubbub space import --help                the options for a ZODB, too",
+        "hubbub space import Data.fs data.hub                        for HubbubStorage",
+        "hubbub space import Data.fs data.hub --blob-dir blobs       with its blobs",
+        "hubbub space import zeo.conf hub://127.0.0.1:1975           any storage of ZODB's",
     ),
-    context_settings={"ignore_unknown_options": True},
 )
 @click.argument("file")
-@click.argument("words", nargs=-1, metavar="[URL] [KEY]", type=click.UNPROCESSED)
+@click.argument("words", nargs=-1, metavar="[URL] [KEY]")
 @token_option
+@click.option("--to", metavar="URL", help="The space, in place of the word.")
+@click.option("--blob-dir", metavar="FOLDER", help="The blobs of a Data.fs.")
 @json_option
-@click.pass_context
 def import_(
-    context: click.Context, file: str, words: tuple[str, ...], token: str, as_json: bool
+    file: str,
+    words: tuple[str, ...],
+    token: str,
+    to: str | None,
+    blob_dir: str | None,
+    as_json: bool,
 ) -> None:
-    """Take in what 'hubbub space export' wrote, under KEY of the root, which must be free; or all of a ZODB.
+    """Take in what 'hubbub space export' wrote, under KEY of the root, which must be free. Or all of a ZODB.
 
-    All of it is seen at once, or nothing.
+    An export is seen all at once, or not at all. A ZODB comes with all its transactions, and what it brings is for
+    hubbub.zodb.HubbubStorage; FILE is its Data.fs, or a configuration with a storage section.
     """
+    words = words if to is None else (to, *words)
     if _is_zodb(file):
-        _import_zodb(context, file, words)
+        _import_zodb(file, words, token, blob_dir, as_json)
         return
-    strange = [word for word in words if word.startswith("-")]
-    if strange:
-        raise click.NoSuchOption(strange[0], ctx=context)
+    if blob_dir is not None:
+        raise click.UsageError("--blob-dir is for a Data.fs")
     url, rest = split_url(words, 1, "hubbub space import FILE [URL] KEY")
     if not rest:
         raise click.UsageError("give the key of the root under which it is to be: FILE [URL] KEY")
@@ -261,27 +264,38 @@ def import_(
 
 
 def _is_zodb(file: str) -> bool:
-    """Tell whether ``file`` is a ZODB: a FileStorage, or a configuration of one."""
+    """Tell whether ``file`` is a ZODB: a FileStorage, or a configuration of any storage."""
     path = Path(file)
     if not path.is_file():
         raise ConfigurationError(f"there is no file {file!r}")
     with path.open("rb") as opened:
-        begin = opened.read(8)
-    if begin == _EXPORT_MAGIC:
-        return False
-    return begin[:3] == b"FS2" or path.suffix in (".fs", ".conf")
+        begin = opened.read(4)
+    return begin in (b"FS21", b"FS30") or path.suffix in (".conf", ".zcml", ".zconf")
 
 
-def _import_zodb(context: click.Context, file: str, words: tuple[str, ...]) -> None:
+def _import_zodb(
+    file: str, words: tuple[str, ...], token: str, blob_dir: str | None, as_json: bool
+) -> None:
+    if len(words) != 1:
+        raise click.UsageError(
+            f"{file} is a ZODB: give the space that it is to go into, and no key: FILE URL"
+        )
     try:
-        command: Any = import_module("hubbub.zodb.importing").import_command
+        from hubbub.zodb import importing
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{file} is a ZODB; reading one needs its package: pip install 'hubbub[zodb]' ({error})"
+            f"{file} is a ZODB, and reading one needs its package ({error}): pip install 'hubbub[zodb]'"
         ) from None
-    made = command.make_context(context.info_name, [file, *words], parent=context.parent)
-    with made:
-        command.invoke(made)
+    source = importing.open_source(file, blob_dir)
+    with contextlib.closing(source), job_with_progress() as job:
+        report = importing.import_storage(source, words[0], token=token, job=job)
+    _tell(
+        report,
+        f"{words[0]} has {human_count(report.transactions, 'transaction')} more, with "
+        f"{human_count(report.records, 'record')} and {human_count(report.blobs, 'blob')}; "
+        f"up to {human_time(report.last_tid)}.",
+        as_json,
+    )
 
 
 @click.command(

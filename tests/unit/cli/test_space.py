@@ -12,6 +12,8 @@ from typing import Any
 import click
 import msgspec
 import pytest
+import transaction
+import ZODB
 from click.testing import CliRunner, Result
 
 import hubbub
@@ -21,6 +23,7 @@ from hubbub.cli.opening import tid_of
 from hubbub.cli.space import _COMMANDS
 from hubbub.cli.tables import human_size, table
 from hubbub.kernel import ConfigurationError, tid_text, tid_time
+from hubbub.zodb import HubbubStorage
 
 Run = Callable[..., Result]
 
@@ -245,8 +248,27 @@ def test_export_and_import(tids: list[str]) -> None:
     assert "has a 'copy' already" in run("import", "room.hubx", "a.hub", "copy", status=1)
     assert "give the key" in run("import", "room.hubx", "a.hub", status=2)
     assert "is a plain value" in run("export", "a.hub", "room/name", "x.hubx", status=1)
-    assert "No such option" in run("import", "room.hubx", "a.hub", "--nativ", status=2)
     assert "is not an export of objects" in run("import", "a.hub", "a.hub", "x", status=1)
+
+
+def test_a_zodb_is_brought_in(tids: list[str]) -> None:
+    connection = ZODB.connection("Data.fs")
+    connection.root()["a"] = {"b": 1}
+    transaction.commit()
+    connection.close()
+    connection.db().close()
+    shown = run("import", "Data.fs", "--to", "data.hub")
+    assert "data.hub has 2 transactions more, with 2 records" in shown
+    assert "0 transactions more" in run("import", "Data.fs", "data.hub")
+    assert "give the space that it is to go into" in run("import", "Data.fs", status=2)
+    assert run("verify", "data.hub") == "All of it is sound.\n"
+    run("backup", "data.hub", "backups")
+    run("restore", "backups", "again.hub")
+    storage = HubbubStorage("again.hub")
+    database = ZODB.DB(storage)
+    with database.transaction() as opened:
+        assert opened.root()["a"] == {"b": 1}
+    database.close()
 
 
 @pytest.mark.parametrize("options", [(), ("--current",)])
@@ -258,6 +280,35 @@ def test_copy(tids: list[str], options: tuple[str, ...]) -> None:
         assert space.read(lambda root: root["room"].tags["boss"].name) == "blue"
     problem = run("copy", "a.hub", "b.hub", *options, status=1)
     assert "that the other does not have" in problem or "is not empty" in problem
+
+
+def test_stats_verify_and_pack(tids: list[str]) -> None:
+    shown = run("stats", "a.hub")
+    assert "transactions 3" in shown
+    assert "packed       never" in shown
+    assert "keeps        all of its past" in shown
+    assert json.loads(run("stats", "a.hub", "--json"))["last_tid"] == int(tids[2], 16)
+    assert run("verify", "a.hub") == "All of it is sound.\n"
+    shown = run("pack", "a.hub", "--before", tids[1])
+    assert "Packed up to" in shown
+    assert "1 record, 0 objects" in shown
+    assert "is no moment" in run("pack", "a.hub", "--before", "x", status=1)
+    assert "not both" in run("pack", "a.hub", "--before", tids[1], "--keep", "1d", status=1)
+    assert "'30x' is no length of time" in run("pack", "a.hub", "--keep", "30x", status=1)
+    assert "packed       up to" in run("stats", "a.hub")
+    json.loads(run("pack", "a.hub", "--no-gc", "--json"))
+
+
+@pytest.mark.rule("ST6")
+def test_verify_ends_with_a_status_that_says_so(tids: list[str]) -> None:
+    data = bytearray(Path("a.hub").read_bytes())
+    place = data.rindex(b"green")
+    data[place] ^= 1
+    Path("a.hub").write_bytes(data)
+    shown = run("verify", "a.hub", status=1)
+    assert "restore a backup" in shown
+    assert tids[1] in shown
+    assert json.loads(run("verify", "a.hub", "--json", status=1))[0]["tid"] == int(tids[1], 16)
 
 
 def test_a_file_in_use_is_told_with_what_to_give_instead(tids: list[str]) -> None:
