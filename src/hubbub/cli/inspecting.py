@@ -16,6 +16,8 @@ import hubbub.mount
 from hubbub.cli.addresses import URL
 from hubbub.cli.arguments import harmless
 from hubbub.cli.examples import examples
+from hubbub.cli.opening import at_option, moment
+from hubbub.cli.tables import human_time
 from hubbub.kernel import ConfigurationError, tid_time
 
 _CONNECT = click.option(
@@ -93,6 +95,7 @@ def _arguments(data: bytes) -> str:
     epilog=examples(
         "hubbub shell",
         "hubbub shell chat.hub -x 'print(sorted(root))'",
+        "hubbub shell chat.hub --at 2h             as it was, to look at only",
         ">>> import chat                           the classes of your application",
         ">>> root['room'].messages.trim(keep=100)",
         ">>> commit()",
@@ -100,8 +103,9 @@ def _arguments(data: bytes) -> str:
 )
 @click.argument("url", required=False)
 @_TOKEN
+@at_option
 @click.option("--command", "-x", "script", metavar="CODE", help="Run this and leave.")
-def shell(url: str | None, token: str, script: str | None) -> None:
+def shell(url: str | None, token: str, at: str | None, script: str | None) -> None:
     """Open a Python prompt with a space in hand.
 
     URL is a host (hub://127.0.0.1:1975, the default), or the file of a space that nobody serves now. At hand are root,
@@ -114,7 +118,10 @@ def shell(url: str | None, token: str, script: str | None) -> None:
         )
     if "" not in sys.path:
         sys.path.insert(0, "")  # as in Python's own prompt: for the application's classes
-    with hubbub.mount.open(address, token=token) as space, space.connect() as connection:
+    with (
+        hubbub.mount.open(address, token=token) as space,
+        space.connect(moment(at, space)) as connection,
+    ):
         names = {
             "space": space,
             "connection": connection,
@@ -127,8 +134,9 @@ def shell(url: str | None, token: str, script: str | None) -> None:
         if script is not None:
             _run(script, names)
             return
+        seen = "" if at is None else f" as of {human_time(connection.tid)}, to look at only"
         banner = (
-            f"{address}: space, root, commit(), abort(), sync() are at hand.\n"
+            f"{address}{seen}: space, root, commit(), abort(), sync() are at hand.\n"
             "Changes are kept by commit(); sync() shows what others have changed.\n"
             "Import your application's module to use its classes. Ctrl-D leaves."
         )
