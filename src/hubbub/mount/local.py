@@ -183,9 +183,16 @@ class LocalMount:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
+        self._seal(changeset)
         return self._stored(lambda: self._ledger.commit_changeset(changeset))
 
+    def _seal(self, changeset: Changeset) -> None:
+        for name in changeset.blobs.values():
+            self._store.seal(name)
+
     def vote(self, changeset: Changeset) -> Ballot:
+        self._seal(changeset)
+
         def decide() -> Vote:
             return self._ledger.vote(changeset, VOTE_S)
 

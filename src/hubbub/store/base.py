@@ -197,7 +197,7 @@ class Store(Protocol):
         """Return the path of a new empty file on the disk of the blobs, to be written and then named in a commit.
 
         Its name (``path.name``) is what `Commit.blobs` wants. It may be replaced by a hard link to another blob of the
-        same store. Fsync a large one before the commit, so that nobody else has to wait for it. One that is never
+        same store. `seal` it before the commit, so that nobody else has to wait for it. One that is never
         committed goes by `unstage`, when the store is opened next, or when a pack finds it untouched for a day.
 
         Args:
@@ -206,6 +206,17 @@ class Store(Protocol):
         Raises:
             DiskFullError: There is no room.
             StoreError: It can't be made.
+        """
+        ...
+
+    def seal(self, name: str) -> None:
+        """Make a staged file durable and take its checksum, so that the commit, which others wait for, need not.
+
+        A file that is changed afterwards, or was not sealed, is read and fsynced in the commit. Idempotent.
+
+        Raises:
+            LocalProtocolError: It is not staged here.
+            DiskFullError, StoreError: As `stage`.
         """
         ...
 

@@ -31,12 +31,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
 
 from hubbub.kernel import (
     Commit,
     CorruptRecordError,
     DiskFullError,
     HubbubError,
+    Job,
     LocalProtocolError,
     StoreError,
     oid_bytes,
@@ -47,7 +50,7 @@ from hubbub.kernel import (
 _log = logging.getLogger("hubbub.store")
 
 BLOB = "blob"
-"""Row kind: oid and tid of a record with a blob (8 bytes each) -> size of its file (8 bytes)."""
+"""Row kind: oid and tid of a record with a blob (8 bytes each) -> size of its file (8 bytes) and its CRC-32 (4)."""
 
 _MARKER = "placing-"
 _SUFFIX = re.compile(r"[A-Za-z0-9._-]{0,64}")
@@ -56,6 +59,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _KNOWN_FOLDERS = 50_000
 _ATTEMPTS = 5
 _FORGOTTEN_S = 24 * 3600.0
+
+_PIECE_BYTES = 1 << 20
 
 BlobRow = tuple[str, bytes, bytes]
 
@@ -72,7 +77,30 @@ def blob_of_key(key: bytes) -> tuple[int, int]:
 
 def blob_size(value: bytes) -> int:
     """Return the size that a row's value says."""
-    return oid_from_bytes(value)
+    return oid_from_bytes(value[:8])
+
+
+def blob_crc(value: bytes) -> int:
+    """Return the checksum that a row's value says."""
+    return int.from_bytes(value[8:], "big")
+
+
+def file_crc(path: Path, on_piece: Callable[[], None] = lambda: None) -> int:
+    """Return the checksum of a file; call ``on_piece`` for each piece that was read."""
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            crc = crc32(piece, crc)
+            on_piece()
+    return crc
+
+
+class _Seal(NamedTuple):
+    """What a staged file was when its checksum was taken."""
+
+    size: int
+    changed_ns: int
+    crc: int
 
 
 class Placing:
@@ -121,7 +149,7 @@ class Blobs:
         self._like = like
         self._is_durable = is_durable
         self._staging = folder / "staged"
-        self._staged: set[str] = set()
+        self._staged: dict[str, _Seal | None] = {}
         self._known: set[Path] = set()
 
     # --- staging ------------------------------------------------------------------------------------------------------
@@ -144,13 +172,34 @@ class Blobs:
             path.touch(exist_ok=False)
         except OSError as error:
             raise self._explain(error) from error
-        self._staged.add(path.name)
+        self._staged[path.name] = None
         return path
+
+    def seal(self, name: str) -> None:
+        """Make a staged file durable and take its checksum; see `hubbub.store.Store.seal`.
+
+        Raises:
+            LocalProtocolError: It is not staged here.
+            DiskFullError, StoreError: As `stage`.
+        """
+        if name not in self._staged:
+            raise LocalProtocolError(f"the blob file {name!r} is not staged here: stage it again")
+        try:
+            self._staged[name] = self._sealed(self._staging / name)
+        except OSError as error:
+            raise self._explain(error) from error
+
+    def _sealed(self, path: Path) -> _Seal:
+        found = path.stat()
+        crc = file_crc(path)
+        if self._is_durable:
+            _sync(path, os.O_RDONLY)
+        return _Seal(found.st_size, found.st_mtime_ns, crc)
 
     def unstage(self, name: str) -> None:
         """Remove a staged file. One that was not staged here is let be."""
         if name in self._staged:
-            self._staged.discard(name)
+            self._staged.pop(name, None)
             (self._staging / name).unlink(missing_ok=True)
 
     def _make_folders(self) -> None:
@@ -220,6 +269,17 @@ class Blobs:
             )
         return path
 
+    def examine(self, oid: int, tid: int, size: int, crc: int, job: Job) -> None:
+        """Read its file and compare it with what the row says. Raises as `checked`, and if ``job`` was stopped."""
+        path = self.checked(oid, tid, size)
+        if file_crc(path, lambda: job.step("verifying blobs", 0)) != crc:
+            raise CorruptRecordError(
+                f"the blob of object {oid:#x} at tid {tid_text(tid)} is damaged: its checksum does not match ({path}). "
+                f"Put the file back or restore a backup",
+                oid=oid,
+                tid=tid,
+            )
+
     def place(self, commits: Sequence[Commit]) -> Placing:
         """Move the staged files of ``commits`` into place, durably.
 
@@ -267,13 +327,14 @@ class Blobs:
 
     def _move(self, placing: Placing, oid: int, tid: int, name: str) -> None:
         staged, place = self._staging / name, self.path(oid, tid)
-        found = staged.stat()
+        found, seal = staged.stat(), self._staged[name]
         staged.chmod(found.st_mode & 0o444)
-        if self._is_durable:
-            _sync(staged, os.O_RDONLY)
+        if seal is None or seal[:2] != (found.st_size, found.st_mtime_ns):
+            seal = self._sealed(staged)
         self._put(staged, place)
-        self._staged.discard(name)
-        placing.add(place, (BLOB, blob_key(oid, tid), oid_bytes(found.st_size)))
+        del self._staged[name]
+        value = oid_bytes(seal.size) + seal.crc.to_bytes(4, "big")
+        placing.add(place, (BLOB, blob_key(oid, tid), value))
 
     def _put(self, staged: Path, place: Path) -> None:
         for attempt in range(_ATTEMPTS):

@@ -7,13 +7,13 @@ as a bit an object. One thing that is wrong does not hide the next one, unless S
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
 from hubbub.kernel import CorruptRecordError, Job, tid_text
 from hubbub.store.base import Damage
-from hubbub.store.blobs import BLOB, Blobs, blob_of_key, blob_size
+from hubbub.store.blobs import BLOB, Blobs, blob_crc, blob_of_key, blob_size
 from hubbub.store.group import decode_label, row_crc, transaction_crc, unpack_oids
 from hubbub.store.marks import OidSet
 from hubbub.store.reader import Reader
@@ -177,14 +177,16 @@ class Checking:
         if not self._reader.fetch(_HAS_RECORD, (oid, tid)):
             what = f"the blob of object {oid:#x} at tid {tid_text(tid)} belongs to no record"
             yield Damage(what=what, oid=oid, tid=tid)
-        yield from check_blob(self._blobs.checked, oid, tid, blob_size(value))
+        yield from check_blob(self._blobs, key, value, self._job)
 
 
-def check_blob(
-    check: Callable[[int, int, int], object], oid: int, tid: int, size: int
-) -> Iterator[Damage]:
-    """Yield what is wrong with one file."""
+def check_blob(blobs: Blobs, key: bytes, value: bytes, job: Job) -> Iterator[Damage]:
+    """Yield what is wrong with one file, of which a row says this."""
+    oid, tid = blob_of_key(key)
     try:
-        check(oid, tid, size)
+        blobs.examine(oid, tid, blob_size(value), blob_crc(value), job)
+    except OSError as error:
+        what = f"the blob of object {oid:#x} at tid {tid_text(tid)} can't be read: {error.strerror}"
+        yield Damage(what=what, oid=oid, tid=tid)
     except CorruptRecordError as error:
         yield Damage(what=str(error), oid=oid, tid=tid)

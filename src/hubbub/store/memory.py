@@ -35,7 +35,7 @@ from hubbub.kernel import (
     tid_text,
 )
 from hubbub.store.base import Damage, FeedEntry, PackReport, StoredCommit, StoreStats
-from hubbub.store.blobs import Blobs, blob_of_key, blob_size
+from hubbub.store.blobs import Blobs, blob_key, blob_of_key, blob_size
 from hubbub.store.checking import check_blob
 from hubbub.store.marks import Marking, OidSet
 
@@ -78,7 +78,7 @@ class _Data:
         self.max_oid = Oid(0)
         self.packed_tid = Tid(0)
         self.upkeep_lock = threading.Lock()
-        self.blob_sizes: dict[tuple[int, int], int] = {}
+        self.blob_rows: dict[tuple[int, int], bytes] = {}
         self._blobs: Blobs | None = None
 
     @property
@@ -198,8 +198,8 @@ class MemoryStore:
             check_order(commits, data.last_tid)
             placing = blobs.place(commits) if blobs is not None else None
             if placing is not None:
-                for _, key, size in placing.rows:
-                    data.blob_sizes[blob_of_key(key)] = blob_size(size)
+                for _, key, value in placing.rows:
+                    data.blob_rows[blob_of_key(key)] = value
             for commit in commits:
                 for kind, key, value in commit.rows:
                     if value is None:
@@ -226,16 +226,20 @@ class MemoryStore:
         self._check_open()
         return self._data.blobs.stage(suffix)
 
+    def seal(self, name: str) -> None:
+        self._check_open()
+        self._data.blobs.seal(name)
+
     def unstage(self, name: str) -> None:
         self._check_open()
         self._data.blobs.unstage(name)
 
     def blob(self, oid: int, tid: int) -> Path:
         self._check_open()
-        size = self._data.blob_sizes.get((oid, tid)) if tid <= self._data.last_tid else None
-        if size is None:
+        row = self._data.blob_rows.get((oid, tid)) if tid <= self._data.last_tid else None
+        if row is None:
             raise UnknownObjectError(oid, tid)
-        return self._data.blobs.checked(oid, tid, size)
+        return self._data.blobs.checked(oid, tid, blob_size(row))
 
     @property
     def feed_floor(self) -> Tid:
@@ -256,9 +260,9 @@ class MemoryStore:
                 break
             most_bytes -= entry.byte_count
             sizes = {
-                oid: self._data.blob_sizes[oid, entry.tid]
+                oid: blob_size(self._data.blob_rows[oid, entry.tid])
                 for oid in entry.oids
-                if (oid, entry.tid) in self._data.blob_sizes
+                if (oid, entry.tid) in self._data.blob_rows
             }
             found.append(StoredCommit(entry.tid, entry.label, self.records_of(entry.tid), sizes))
         return found
@@ -302,8 +306,8 @@ class MemoryStore:
                 records=len(records),
                 transactions=len(data.entries),
                 payload_bytes=sum(len(fields[4]) for fields in records),
-                blobs=len(data.blob_sizes),
-                blob_bytes=sum(data.blob_sizes.values()),
+                blobs=len(data.blob_rows),
+                blob_bytes=sum(blob_size(row) for row in data.blob_rows.values()),
                 first_tid=data.entries[0].tid if data.entries else 0,
                 last_tid=data.last_tid,
                 packed_tid=data.packed_tid,
@@ -332,10 +336,10 @@ class MemoryStore:
                 for each in self._drop(oid, at, reached, done, job)
             ]
             transactions = self._tidy(at)
-            blobs = [each for each in dropped if each[:2] in data.blob_sizes]
+            blobs = [each for each in dropped if each[:2] in data.blob_rows]
             freed = sum(len(payload) for *_, payload in dropped)
             for oid, tid, *_ in blobs:
-                del data.blob_sizes[oid, tid]
+                del data.blob_rows[oid, tid]
                 freed += data.blobs.remove(oid, tid)
         return PackReport(
             tid=at,
@@ -423,8 +427,8 @@ class MemoryStore:
                                 f"object {oid:#x} refers to object {ref:#x}, which does not exist"
                             )
                             yield Damage(what=what, oid=oid, tid=record.tid)
-            for (oid, tid), size in list(data.blob_sizes.items()):
-                yield from check_blob(data.blobs.checked, oid, tid, size)
+            for blob, row in list(data.blob_rows.items()):
+                yield from check_blob(data.blobs, blob_key(*blob), row, job)
 
     @contextmanager
     def _upkeep(self) -> Iterator[None]:

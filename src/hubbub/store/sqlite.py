@@ -244,6 +244,10 @@ class SQLiteStore(Reading):
         self._check_open()
         return self._blobs.stage(suffix)
 
+    def seal(self, name: str) -> None:
+        self._check_open()
+        self._blobs.seal(name)
+
     def unstage(self, name: str) -> None:
         self._check_open()
         self._blobs.unstage(name)

@@ -121,7 +121,12 @@ def test_a_missing_or_a_shorter_file_is_damage_with_oid_and_tid(store: Store) ->
 def test_a_closed_store_has_no_blobs(store: Store) -> None:
     store.write([with_blobs(1, {5: staged(store, b"one")})])
     store.close()
-    for use in (store.stage, lambda: store.unstage("x"), lambda: store.blob(5, tid(1))):
+    for use in (
+        store.stage,
+        lambda: store.seal("x"),
+        lambda: store.unstage("x"),
+        lambda: store.blob(5, tid(1)),
+    ):
         with pytest.raises(ClosedError):
             use()
 
@@ -156,3 +161,29 @@ def test_a_folder_goes_with_its_last_blob_and_comes_again(store: Store) -> None:
     store.write([with_blobs(3, {5: staged(store, b"two"), 6: staged(store, b"three")})])
     assert store.blob(5, tid(3)).read_bytes() == b"two"
     assert store.blob(6, tid(3)).parent == folder
+
+
+@pytest.mark.rule("ST6")
+def test_a_flipped_bit_in_a_blob_is_found(store: Store) -> None:
+    content = bytes(range(256)) * 5000
+    names = [staged(store, content) for _ in range(3)]
+    store.seal(names[0])
+    store.seal(names[1])
+    with store.stage().with_name(names[1]).open("ab") as file:
+        file.write(b"more, behind the seal")
+    store.write([with_blobs(1, {0: names[0], 1: names[1], 2: names[2]}, (3, 7))])
+    damages = [d for d in store.verify() if "blob" in d.what]
+    assert damages == []
+    path = store.blob(2, tid(1))
+    path.chmod(0o644)
+    flipped = bytearray(content)
+    flipped[700_000] ^= 4
+    path.write_bytes(flipped)
+    damages = [d for d in store.verify() if "blob" in d.what]
+    assert [(d.oid, d.tid) for d in damages] == [(2, tid(1))]
+    assert "checksum does not match" in damages[0].what
+
+
+def test_what_is_not_staged_is_not_sealed(store: Store) -> None:
+    with pytest.raises(LocalProtocolError, match="is not staged here"):
+        store.seal("nothing")

@@ -26,7 +26,9 @@ COMMITS = 400
 def work(store: SQLiteStore, first: int, last: int) -> None:
     """Write commits, some of them with a blob."""
     for number in range(first, last + 1):
-        made: Commit = commit(number, [number % 50, 1000 + number], [("k", b"n", b"%d" % number)], 150)
+        made: Commit = commit(
+            number, [number % 50, 1000 + number], [("k", b"n", b"%d" % number)], 150
+        )
         if number % 25 == 0:
             staged = store.stage()
             staged.write_bytes(b"%d" % number * 4000)
