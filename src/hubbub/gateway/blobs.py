@@ -75,7 +75,7 @@ class Transfers:
                     )
                 if len(uploads) >= _MOST_UPLOADS or not 0 < len(message.name) <= _MAX_NAME:
                     raise LimitError(f"more than {_MOST_UPLOADS} blobs wait for their commits")
-                path = uploads[message.name] = self._host.live.blobs.stage_blob()
+                path = uploads[message.name] = self._host.live.blobs.stage()
         except HubbubError as error:
             self._outlet.answer(to_failed(message.id, error))
             return
@@ -101,7 +101,7 @@ class Transfers:
         """Forget an upload."""
         path = self._held().uploads.pop(message.name, None)
         if path is not None:
-            self._host.live.blobs.unstage_blob(path.name)
+            self._host.live.blobs.unstage(path.name)
 
     def get(self, message: peer.GetPiece) -> None:
         """Answer with a piece of a blob."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from hubbub.gateway.outlet import Outlet
+from hubbub.gateway.told import Peers
 from hubbub.kernel import (
     COMPANION_BIT,
     HubbubError,
     LimitError,
+    PackedError,
     Record,
     RemoteProtocolError,
+    SnapshotGoneError,
     UnknownObjectError,
 )
 from hubbub.mount.failures import to_failed
@@ -31,16 +33,14 @@ class Loading:
     Args:
         host: Whose space it is.
         outlet: Sends the answers.
-        told: Returns the tid up to which the peer was told what changed.
+        peers: All peers of that host.
         limit_bytes: Bytes of one answer.
     """
 
-    def __init__(
-        self, host: Host, outlet: Outlet, told: Callable[[], int], limit_bytes: int
-    ) -> None:
+    def __init__(self, host: Host, outlet: Outlet, peers: Peers, limit_bytes: int) -> None:
         self._host = host
         self._outlet = outlet
-        self._told = told
+        self._peers = peers
         self._limit_bytes = min(_MANY_BYTES, limit_bytes // 2)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -48,6 +48,8 @@ class Loading:
         """Answer with one record, and what is likely to be wanted next."""
         at, outlet = message.at, self._outlet
         self._check(message.oid, at)
+        if not self._may_read(message.id, at):
+            return
         try:
             record = self._host.ledger.load(message.oid, at)
         except UnknownObjectError:
@@ -66,6 +68,8 @@ class Loading:
     def more(self, message: peer.More) -> None:
         """Go on with what is likely to be wanted next."""
         self._check(0, message.at)
+        if not self._may_read(message.id, message.at):
+            return
         neighbours = self._outlet.neighbours
         found = peer.written(neighbours.more(message.at, message.room))
         self._outlet.answer(peer.Loaded(message.id, found, neighbours.goes_on))
@@ -76,6 +80,8 @@ class Loading:
             raise RemoteProtocolError(f"more than {LOAD_MANY} records at a time")
         for oid in message.oids:
             self._check(oid, message.at)
+        if not self._may_read(message.id, message.at):
+            return
         if len(self._tasks) >= _MANY:
             refusal = LimitError(f"more than {_MANY} loads of many records wait for answers")
             self._outlet.answer(to_failed(message.id, refusal))
@@ -96,7 +102,7 @@ class Loading:
         except HubbubError as error:
             self._outlet.answer(to_failed(message.id, error))
             return
-        if message.at == self._told():
+        if message.at == self._peers.log.newest:
             self._outlet.neighbours.remember(record.oid for record in found)
         self._outlet.answer(peer.Loaded(message.id, peer.written(found)))
 
@@ -118,6 +124,20 @@ class Loading:
             if room < 0:
                 return found[: max(1, place)]
         return found
+
+    def _may_read(self, call_id: int, at: int) -> bool:
+        """Tell whether what is at ``at`` is kept, and see to it that it stays; if not, that is answered."""
+        peers = self._peers
+        if at == peers.log.newest:
+            return True
+        peers.leases.use(at)  # first: a pack that begins now sees it, or is seen
+        try:
+            peers.snapshots.check(at)
+        except PackedError as error:
+            gone = SnapshotGoneError(f"{error.message}. The snapshot's lease was over: begin anew")
+            self._outlet.answer(to_failed(call_id, gone))
+            return False
+        return True
 
     def _check(self, oid: int, at: int) -> None:
         if not 0 <= at <= self._host.ledger.settled_tid:

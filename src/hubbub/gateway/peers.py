@@ -33,7 +33,6 @@ from hubbub.kernel import (
 )
 from hubbub.mount.failures import to_failed
 from hubbub.perspective.host import Host
-from hubbub.store.upkeep import StoreUpkeep
 from hubbub.wire import peer
 from hubbub.wire.frames import FrameReader
 
@@ -55,6 +54,7 @@ class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
         buffer_limit_bytes: Bytes that may wait for a peer that does not read, before it is told to drop its cache.
         max_commits: Commits of one peer that wait for their answers.
         oid_block: Oids given to a peer when it mounts.
+        lease_s: For so many seconds a pack keeps what peers may still read: what was newest, or was loaded.
     """
 
     read_only: bool = False
@@ -64,6 +64,7 @@ class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
     buffer_limit_bytes: int = 8 << 20
     max_commits: int = 1000
     oid_block: int = 1000
+    lease_s: float = 60.0
 
 
 class PeerConnection:
@@ -88,7 +89,7 @@ class PeerConnection:
         self._host = host
         self._close = close
         self._options = options or PeerOptions()
-        peers = self._peers = Peers.of(host)
+        peers = self._peers = Peers.of(host, self._options.lease_s)
         self.outlet = Outlet(
             write,
             buffered_bytes,
@@ -118,9 +119,7 @@ class PeerConnection:
             lambda: self._read_only,
             self._close_if_done,
         )
-        loading = self._loading = Loading(
-            host, self.outlet, lambda: peers.log.newest, self._options.max_message_bytes
-        )
+        loading = self._loading = Loading(host, self.outlet, peers, self._options.max_message_bytes)
         transfers = Transfers(
             host,
             self.outlet,
@@ -129,7 +128,7 @@ class PeerConnection:
             lambda: self._read_only,
         )
         asking = self._asking = Asking(
-            StoreUpkeep(host.store, lambda: peers.log.newest),
+            peers.upkeep,
             self.outlet,
             lambda: self._read_only,
             self._options.max_message_bytes,
@@ -194,6 +193,7 @@ class PeerConnection:
         self._peers.forget(self.outlet)
         if self._is_mounted and not self._is_lost:
             self._is_lost = True
+            self._peers.leases.left()
             self._peers.holding.let_go(self._mount_key, self._writing.held)
 
     def closing(self, reason: str, retry_s: float = 0.5) -> None:
@@ -285,6 +285,7 @@ class PeerConnection:
         peers.outlets[self.outlet] = None
         self._mount_key = message.mount_key[:_MOST_MOUNT_KEY]
         self._writing.held = peers.holding.take(self._mount_key)
+        peers.leases.came()
         changed = None
         if message.host_epoch == peers.epoch:
             changed = peers.log.since(message.known_tid)
@@ -299,6 +300,7 @@ class PeerConnection:
                 len(block),
                 options.heartbeat_s,
                 options.max_message_bytes,
+                options.lease_s,
                 space_id=self._host.store.space_id,
             )
         )

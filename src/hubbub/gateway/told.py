@@ -18,12 +18,15 @@ from collections.abc import Collection, Sequence
 from operator import attrgetter
 
 from hubbub.gateway.held import Holding
+from hubbub.gateway.keeping import HourlyPack, upkeep_of
+from hubbub.gateway.leases import Leases
 from hubbub.gateway.lookout import Lookout
 from hubbub.gateway.outlet import Outlet
 from hubbub.kernel import Commit, Record
 from hubbub.mount.base import InvalidationLog
 from hubbub.perspective.host import Host
 from hubbub.store.ledger import PEER_COMMIT
+from hubbub.store.snapshots import Snapshots
 
 _REMEMBERED_MOUNTS = 10_000
 
@@ -35,7 +38,7 @@ class Peers:
 
     _of_host: weakref.WeakKeyDictionary[Host, Peers] = weakref.WeakKeyDictionary()
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, lease_s: float) -> None:
         told = min(host.ledger.settled_tid, host.store.last_tid)
         self.log = InvalidationLog(told)
         self.epoch = secrets.token_hex(8)
@@ -43,16 +46,20 @@ class Peers:
         self.writers: dict[bytes, tuple[Outlet, Collection[int]]] = {}
         self._serials: dict[bytes, int] = {}
         self._next_serial = 0
-        self.holding = Holding(host.drop_vote, host.live.blobs.unstage_blob)
+        self.holding = Holding(host.drop_vote, host.live.blobs.unstage)
+        self.snapshots = Snapshots(host.store.feed_floor)
+        self.leases = Leases(lease_s, told)
+        self.upkeep = upkeep_of(host, lambda: self.log.newest, self.snapshots, self.leases)
+        self.hourly = HourlyPack(self.upkeep, lambda: host.is_closing)
         self.lookout = Lookout(asyncio.get_running_loop().call_soon, lambda: host.is_at_rest)
         host.on_settled(self._settled)
 
     @classmethod
-    def of(cls, host: Host) -> Peers:
-        """Return the peers of ``host``, made at the first call. In the loop."""
+    def of(cls, host: Host, lease_s: float = 60.0) -> Peers:
+        """Return the peers of ``host``, made at the first call with that ``lease_s``. In the loop."""
         found = cls._of_host.get(host)
         if found is None:
-            found = cls._of_host[host] = cls(host)
+            found = cls._of_host[host] = cls(host, lease_s)
         return found
 
     def next_serial(self) -> int:
@@ -98,6 +105,7 @@ class Peers:
         if not newest:
             return
         self.log.add(newest, last)
+        self.leases.told(newest)
         made: dict[tuple[int, ...], bytes] = {}
         for outlet in list(self.outlets):
             own_records = own.get(outlet)

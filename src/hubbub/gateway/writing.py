@@ -27,6 +27,7 @@ from hubbub.kernel import (
     Record,
     RemoteProtocolError,
     ReservedError,
+    SnapshotGoneError,
 )
 from hubbub.mount.committing import MOUNT_KEY_BYTES
 from hubbub.mount.failures import UPLOAD_GONE, to_failed
@@ -92,7 +93,7 @@ class Writing:
         """Commit a changeset."""
         written = self._check_changeset(message)
         self._check_keys(message.key, message.done)
-        if not self._may_write(message.id, message.key):
+        if not self._may_write(message.id, message.key) or not self._is_kept(message):
             return
         blobs = self._take_blobs(message) if message.blobs else _NO_BLOBS
         if blobs is None:
@@ -122,7 +123,7 @@ class Writing:
     def vote(self, message: peer.Vote) -> None:
         """Have a changeset vote."""
         written = self._check_changeset(message)
-        if not self._may_write(message.id, b""):
+        if not self._may_write(message.id, b"") or not self._is_kept(message):
             return
         if len(self.held.votes) >= _MOST_VOTES:
             self._fail(message.id, LimitError(f"more than {_MOST_VOTES} votes are open"))
@@ -212,6 +213,16 @@ class Writing:
             )
         return True
 
+    def _is_kept(self, message: peer.Commit | peer.Vote) -> bool:
+        """Refuse what was done at a snapshot that is packed away: it may refer to what is gone."""
+        if not 0 < message.base < self._peers.snapshots.floor:
+            return True
+        gone = SnapshotGoneError(
+            "the snapshot of this transaction is packed away, for its lease was over: run it again"
+        )
+        self._fail(message.id, gone)
+        return False
+
     def _take_blobs(self, message: peer.Commit | peer.Vote) -> dict[str, Path] | None:
         """Take the uploads that are to be committed; None: answered with a no."""
         uploads = self.held.uploads
@@ -240,7 +251,7 @@ class Writing:
             self.held.uploads.update(blobs)
         elif error is not None:
             for path in blobs.values():
-                self._host.live.blobs.unstage_blob(path.name)
+                self._host.live.blobs.unstage(path.name)
 
     def _check_changeset(self, message: peer.Commit | peer.Vote) -> set[int]:
         """Refuse what would hurt others: the disk writes a group for all. Return the oids that are written."""

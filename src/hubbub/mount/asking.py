@@ -9,14 +9,14 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import UnionType
 from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from hubbub.kernel import Job, LimitError, Record, RemoteProtocolError, Tid
-from hubbub.store.base import FeedEntry, StoredCommit
+from hubbub.store.base import Damage, FeedEntry, PackReport, StoredCommit, StoreStats
 from hubbub.store.upkeep import COMMIT_BYTES, SpaceIdentity, Upkeep
 from hubbub.wire import peer
 
@@ -31,6 +31,7 @@ _READING = frozenset(
         "identity",
         "load_many",
         "records_of",
+        "retention",
         "revision",
         "stats",
         "successor",
@@ -219,6 +220,32 @@ class RemoteUpkeep:
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
         found: tuple[Tid, list[tuple[str, bytes, bytes]]] = self._asked("all_rows")
         return found
+
+    def stats(self) -> StoreStats:
+        found: StoreStats = self._asked("stats")
+        return found
+
+    def verify(self, job: Job | None = None) -> Iterator[Damage]:
+        found: list[Damage] = self._asked_job("verify", job)
+        return iter(found)
+
+    def retention(self) -> float | None:
+        found: float | None = self._asked("retention")
+        return found
+
+    def declare_retention(self, seconds: float | None) -> None:
+        self._asked("declare_retention", seconds)
+
+    def pack(
+        self,
+        before: int | None = None,
+        *,
+        collect: bool = True,
+        force: bool = False,
+        job: Job | None = None,
+    ) -> PackReport:
+        report: PackReport = self._asked_job("pack", job, before, collect, force)
+        return report
 
     def _asked(self, name: str, *args: Any) -> Any:
         question = QUESTIONS[name]

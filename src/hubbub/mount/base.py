@@ -174,8 +174,11 @@ class Mount(Protocol):
         """
         ...
 
-    def stage_blob(self) -> Path:
+    def stage(self, suffix: str = "") -> Path:
         """Return the path of a new empty file; once it is written a changeset may name it (`Changeset.blobs`).
+
+        Args:
+            suffix: Of its name, as `hubbub.store.Store.stage`.
 
         Raises:
             DiskFullError: There is no room.
@@ -183,7 +186,7 @@ class Mount(Protocol):
         """
         ...
 
-    def unstage_blob(self, name: str) -> None:
+    def unstage(self, name: str) -> None:
         """Remove a staged file that will not be committed. Idempotent; a committed one stays."""
         ...
 

@@ -63,12 +63,12 @@ class RemoteBlobs:
 
     # --- to the host --------------------------------------------------------------------------------------------------
 
-    def stage(self) -> Path:
+    def stage(self, suffix: str = "") -> Path:
         """Return the path of a new empty file."""
         self._folder()
         assert self._staging is not None
         try:
-            descriptor, name = tempfile.mkstemp(dir=self._staging)
+            descriptor, name = tempfile.mkstemp(suffix, dir=self._staging)
         except OSError as error:
             raise _explained(error, self._staging) from error
         os.close(descriptor)

@@ -36,6 +36,7 @@ from hubbub.wire import peer
 _CLASSES: dict[str, type[HubbubError]] = {
     cls.code: cls
     for cls in (
+        ConfigurationError,
         DiskFullError,
         FeedGapError,
         JobStoppedError,

@@ -166,11 +166,11 @@ class LocalMount:
 
     # --- blobs --------------------------------------------------------------------------------------------------------
 
-    def stage_blob(self) -> Path:
+    def stage(self, suffix: str = "") -> Path:
         self._check_open()
-        return self._store.stage()
+        return self._store.stage(suffix)
 
-    def unstage_blob(self, name: str) -> None:
+    def unstage(self, name: str) -> None:
         self._store.unstage(name)
 
     def blob(self, oid: int, tid: int) -> Path:

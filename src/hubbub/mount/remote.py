@@ -293,12 +293,12 @@ class RemoteMount:
 
     # --- blobs --------------------------------------------------------------------------------------------------------
 
-    def stage_blob(self) -> Path:
+    def stage(self, suffix: str = "") -> Path:
         with self._lock:
             self._check()
-        return self._blobs.stage()
+        return self._blobs.stage(suffix)
 
-    def unstage_blob(self, name: str) -> None:
+    def unstage(self, name: str) -> None:
         self._blobs.unstage(name)
 
     def blob(self, oid: int, tid: int) -> Path:
@@ -404,6 +404,7 @@ class RemoteMount:
 
     def _ask_job(self, message: peer.Ask, job: Job) -> Any:
         """As `_ask`, for a long job: tell how far it is, and have it stopped if ``job`` is."""
+        job.step(message.method, 0)
         started = time.monotonic()
         with self._lock:
             self._check()

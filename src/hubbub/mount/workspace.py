@@ -15,6 +15,7 @@ from hubbub.kernel import (
     Label,
     PackedError,
     Record,
+    SnapshotGoneError,
     Tid,
     UnknownObjectError,
     UnstorableError,
@@ -80,6 +81,18 @@ class Snapshot:
             self.is_idle = True
             raise
 
+    def stay(self) -> None:
+        """It is never moved: where what it sees is gone, beginning anew is no way out."""
+        load = self._load
+
+        def load_kept(oid: int, at: int) -> Record:
+            try:
+                return load(oid, at)
+            except SnapshotGoneError as error:
+                raise PackedError(error.message) from None
+
+        self._load = load_kept
+
     def load(self, oid: int) -> Record:
         tid = self.tid
         cache = self._cache
@@ -118,6 +131,7 @@ class Workspace:
         self.is_serializable = serializable
         self._snapshot = Snapshot(mount, mount.begin() if at is None else at)
         if at is not None:
+            self._snapshot.stay()
             self._snapshot.check()
         elif not self._snapshot.is_kept:
             self._snapshot.tid = mount.begin()

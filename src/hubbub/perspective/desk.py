@@ -63,6 +63,11 @@ class Desk:
         self.minds = MindCalls()
         self._seats = seats
         self._on_bye = on_bye
+        host.holds.append(self._held_oids)
+
+    def _held_oids(self) -> list[int]:
+        """Return the oids of what users have references to: a pack keeps it. Any thread."""
+        return [oid for seat in list(self._seats.values()) for oid in seat.held_oids()]
 
     # --- what sessions ask (the Desk protocol of `session.py`) --------------------------------------------------------
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hubbub.kernel import (
@@ -137,6 +137,7 @@ class Host:
 
     Attributes:
         spare_rows: Rows whose writing is in no hurry; they go with the next durable commit.
+        holds: Return oids that are held though the root may not lead there. Called in any thread.
 
     Args:
         store: An open store; the host closes it.
@@ -175,6 +176,7 @@ class Host:
         self._applying = Applying(
             self.live, self.queue, self._put, self._nothing, self._tell_settled, self._put_back.add
         )
+        self.holds: list[Callable[[], Iterable[int]]] = []
         self._untold: deque[Settled] = deque()
         self._release = release
         self._deliver = deliver
@@ -221,6 +223,11 @@ class Host:
     def remove_listener(self, listener: Callable[[Sequence[Commit]], None]) -> None:
         """Undo `on_settled`."""
         self._listeners.remove(listener)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is about to go away, or gone."""
+        return self._closing
 
     @property
     def is_at_rest(self) -> bool:

@@ -140,6 +140,10 @@ class Seat:
             self._oid_of[handle] = oid
         return handle
 
+    def held_oids(self) -> list[int]:
+        """Return the oids of the objects that the user has references to. Any thread."""
+        return list(self._oid_of.values())
+
     def referenced(self, handle: int, connection: Connection) -> Any:
         """Return the object that `reference` gave ``handle`` for. Serial thread.
 

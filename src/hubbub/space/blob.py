@@ -33,12 +33,12 @@ class _LooseFiles:
         self._folder = tempfile.mkdtemp(prefix="hubbub-blob-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
-    def stage_blob(self) -> Path:
+    def stage(self) -> Path:
         descriptor, name = tempfile.mkstemp(dir=self._folder)
         os.close(descriptor)
         return Path(name)
 
-    def unstage_blob(self, name: str) -> None:
+    def unstage(self, name: str) -> None:
         (Path(self._folder) / name).unlink(missing_ok=True)
 
     def open_blob(self, oid: int, tid: int) -> BinaryIO:

@@ -32,11 +32,11 @@ _SYNC_BYTES = 32 << 20
 class BlobFiles(Protocol):
     """Where the blob files of a connection are."""
 
-    def stage_blob(self) -> Path:
+    def stage(self) -> Path:
         """Return the path of a new empty file; see `hubbub.store.Store.stage`."""
         ...
 
-    def unstage_blob(self, name: str) -> None:
+    def unstage(self, name: str) -> None:
         """Remove a staged file that was not committed. Idempotent."""
         ...
 
@@ -65,7 +65,7 @@ class StagedBlobs:
 
     def stage(self) -> Path:
         """Return a new empty file."""
-        return self._files.stage_blob()
+        return self._files.stage()
 
     def add(self, digest: bytes, path: Path) -> None:
         """Take in a file that has been written."""
@@ -73,7 +73,7 @@ class StagedBlobs:
 
     def drop(self, path: Path) -> None:
         """A file is not wanted."""
-        self._files.unstage_blob(path.name)
+        self._files.unstage(path.name)
 
     def find(self, digest: bytes) -> Path | None:
         """Return the file with this digest, if it was written in this transaction."""
@@ -142,7 +142,7 @@ class StagedBlobs:
         for paths in self._by_digest.values():
             for path in paths:
                 if not (is_committed and path.name in self._named):
-                    self._files.unstage_blob(path.name)
+                    self._files.unstage(path.name)
         self._by_digest.clear()
         self._named.clear()
 

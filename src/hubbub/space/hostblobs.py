@@ -29,12 +29,12 @@ class HostBlobs:
         """Whether there are blobs of commits that have not settled."""
         return bool(self._pending)
 
-    def stage_blob(self) -> Path:
+    def stage(self) -> Path:
         path: Path = self._store.stage()
         self._staged[path.name] = path
         return path
 
-    def unstage_blob(self, name: str) -> None:
+    def unstage(self, name: str) -> None:
         self._staged.pop(name, None)
         self._store.unstage(name)
 

@@ -164,6 +164,12 @@ class Ledger:
                     self._keep(record)
             self._settled_tid = commits[-1].tid
 
+    def ephemeral_refs(self) -> list[int]:
+        """Return the oids of durable objects that ephemeral ones refer to. Any thread, by about: see `Snapshots`."""
+        pending = [record for commit in list(self._pending) for record in commit.ephemerals]
+        records = [*list(self._ephemerals.values()), *pending]
+        return [oid for record in records for oid in record.refs if not is_ephemeral(oid)]
+
     def forget_cached(self) -> None:
         """Forget settled records that are kept in memory: some of them may be packed away."""
         with self._lock:

@@ -22,15 +22,17 @@ from hubbub.kernel import PackedError, tid_text
 
 
 class Open(Protocol):
-    """A snapshot as a pack sees it.
+    """A snapshot as a pack sees it."""
 
-    Attributes:
-        tid: Where it stands.
-        is_idle: Nobody reads by it now.
-    """
+    @property
+    def tid(self) -> int:
+        """Where it stands."""
+        ...
 
-    tid: int
-    is_idle: bool
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody reads by it now."""
+        ...
 
     def __hash__(self) -> int: ...
 

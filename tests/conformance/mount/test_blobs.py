@@ -222,7 +222,7 @@ def test_what_is_not_allowed(open_mount: Open) -> None:
 def test_bare_blobs_have_a_file_for_each_record(open_mount: Open) -> None:
     one, two = open_mount(), open_mount()
     oid = one.new_oid()
-    staged = one.stage_blob()
+    staged = one.stage()
     staged.write_bytes(b"bare")
     record = Record(oid, 0, "t:T", (), b"x")
     tid, _ = one.commit(Changeset(0, [record], blobs={oid: staged.name}))
@@ -234,12 +234,12 @@ def test_bare_blobs_have_a_file_for_each_record(open_mount: Open) -> None:
     for nothing in ((oid, tid - 1), (oid + 1, tid), (oid, tid + 1)):
         with pytest.raises(UnknownObjectError):
             two.blob(*nothing)
-    dropped = one.stage_blob()
+    dropped = one.stage()
     dropped.write_bytes(b"dropped")
-    one.unstage_blob(dropped.name)
-    one.unstage_blob(dropped.name)
+    one.unstage(dropped.name)
+    one.unstage(dropped.name)
     assert not dropped.exists()
-    empty = one.stage_blob()
+    empty = one.stage()
     tid, _ = one.commit(Changeset(0, [Record(oid, tid, "t:T", (), b"x")], blobs={oid: empty.name}))
     two.sync()
     assert two.blob(oid, tid).read_bytes() == b""
@@ -248,7 +248,7 @@ def test_bare_blobs_have_a_file_for_each_record(open_mount: Open) -> None:
 def test_votes_have_blobs(open_mount: Open) -> None:
     one, two = open_mount(), open_mount()
     oids = [one.new_oid() for _ in range(3)]
-    staged = [one.stage_blob() for _ in oids]
+    staged = [one.stage() for _ in oids]
     for path in staged:
         path.write_bytes(path.name.encode())
     ballots = [

@@ -48,7 +48,7 @@ def test_commands_write_and_read_blobs_before_they_are_durable(host: HostThread)
         return bytes(root["blob"].read())
 
     # Both in one group, most likely: the second reads what is not in its place yet.
-    async def both() -> list[Any]:
+    async def both() -> tuple[Any, Any]:
         label = Label(command="test")
         return await asyncio.gather(
             host.host.call(lambda connection: put(connection.root), label),
@@ -56,7 +56,7 @@ def test_commands_write_and_read_blobs_before_they_are_durable(host: HostThread)
         )
 
     ends = asyncio.run_coroutine_threadsafe(both(), host.loop).result(20)
-    assert ends == [None, b"from a command, and another"]
+    assert tuple(ends) == (None, b"from a command, and another")
     space = Space(RemoteMount(host.url))
     assert space.read(lambda root: root["blob"].read()) == b"from a command, and another"
     space.run(lambda root: root["blob"].write_from(b"from a peer"))
@@ -79,7 +79,7 @@ def test_uploads_of_a_peer_that_is_gone_are_dropped(
 ) -> None:
     monkeypatch.setattr(held, "GRACE_S", 0.0)
     gone = threading.Event()
-    unstage = host.host.live.blobs.unstage_blob
+    unstage = host.host.live.blobs.unstage
 
     def unstaged(name: str) -> None:
         unstage(name)
@@ -88,7 +88,7 @@ def test_uploads_of_a_peer_that_is_gone_are_dropped(
     peers = host.call(Peers.of, host.host)
     monkeypatch.setattr(peers.holding, "_unstage", unstaged)
     mount = RemoteMount(host.url)
-    staged = mount.stage_blob()
+    staged = mount.stage()
     staged.write_bytes(b"x" * 3_000_000)
     mount._blobs.upload([staged.name])
     assert len(staged_files(path)) == 1
@@ -100,7 +100,7 @@ def test_uploads_of_a_peer_that_is_gone_are_dropped(
 
 def test_a_broken_connection_costs_no_upload(host: HostThread) -> None:
     mount = RemoteMount(host.url)
-    staged = mount.stage_blob()
+    staged = mount.stage()
     staged.write_bytes(b"x" * 3_000_000)
     mount._blobs.upload([staged.name])
     sent = mount.stats.bytes_out
@@ -118,7 +118,7 @@ def test_a_host_that_was_started_anew_gets_the_upload_again(path: Path) -> None:
     port = free_port()
     first = HostThread(open_store(path), port=port)
     mount = RemoteMount(first.url)
-    staged = mount.stage_blob()
+    staged = mount.stage()
     staged.write_bytes(b"y" * 3_000_000)
     mount._blobs.upload([staged.name])
     oid = mount.new_oid()
