@@ -18,7 +18,7 @@ BENCH  := .venv-bench/.hubbub-bench
 # make test ARGS="tests/unit -k backlog"
 ARGS   ?=
 
-.PHONY: help setup demo test lint format rules client bench bench-quick bench-large docs-check clean
+.PHONY: help setup demo test test-long lint format rules client bench bench-quick bench-large docs-check clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ demo: $(RUN)  ## the chat, with its data in a file; Ctrl-C ends it
 
 test: $(DEV)  ## all tests, with all that they need; ARGS= goes to pytest
 	@tools/test.sh $(ARGS)
+
+test-long: $(DEV)  ## crashes at every write, a thousand kills, and what else takes minutes
+	@tools/test.sh --long $(ARGS)
 
 lint: $(DEV)  ## form, types, the order of rooms, rules without a test
 	$(BIN)/ruff check .

@@ -53,3 +53,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # A worker of pytest-xdist reports to the main process, which does the counting.
     if os.environ.get("CI") == "true" and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipsAreFailures(), "skips-are-failures")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="run the tests that take minutes, and only these"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    is_long = bool(config.getoption("--long"))
+    wanted = [item for item in items if (item.get_closest_marker("long") is not None) == is_long]
+    if len(wanted) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+        items[:] = wanted
