@@ -13,15 +13,20 @@ import pytest
 from hubbub.kernel import SpaceInUseError
 from hubbub.store import SQLiteStore
 from tests.conformance.store.building import tid
+from tests.faults.store.script import Told, check
 
 ROOT = Path(__file__).resolve().parents[3]
 CHILD = [sys.executable, "-m", "tests.faults.store.child"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+SCRIPT_CHILD = [sys.executable, "-m", "tests.faults.store.script_child"]
 OIDS_PER_COMMIT = 3
+LINE_BYTES = 13
 
 
-def start(path: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*CHILD, str(path)], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE)
+def start(path: Path, command: list[str] = CHILD) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*command, str(path)], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE
+    )
 
 
 def read_then_kill(child: subprocess.Popen[bytes], byte_count: int) -> list[int]:
@@ -71,3 +76,60 @@ def test_a_second_process_is_told_who_is_the_first(tmp_path: Path) -> None:
         SQLiteStore(path)
     read_then_kill(child, 0)
     SQLiteStore(path).close()  # the lock ended with its process
+
+
+def play_and_kill(path: Path, told: Told, line_count: int) -> None:
+    """Have a child play the script on, kill it after that many lines, and note what it said."""
+    child = start(path, SCRIPT_CHILD)
+    assert child.stdout is not None
+    with child:
+        said = child.stdout.read(line_count * LINE_BYTES)
+        child.kill()
+        said += child.stdout.read()
+    for line in said.splitlines():
+        what, number = line.split()
+        if what == b"begun":
+            told.begun = int(number)
+        elif what == b"acked":
+            told.acknowledged = int(number)
+        elif what == b"packs":
+            told.packing = int(number)
+        elif what == b"ready":
+            told.packed = int(number)
+    assert len(said) >= line_count * LINE_BYTES, "the child has ended by itself"
+
+
+def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
+    chance = random.Random(seed)
+    for number in range(rounds):
+        # A new space now and then, so that its beginning is met, too.
+        if number % 8 == 0:
+            path = folder / f"{number}.hub"
+            told = Told()
+        play_and_kill(path, told, chance.randrange(1, 40))
+        try:
+            store = SQLiteStore(path)
+            try:
+                last = check(store, told)
+                told.acknowledged = told.begun = last
+                told.packed = store.feed_floor - tid(0) if store.feed_floor else 0
+            finally:
+                store.close()
+        except BaseException as error:
+            error.add_note(f"round {number} of seed {seed}: {vars(told)}")
+            raise
+
+
+@pytest.mark.rule("ST2", "ST6", "ST7")
+def test_a_kill_in_commits_blobs_and_packs_loses_nothing(tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path, 10, random.randrange(1 << 30))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.rule("ST2", "ST6", "ST7")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_thousand_kills_in_commits_blobs_and_packs_lose_nothing(
+    tmp_path: Path, seed: int
+) -> None:
+    kill_again_and_again(tmp_path, 250, seed)
