@@ -77,7 +77,9 @@ def tail_line(entry: Any) -> str:
     # Peers write labels of their own.
     what = f"{harmless(label.command[:60])}{_arguments(label.args)}" if label.command else "-"
     took = f"{entry.ms:7.1f} ms" if entry.ms >= 0 else "         -"
-    return f"{moment}  {who:<20} {what:<44} {entry.objects:>3} obj {entry.byte_count:>7} B {took}"
+    size = f"{entry.objects:>3} obj {entry.byte_count:>7} B {took}"
+    # What somebody wrote goes last, where its length does no harm.
+    return f"{moment}  {who:<20} {what:<44} {size}  {harmless(label.note[:60])}".rstrip()
 
 
 def _arguments(data: bytes) -> str:

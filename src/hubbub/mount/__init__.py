@@ -13,6 +13,7 @@ from hubbub.kernel import ConfigurationError
 from hubbub.mount.address import SCHEMES, URL
 from hubbub.mount.base import InvalidationLog, Mount, MountStats
 from hubbub.mount.checking import Checked, Finding
+from hubbub.mount.history import MISSING, Difference, Reference, Revision
 from hubbub.mount.local import LocalMount
 from hubbub.mount.moments import When, snapshot_at
 from hubbub.mount.opening import (
@@ -33,15 +34,19 @@ from hubbub.mount.workspace import SpaceConnection
 from hubbub.store import FeedEntry, open_store
 
 __all__ = [
+    "MISSING",
     "Change",
     "Checked",
+    "Difference",
     "FeedEntry",
     "Finding",
     "InvalidationLog",
     "LocalMount",
     "Mount",
     "MountStats",
+    "Reference",
     "RemoteMount",
+    "Revision",
     "Space",
     "SpaceConnection",
     "TailEntry",

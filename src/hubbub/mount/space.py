@@ -106,7 +106,9 @@ class Space(Transactions, Copies, Keeping):
         return JoinedConnection(self._mount, transaction_manager, tid, serializable=strict)
 
     def at(self, when: When) -> Space:
-        """Return the space as it was at ``when``, to read only. It needs no `close`, and ends with this one.
+        """Return the space as it was at ``when``, to read only. It ends with this one.
+
+        Until it is closed a pack keeps what it shows: let it be a context manager.
 
         Args:
             when: A tid (an int, or its 16 hexadecimal digits), or a time: a `datetime`, text like

@@ -47,9 +47,12 @@ class _Plan:
 
     def __init__(self, mount: Mount) -> None:
         self._mount = mount
+        self._newest = mount.begin()
         self.writes: dict[int, Record] = {}
         self.made: dict[int, int] = {}
-        self._undone: dict[int, Tid] = {}  # which transaction's undo has changed the write last
+        self._brought: dict[
+            int, int
+        ] = {}  # the tid of the revision that a write brings back; 0 if it is merged
 
     def take_back(self, tid: Tid) -> None:
         """Take back transaction ``tid``; those that come after it have been taken back."""
@@ -74,37 +77,45 @@ class _Plan:
         oid = left.oid
         write = self.writes.pop(oid, None)
         if write is None:
-            self.made[oid] = left.tid
-        elif self._payload_tid(oid) == left.tid:
+            self.made[oid] = self._replaced(left)
+        elif self._is_as_left(left, write):
             # All that was done to it since is taken back as well.
             self.made[oid] = write.tid
         else:
             raise cannot(left.tid, left, "it was changed again, and this transaction has made it")
 
-    def _payload_tid(self, oid: int) -> int:
-        """Return the tid of the revision that the write of ``oid`` brings back; 0 if it is merged."""
-        return self._undone.get(oid, Tid(0))
+    def _is_as_left(self, left: Record, write: Record) -> bool:
+        """Whether a planned write brings back just what the undone transaction left."""
+        return self._brought.get(left.oid) == left.tid or _is_same(write, left)
+
+    def _replaced(self, left: Record) -> int:
+        """Return the tid of the state that is to be replaced: what is there now, if that is as it was left."""
+        try:
+            now = self._mount.load(left.oid, self._newest)
+        except UnknownObjectError:
+            return left.tid
+        return now.tid if _is_same(now, left) else left.tid
 
     def _replace(self, left: Record, before: Record, tid: Tid) -> None:
         oid = left.oid
         write = self.writes.get(oid)
         if write is None:
-            self.writes[oid] = _write(before, tid)
-            self._undone[oid] = Tid(before.tid)
-        elif self._payload_tid(oid) == tid:
+            self.writes[oid] = _write(before, self._replaced(left))
+            self._brought[oid] = before.tid
+        elif self._is_as_left(left, write):
             self.writes[oid] = _write(before, write.tid)
-            self._undone[oid] = Tid(before.tid)
+            self._brought[oid] = before.tid
         else:
             merged = merge_records(left, write, before)
             if isinstance(merged, str):
                 raise cannot(tid, left, merged)
             payload, refs = merged
             self.writes[oid] = Record(oid, write.tid, before.class_name, refs, payload)
-            self._undone[oid] = Tid(0)
+            self._brought[oid] = 0
 
     def check_references(self) -> None:
         """Check that what comes back refers to what is there: an object may be collected since."""
-        newest = self._mount.begin()
+        newest = self._newest
         known = set(self.writes) | set(self.made) | {int(ROOT_OID)}
         for oid, write in self.writes.items():
             try:
@@ -121,6 +132,10 @@ class _Plan:
                         write.tid, write, f"it would refer to object {ref:#x}, which was collected"
                     ) from None
                 known.add(ref)
+
+
+def _is_same(one: Record, other: Record) -> bool:
+    return one.payload == other.payload and one.class_name == other.class_name
 
 
 def _write(before: Record, replaces: int) -> Record:

@@ -272,6 +272,15 @@ def test_a_transaction_is_undone_and_redone(space: Space) -> None:
     assert space.read(amounts) == {"ann": 11}
     space.undo(redone)
     assert space.read(amounts) == {"ann": 1}
+    space.undo(undone)
+    assert space.read(amounts) == {"ann": 11}
+    space.undo(paid)  # it is as that left it
+    again = change(space, pay, "ann", 10)
+    more = change(space, pay, "ann", 1)
+    space.undo([paid, more])
+    assert space.read(amounts) == {"ann": 1}
+    with pytest.raises(UndoError):
+        space.undo(again)
 
 
 @pytest.mark.rule("ST7")

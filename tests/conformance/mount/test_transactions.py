@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 import hubbub
-from hubbub.kernel import ConflictError, NoTransactionError, PackedError, StoreError
+from hubbub.kernel import (
+    ConflictError,
+    FeedGapError,
+    NoTransactionError,
+    PackedError,
+    StoreError,
+    UndoError,
+)
 from hubbub.mount import Mount, Space
 from hubbub.space.containers import Log, SortedMap
 from hubbub.space.persistent import Persistent
@@ -176,9 +183,33 @@ def test_a_file_is_opened_as_it_was(tmp_path: Path) -> None:
         assert space.read(lambda root: root["a"]) == 2
 
 
-def test_a_past_that_is_packed_is_told(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hubbub.kernel import FeedGapError, UndoError
+@pytest.mark.rule("ST7")
+def test_a_pack_keeps_what_is_looked_at_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "space.hub"
+    with hubbub.open(path) as space:
+        tids = []
+        for number in range(5):
+            space.run(lambda root, number=number: root.update(a=number))
+            tids.append(space.tid)
+        past = space.at(tids[1])
+        space.pack(tids[4])
+        assert past.read(lambda root: root["a"]) == 1
+        with space.at(tids[2]) as other:
+            assert other.read(lambda root: root["a"]) == 2
+        undone = space.undo([tids[3], tids[4]])
+        assert space.read(lambda root: root["a"]) == 2
+        past.close()
+        space.pack(undone)
+        with pytest.raises(PackedError, match="is not kept any more"):
+            space.at(tids[1])
+        with pytest.raises(UndoError, match="the space is packed beyond it"):
+            space.undo(tids[4])
+        assert space.at(undone).read(lambda root: root["a"]) == 2
+    with pytest.raises(PackedError, match="is not kept any more"):
+        hubbub.open(path, at=tids[1])
 
+
+def test_a_past_that_is_packed_is_told(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     def gap(after: int, most: int = 0) -> Any:
         raise FeedGapError("packed")
 
