@@ -185,13 +185,24 @@ def import_objects(
     head = _head_of(place)
     new_oids: dict[int, int] = {}
 
+    outside: set[int] = set()  # what only weak references have named so far
+
     def new_oid(oid: int) -> int:
+        outside.discard(oid)
         found = new_oids.get(oid)
         if found is None:
             found = new_oids[oid] = target.new_oid()
         return found
 
-    rewrite = Rereferrer(new_oid).rewritten
+    def weak_oid(oid: int) -> int:
+        is_known = oid in new_oids and oid not in outside
+        found = new_oid(oid)
+        if not is_known:
+            # If it does not come along, nothing will be there: the reference says that its object is gone.
+            outside.add(oid)
+        return found
+
+    rewrite = Rereferrer(new_oid, weak_oid).rewritten
     base = target.sync()
     label = Label(command="import", note=note or place.name)
     batch: list[Record] = []
@@ -207,7 +218,7 @@ def import_objects(
             job.step("importing", objects)
             target.commit(Changeset(base, batch, label=label, blobs=blobs.of(batch, new_oids)))
             batch, batch_bytes = [], 0
-    if len(new_oids) != objects or head["oid"] not in new_oids:
+    if len(new_oids) - len(outside) != objects or head["oid"] not in new_oids:
         raise damaged(place, 0, "objects are missing in it")
     job.step("importing", objects)
     if batch:

@@ -8,7 +8,8 @@ References stand in a payload in three ways, and nowhere else:
 
 The last two are told by the shape of the payload, which no other container has. What was found is compared with the
 oids that the record names beside its payload: if that is not the same, the payload is of a kind that is not known here,
-and nothing is guessed.
+and nothing is guessed. Weak references are extensions, too, and are not named beside it: what they refer to need not come
+along.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from msgspec.msgpack import Ext
 
 from hubbub.kernel import CorruptRecordError, Record, UnstorableError
 from hubbub.space.shapes import KINDS
-from hubbub.space.writing import FROZENSET, PAIRS, REF, SET, TUPLE
+from hubbub.space.writing import FROZENSET, PAIRS, REF, SET, TUPLE, WEAK_REF
 
 NewOid = Callable[[int], int]
 """Returns the oid to put in place of another."""
@@ -34,6 +35,7 @@ _decode_bytes = msgspec.msgpack.Decoder(bytes).decode
 _number = struct.Struct(">Q")
 _NESTED = frozenset((TUPLE, PAIRS, *KINDS))
 _SETS = frozenset((SET, FROZENSET))
+_WEAK_CODE = bytes((WEAK_REF,))
 _LOG_NODE = "hubbub.LogNode"
 
 
@@ -42,10 +44,12 @@ class Rereferrer:
 
     Args:
         new_oid: Gives the oid to put in place of each.
+        weak_oid: The same for weak references; None: ``new_oid`` gives them.
     """
 
-    def __init__(self, new_oid: NewOid) -> None:
+    def __init__(self, new_oid: NewOid, weak_oid: NewOid | None = None) -> None:
         self._new_oid = new_oid
+        self._weak_oid = weak_oid or new_oid
         self._seen: set[int] = set()
         self._decode = msgspec.msgpack.Decoder(Any, ext_hook=self._extension).decode
 
@@ -56,7 +60,7 @@ class Rereferrer:
             UnstorableError: Its payload is of a kind that is not known here.
             CorruptRecordError: Its payload is damaged.
         """
-        if not record.refs:
+        if not record.refs and _WEAK_CODE not in record.payload:
             return record
         self._seen.clear()
         try:
@@ -127,6 +131,11 @@ class Rereferrer:
             if len(data) < 9:
                 raise CorruptRecordError("a reference is cut off")
             return Ext(REF, _number.pack(self._met(_number.unpack_from(data)[0])) + bytes(data[8:]))
+        if code == WEAK_REF:
+            if len(data) < 9:
+                raise CorruptRecordError("a weak reference is cut off")
+            oid = self._weak_oid(_number.unpack_from(data)[0])
+            return Ext(WEAK_REF, _number.pack(oid) + bytes(data[8:]))
         if code in _SETS:
             # Their items are in the order of their bytes.
             items = sorted(_encode(self._decode(item)) for item in _split(data))

@@ -11,7 +11,7 @@ from BTrees.OOBTree import OOTreeSet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub import List, Log, Map, Persistent, SortedMap
+from hubbub import List, Log, Map, Persistent, SortedMap, WeakRef
 from hubbub.kernel import Record, UnstorableError
 from hubbub.mount import LocalMount, Space
 from hubbub.space.rereferring import Rereferrer
@@ -26,7 +26,14 @@ class Leaf(Persistent, name="test.rereferring.Leaf"):
 leaves = st.builds(Leaf, st.integers(0, 9))
 keys = st.one_of(st.text(max_size=3), st.integers(), st.binary(max_size=3))
 values = st.recursive(
-    st.one_of(st.none(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5), leaves),
+    st.one_of(
+        st.none(),
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.text(max_size=5),
+        leaves,
+        leaves.map(WeakRef),
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.lists(inner, max_size=4).map(tuple),
@@ -61,6 +68,8 @@ def plain(value: Any) -> Any:
     """Return a value that can be compared, whatever objects are in it."""
     if isinstance(value, Leaf):
         return ("leaf", value.number)
+    if isinstance(value, WeakRef):
+        return ("weak", plain(value()))
     if isinstance(value, Log | List):
         return (type(value).__name__, [plain(item) for item in value])
     if isinstance(value, persistent.Persistent) and hasattr(value, "items"):

@@ -201,3 +201,37 @@ def test_a_copy_into_a_store_brings_the_rows(tmp_path: Path) -> None:
     assert store.all_rows() == source.all_rows()
     with pytest.raises(StoreError, match="is not empty"):
         copy_to_store(LocalMount(source), store)
+
+
+class Guest(hubbub.Indexed, name="test.exports.Guest"):
+    def __init__(self, name: str, age: int) -> None:
+        self.name, self.age = name, age
+        self.host: Any = None
+
+
+@pytest.mark.rule("SP10")
+def test_weak_references_come_along_with_what_they_refer_to_and_collections_go_on(
+    space: Space, tmp_path: Path
+) -> None:
+    def invite(root: Any) -> None:
+        guests = root["guests"] = hubbub.Collection[str, Guest](indexes=["age"])
+        guests["ann"] = Guest("Ann", 31)
+        guests["ann"].host = hubbub.WeakRef(root["room"])  # stays behind
+
+    space.run(invite)
+    oid = space.read(lambda root: int.from_bytes(root["guests"]._p_oid, "big"))
+    space.export(oid, tmp_path / "guests.export")
+    with hubbub.open("memory:") as other:
+        report = other.import_(tmp_path / "guests.export", "guests")
+        assert report.class_name == "hubbub.Collection"
+        other.run(lambda root: setattr(root["guests"]["ann"], "age", 32))
+
+        def look(root: Any) -> Any:
+            guests = root["guests"]
+            return (
+                [g.name for g in guests.index("age").find(32)],
+                guests.check(),
+                guests["ann"].host(),
+            )
+
+        assert other.read(look) == (["Ann"], [], None)
