@@ -91,6 +91,20 @@ def addresses_of(urls: URL | Sequence[URL]) -> tuple[Address, ...]:
     return tuple(found)
 
 
+def usable_addresses(
+    urls: URL | Sequence[URL], certificates: Certificates | None
+) -> tuple[tuple[Address, ...], Certificates]:
+    """Return `addresses_of`, and the certificates for them, which fit and can be loaded.
+
+    Raises:
+        ConfigurationError: As `addresses_of` and `Certificates.check_for`.
+    """
+    found = addresses_of(urls)
+    certificates = certificates or Certificates()
+    certificates.check_for(urls, is_tls=any(address.tls for address in found))
+    return found, certificates
+
+
 def _addresses_in(url: str) -> list[Address]:
     parts = urlsplit(url)
     if parts.scheme == "hub+unix":

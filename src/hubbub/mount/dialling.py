@@ -24,6 +24,7 @@ from collections.abc import Sequence
 
 from hubbub.kernel import (
     BrokenError,
+    ConfigurationError,
     HubbubError,
     LimitError,
     RemoteProtocolError,
@@ -40,10 +41,26 @@ _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 2.0
 _GREETING_S = 5.0
 _SETTLED_S = 2.0
+_LEAST_OPENING_S, _LONGEST_OPENING_S = 0.05, 10.0
 _LONGEST_WISH_S = 60.0
 
 _WORTH_ANOTHER_TRY = (BrokenError, RemoteProtocolError, TransientError, LimitError)
 _CODES_WORTH_ANOTHER_TRY = ("too_many_failures", "certificate")
+
+
+def check_wait(wait_timeout_s: float) -> None:
+    """Refuse a time to wait that is none.
+
+    Raises:
+        ConfigurationError: If it is less than 0.
+    """
+    if not wait_timeout_s >= 0:
+        raise ConfigurationError(f"wait_timeout_s is 0 or more, not {wait_timeout_s!r}")
+
+
+def opening_s(wait_timeout_s: float) -> float:
+    """Return how long the first dialling may take, for who waits ``wait_timeout_s`` for a host that is gone."""
+    return min(max(wait_timeout_s, _LEAST_OPENING_S), _LONGEST_OPENING_S)
 
 
 class _Place:

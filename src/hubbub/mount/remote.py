@@ -36,7 +36,6 @@ from hubbub.kernel import (
     BrokenError,
     Changeset,
     ClosedError,
-    ConfigurationError,
     HubbubError,
     Job,
     OutcomeUnknownError,
@@ -46,13 +45,13 @@ from hubbub.kernel import (
     UnknownObjectError,
     is_ephemeral,
 )
-from hubbub.mount.address import URL, addresses_of
+from hubbub.mount.address import URL, usable_addresses
 from hubbub.mount.asking import RemoteUpkeep
 from hubbub.mount.base import NOTHING, Ballot, MountStats
 from hubbub.mount.blobs import RemoteBlobs
 from hubbub.mount.calls import Call, Calls
 from hubbub.mount.committing import Committing
-from hubbub.mount.dialling import Dialler
+from hubbub.mount.dialling import Dialler, check_wait, opening_s
 from hubbub.mount.link import LOOK_S, Bell, Link
 from hubbub.mount.opening import (
     DEFAULT_BLOB_BYTES,
@@ -73,13 +72,8 @@ LOAD_MANY = 1000
 """So many records are asked for in one message."""
 _LOOK_AT_JOB_S = 0.2
 """So often who waits for a long job looks whether it is to be stopped."""
-_LEAST_OPENING_S, _LONGEST_OPENING_S = 0.05, 10.0
 _LOOK_FOR_COMMIT_S = 0.00035
 """As `LOOK_S`, for an answer that waits for a disk."""
-
-
-def _opening_s(wait_timeout_s: float) -> float:
-    return min(max(wait_timeout_s, _LEAST_OPENING_S), _LONGEST_OPENING_S)
 
 
 class RemoteMount:
@@ -114,11 +108,8 @@ class RemoteMount:
         blob_dir: URL | None = None,
         blob_bytes: int = DEFAULT_BLOB_BYTES,
     ) -> None:
-        addresses = addresses_of(url)
-        if not wait_timeout_s >= 0:
-            raise ConfigurationError(f"wait_timeout_s is 0 or more, not {wait_timeout_s!r}")
-        certificates = certificates or Certificates()
-        certificates.check_for(url, is_tls=any(address.tls for address in addresses))
+        check_wait(wait_timeout_s)
+        addresses, certificates = usable_addresses(url, certificates)
         self.read_only = read_only
         self._wait_timeout_s = wait_timeout_s
         self._lock = threading.Lock()
@@ -159,7 +150,7 @@ class RemoteMount:
         )
         self.upkeep = RemoteUpkeep(self._ask, self._ask_job)
         try:
-            link, mounted = self._dialler.dial("", 0, _opening_s(wait_timeout_s))
+            link, mounted = self._dialler.dial("", 0, opening_s(wait_timeout_s))
         except BaseException:
             self._bell.close()
             raise

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from hubbub.kernel import BrokenError, Label, Tid
-from hubbub.mount.address import URL, addresses_of
+from hubbub.mount.address import URL, usable_addresses
 from hubbub.mount.dialling import Dialler
 from hubbub.mount.failures import from_failed, from_fault
 from hubbub.mount.link import Bell
@@ -62,9 +62,7 @@ def tail(
     Raises:
         BrokenError: If there is no host, or it goes away.
     """
-    addresses = addresses_of(url)
-    certificates = Certificates(ca, cert, key)
-    certificates.check_for(url, is_tls=any(address.tls for address in addresses))
+    addresses, certificates = usable_addresses(url, Certificates(ca, cert, key))
     bell = Bell()
     dialler = Dialler(addresses, bell, token, read_only=True, certificates=certificates)
     try:

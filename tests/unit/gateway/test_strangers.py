@@ -26,7 +26,7 @@ class Asked:
 
         stranger = Stranger(self.refused.append, FakeClock(NOW), load)
         stranger.mounted(tid_at(NOW - 5000))
-        kinds = (
+        kinds: tuple[type, ...] = (
             peer.Mount,
             peer.Load,
             peer.LoadMany,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from hubbub.kernel import BrokenError, RemoteProtocolError
-from hubbub.mount.address import URL, Address, addresses_of
+from hubbub.mount.address import URL, Address, usable_addresses
 from hubbub.mount.secured import Certificates, explained
 from hubbub.wire import session as wire
 from hubbub.wire.frames import PREFACE_USER, FrameReader, frame
@@ -164,9 +164,7 @@ class StreamConnector:
     def __init__(
         self, url: URL | Sequence[URL], certificates: Certificates | None = None
     ) -> None:
-        self._addresses = addresses_of(url)
-        self._certificates = certificates or Certificates()
-        self._certificates.check_for(url, is_tls=any(address.tls for address in self._addresses))
+        self._addresses, self._certificates = usable_addresses(url, certificates)
         self.space = self._addresses[0].space
         self.where = url if isinstance(url, str) else ", ".join(map(str, self._addresses))
 
