@@ -242,7 +242,7 @@ class _File:
         self._job = job
         self._before = before
         self._writer = CommitWriter(out)
-        self.position = after
+        self._after = self.position = after
         self.commits = self.records = self.blobs = 0
         self.rows_sha256 = ""
 
@@ -255,7 +255,7 @@ class _File:
         newest = self._upkeep.identity().last_tid
         for _ in range(_ATTEMPTS):
             while self.position < newest:
-                if self._out.size >= most_bytes:
+                if self._out.size >= most_bytes and self.position > self._after:
                     self._writer.flush()
                     return None
                 self._take(newest)
