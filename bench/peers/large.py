@@ -10,6 +10,7 @@ from typing import Any
 
 import hubbub
 from bench import apart
+from bench.peers import upkeep
 from bench.peers.bulk_space import PER_PAGE, build
 from bench.server import resident_bytes, serving
 
@@ -17,7 +18,8 @@ TEN_MILLION = 10_000_000
 
 
 def open_large(_seconds: float, count: int = TEN_MILLION) -> dict[str, float]:
-    """Seconds to open the space and read one object; MiB of a host after 100,000 of its objects were read by a peer."""
+    """Seconds to open the space and read one object; MiB of a host after 100,000 of its objects were read by a peer;
+    then pack, backup and restore, the first two while four peers write (see `bench.peers.upkeep`)."""
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory) / "large.hub"
         began = time.perf_counter()
@@ -28,13 +30,27 @@ def open_large(_seconds: float, count: int = TEN_MILLION) -> dict[str, float]:
             fresh = resident_bytes(server.pid)
             apart.alone(read_many, server.hub, count)
             used = resident_bytes(server.pid)
-        size = sum(file.stat().st_size for file in Path(directory).iterdir())
+            load = upkeep.under_load(server.hub, server.pid, count, Path(directory) / "backup")
+        restored_s = apart.alone(
+            upkeep.restored, Path(directory) / "backup", Path(directory) / "copy.hub", data
+        )
+        size = sum(
+            file.stat().st_size for file in Path(directory).glob("large.hub*") if file.is_file()
+        )
     return {
         "open-10M": opened_s,
         "open-10M-host": fresh / 2**20,
         "open-10M-host-used": used / 2**20,
         "open-10M-file": size / 2**30,
         "open-10M-build": count / built_s,
+        "pack-10M": load["pack_s"],
+        "pack-10M-records": load["pack_records"],
+        "backup-10M": load["backup_s"],
+        "restore-10M": restored_s,
+        "writers-10M": load["alone_commits"],
+        "writers-10M-pack": load["pack_commits"],
+        "writers-10M-backup": load["backup_commits"],
+        "upkeep-10M-host": load["host_mib"],
     }
 
 
