@@ -6,46 +6,32 @@ store has staged. A blob that is read is the store's own file, or the copy that 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from ZODB import POSException
 from ZODB.blob import BlobFile, rename_or_copy_blob
 
 from hubbub.kernel import UnknownObjectError, oid_from_bytes
+from hubbub.mount import Mount
 from hubbub.zodb.failures import told_to_zodb
-
-
-class BlobSource(Protocol):
-    """Where blobs are: the part of `hubbub.store.Store` that is about them."""
-
-    def stage(self, suffix: str = "") -> Path:
-        """Return the path of a new empty file."""
-        ...
-
-    def unstage(self, name: str) -> None:
-        """Remove a staged file."""
-        ...
-
-    def blob(self, oid: int, tid: int) -> Path:
-        """Return the file of a blob."""
-        ...
 
 
 class BlobFiles:
     """Take and give files as ZODB wants it. It is what ZODB calls a storage's ``fshelper``, as far as others use it.
 
     Args:
-        source: Where blobs are.
+        mount: Where blobs are.
         folder: Where blobs of transactions that are under way are; None makes a temporary one when it is needed.
         beside: A folder on the disk of the blobs, if it is known: the temporary one is made there.
     """
 
-    def __init__(self, source: BlobSource, folder: Path | None, beside: Path | None) -> None:
-        self._source = source
+    def __init__(self, mount: Mount, folder: Path | None, beside: Path | None) -> None:
+        self._mount = mount
         self._folder = None if folder is None else folder.absolute() / "tmp"
         self._beside = beside
         self._is_temporary = folder is None
@@ -68,23 +54,27 @@ class BlobFiles:
         """
         with told_to_zodb():
             try:
-                path = self._source.blob(oid_from_bytes(oid), oid_from_bytes(tid))
+                path = self._mount.blob(oid_from_bytes(oid), oid_from_bytes(tid))
             except UnknownObjectError as error:
                 raise POSException.POSKeyError("there is no such blob", oid, tid) from error
+        _make_readable(path)
         return str(path)
 
     def open(self, oid: bytes, tid: bytes, blob: Any) -> BinaryIO:
         """Open a committed blob to read it."""
-        name = self.getBlobFilename(oid, tid)
-        if blob is None:
-            return Path(name).open("rb")
-        file: BinaryIO = BlobFile(name, "r", blob)
-        return file
+        if blob is not None:
+            file: BinaryIO = BlobFile(self.getBlobFilename(oid, tid), "r", blob)
+            return file
+        try:
+            return Path(self.getBlobFilename(oid, tid)).open("rb")
+        except FileNotFoundError:
+            # It had to make room for another one here; it is fetched once more.
+            return Path(self.getBlobFilename(oid, tid)).open("rb")
 
     def take(self, file: str) -> str:
         """Take over ``file``; return the name under which it is staged."""
         with told_to_zodb():
-            staged = self._source.stage()
+            staged = self._mount.stage_blob()
         rename_or_copy_blob(file, str(staged))
         return staged.name
 
@@ -92,10 +82,10 @@ class BlobFiles:
         """Stage the blob of ``oid`` at ``tid`` once more, for another record; None if there is none."""
         with told_to_zodb():
             try:
-                path = self._source.blob(oid, tid)
+                path = self._mount.blob(oid, tid)
             except UnknownObjectError:
                 return None
-            staged = self._source.stage()
+            staged = self._mount.stage_blob()
         try:
             staged.unlink()
             os.link(path, staged)
@@ -106,17 +96,26 @@ class BlobFiles:
     def copied(self, file: str) -> str:
         """Stage a copy of ``file``, which belongs to another storage."""
         with told_to_zodb():
-            staged = self._source.stage()
+            staged = self._mount.stage_blob()
         shutil.copyfile(file, staged)
         return staged.name
 
     def drop(self, name: str) -> None:
         """Remove a staged file."""
         with told_to_zodb():
-            self._source.unstage(name)
+            self._mount.unstage_blob(name)
 
     def close(self) -> None:
         """Remove the temporary folder."""
         if self._is_temporary and self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _make_readable(path: Path) -> None:
+    """Let those read a blob's file who may read its folder, as applications of ZODB's expect, and nobody write it."""
+    mode = path.stat().st_mode & 0o666
+    wanted = path.parent.stat().st_mode & 0o444
+    if mode != wanted:
+        with contextlib.suppress(PermissionError):
+            path.chmod(wanted)

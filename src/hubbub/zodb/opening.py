@@ -11,7 +11,6 @@ from hubbub.kernel import ConfigurationError, HubbubError, Record, StoreError
 from hubbub.mount import LocalMount, Mount, RemoteMount
 from hubbub.mount.secured import Certificates
 from hubbub.store import SQLiteStore, open_store
-from hubbub.zodb.blobs import BlobSource
 from hubbub.zodb.pickles import PREFIX
 
 HOST_SCHEMES = ("hub", "hubs", "hub+unix")
@@ -22,12 +21,10 @@ class Opened(msgspec.Struct, frozen=True):
 
     Attributes:
         mount: Its records.
-        blobs: Its blobs.
         folder: The folder that it is in; None if it is in no file here.
     """
 
     mount: Mount
-    blobs: BlobSource
     folder: Path | None
 
 
@@ -43,6 +40,7 @@ def mount_for_zodb(
     wait_timeout_s: float = 30.0,
     cache_bytes: int = 64 << 20,
     certificates: Certificates | None = None,
+    blob_dir: str | os.PathLike[str] | None = None,
 ) -> Opened:
     """Mount what ``url`` names; as `hubbub.open`, but for ZODB's records.
 
@@ -54,7 +52,6 @@ def mount_for_zodb(
     name = os.fspath(url)
     scheme, mark, _ = name.partition("://")
     mount: Mount
-    blobs: BlobSource
     folder = None
     if mark and scheme in HOST_SCHEMES:
         mount = RemoteMount(
@@ -64,15 +61,15 @@ def mount_for_zodb(
             wait_timeout_s=wait_timeout_s,
             cache_bytes=cache_bytes,
             certificates=certificates,
+            blob_dir=None if blob_dir is None else Path(blob_dir).absolute() / "cache",
         )
-        blobs = mount
     elif mark:
         raise ConfigurationError(
             f"{name!r} can't be mounted: give hub://host:port/space, hub+unix:///path, memory: or a path"
         )
     else:
         store = open_store(name, create=not read_only)
-        mount, blobs = LocalMount(store, read_only=read_only, merge=_unmerged), store
+        mount = LocalMount(store, read_only=read_only, merge=_unmerged)
         if isinstance(store, SQLiteStore):
             folder = store.path.parent
     try:
@@ -80,7 +77,7 @@ def mount_for_zodb(
     except HubbubError:
         mount.close()
         raise
-    return Opened(mount, blobs, folder)
+    return Opened(mount, folder)
 
 
 def check_holds_pickles(mount: Mount, name: str) -> None:

@@ -105,10 +105,11 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
             wait_timeout_s=wait_timeout_s,
             cache_bytes=cache_bytes,
             certificates=Certificates(ca, cert, key),
+            blob_dir=blob_dir,
         )
         self._mount = opened.mount
         self.fshelper = BlobFiles(
-            opened.blobs, None if blob_dir is None else Path(blob_dir), opened.folder
+            self._mount, None if blob_dir is None else Path(blob_dir), opened.folder
         )
         self._url = os.fspath(url)
         self._name = name or self._url
