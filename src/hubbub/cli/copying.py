@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -23,7 +26,7 @@ from hubbub.backup import (
 from hubbub.backup import restore as restore_backup
 from hubbub.backup.placing import new_space
 from hubbub.cli import objects
-from hubbub.cli.arguments import as_text
+from hubbub.cli.arguments import as_text, harmless
 from hubbub.cli.examples import examples
 from hubbub.cli.opening import (
     at_option,
@@ -223,6 +226,7 @@ def export(words: tuple[str, ...], token: str, at: str | None, as_json: bool) ->
         "hubbub space import Data.fs data.hub                        for HubbubStorage",
         "hubbub space import Data.fs data.hub --blob-dir blobs       with its blobs",
         "hubbub space import zeo.conf hub://127.0.0.1:1975           any storage of ZODB's",
+        "hubbub space import Data.fs own.hub --native                as Hubbub's own objects",
     ),
 )
 @click.argument("file")
@@ -230,6 +234,8 @@ def export(words: tuple[str, ...], token: str, at: str | None, as_json: bool) ->
 @token_option
 @click.option("--to", metavar="URL", help="The space, in place of the word.")
 @click.option("--blob-dir", metavar="FOLDER", help="The blobs of a Data.fs.")
+@click.option("--native", is_flag=True, help="Make a ZODB's objects Hubbub's own.")
+@click.option("--partial", is_flag=True, help="With --native: leave out what can't be brought.")
 @json_option
 def import_(
     file: str,
@@ -237,19 +243,27 @@ def import_(
     token: str,
     to: str | None,
     blob_dir: str | None,
+    native: bool,
+    partial: bool,
     as_json: bool,
 ) -> None:
     """Take in what 'hubbub space export' wrote, under KEY of the root, which must be free. Or all of a ZODB.
 
     An export is seen all at once, or not at all. A ZODB comes with all its transactions, and what it brings is for
     hubbub.zodb.HubbubStorage; FILE is its Data.fs, or a configuration with a storage section.
+
+    With --native come the objects that its root reaches now, as Hubbub's own, into an empty root: their classes have to
+    be importable here. What can't be brought is listed, and then nothing is written, unless you say --partial.
     """
+    if partial and not native:
+        raise click.UsageError("--partial goes with --native")
     words = words if to is None else (to, *words)
     if _is_zodb(file):
-        _import_zodb(file, words, token, blob_dir, as_json)
+        how = (native, partial)
+        _import_zodb(file, words, token, blob_dir, how, as_json)
         return
-    if blob_dir is not None:
-        raise click.UsageError("--blob-dir is for a Data.fs")
+    if blob_dir is not None or native:
+        raise click.UsageError("--blob-dir and --native are for a ZODB")
     url, rest = split_url(words, 1, "hubbub space import FILE [URL] KEY")
     if not rest:
         raise click.UsageError("give the key of the root under which it is to be: FILE [URL] KEY")
@@ -274,7 +288,12 @@ def _is_zodb(file: str) -> bool:
 
 
 def _import_zodb(
-    file: str, words: tuple[str, ...], token: str, blob_dir: str | None, as_json: bool
+    file: str,
+    words: tuple[str, ...],
+    token: str,
+    blob_dir: str | None,
+    how: tuple[bool, bool],
+    as_json: bool,
 ) -> None:
     if len(words) != 1:
         raise click.UsageError(
@@ -287,6 +306,10 @@ def _import_zodb(
             f"{file} is a ZODB, and reading one needs its package ({error}): pip install 'hubbub[zodb]'"
         ) from None
     source = importing.open_source(file, blob_dir)
+    native, partial = how
+    if native:
+        _import_native(source, words[0], token, partial, as_json)
+        return
     with contextlib.closing(source), job_with_progress() as job:
         report = importing.import_storage(source, words[0], token=token, job=job)
     _tell(
@@ -295,6 +318,21 @@ def _import_zodb(
         f"{human_count(report.records, 'record')} and {human_count(report.blobs, 'blob')}; "
         f"up to {human_time(report.last_tid)}.",
         as_json,
+    )
+
+
+def _import_native(source: Any, url: str, token: str, partial: bool, as_json: bool) -> None:
+    from hubbub.zodb.native import import_native
+
+    # The classes are the application's, and it is run where it is.
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a name for sys.path
+    with job_with_progress() as job:
+        report = import_native(source, url, token=token, partial=partial, job=job)
+    if not as_json:
+        for problem in report.problems:
+            click.echo(f"left out: {harmless(str(problem))}", err=True)
+    _tell(
+        report, f"The root of {url} reaches {human_count(report.objects, 'object')} now.", as_json
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 import transaction
 import ZODB
 from click.testing import CliRunner, Result
+from persistent.mapping import PersistentMapping
 
 import hubbub
 from hubbub import Log, Map, Persistent
@@ -269,6 +270,26 @@ def test_a_zodb_is_brought_in(tids: list[str]) -> None:
     with database.transaction() as opened:
         assert opened.root()["a"] == {"b": 1}
     database.close()
+
+
+def test_a_zodb_is_brought_in_as_hubbubs_own_objects(tids: list[str]) -> None:
+    connection = ZODB.connection("Data.fs")
+    connection.root()["a"] = PersistentMapping(b=1)
+    connection.root()["bad"] = object()
+    transaction.commit()
+    connection.close()
+    connection.db().close()
+    refused = run("import", "Data.fs", "own.hub", "--native", status=1)
+    assert "object 0x0, PersistentMapping['bad']" in refused
+    assert "Nothing was written" in refused
+    shown = run("import", "Data.fs", "own.hub", "--native", "--partial")
+    assert "left out: object 0x0" in shown
+    assert "The root of own.hub reaches 1 object now" in shown
+    assert "b" in run("show", "own.hub", "a")
+    assert "not empty" in run("import", "Data.fs", "own.hub", "--native", status=1)
+    assert "--partial goes with --native" in run(
+        "import", "Data.fs", "x.hub", "--partial", status=2
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("--current",)])
