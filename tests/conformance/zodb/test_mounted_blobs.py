@@ -14,13 +14,14 @@ from hubbub.store import open_store
 from hubbub.zodb import HubbubStorage
 from tests.conformance.mount.serving import HostThread
 from tests.conformance.zodb.doctests import cases, name_of, run
+from tests.conformance.zodb.mounting import WITHOUT_LEASES
 
 
 class Served(HubbubStorage):
     """A storage with a host of its own, which ends with it."""
 
     def __init__(self, name, **options):
-        self.host = HostThread(open_store(f"{name}.hub"))
+        self.host = HostThread(open_store(f"{name}.hub"), options=WITHOUT_LEASES)
         super().__init__(self.host.url, **options)
 
     def close(self):
