@@ -8,8 +8,8 @@ References stand in a payload in three ways, and nowhere else:
 
 The last two are told by the shape of the payload, which no other container has. What was found is compared with the
 oids that the record names beside its payload: if that is not the same, the payload is of a kind that is not known here,
-and nothing is guessed. Weak references are extensions, too, and are not named beside it: what they refer to need not come
-along.
+and nothing is guessed. Weak references are extensions, too, and are not named beside it: what they refer to need not
+come along.
 """
 
 from __future__ import annotations
