@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import hubbub.sync
-from hubbub.cli.addresses import URL
+from hubbub.cli.addresses import URL, tls_files
 from hubbub.cli.arguments import Typed, as_text
 from hubbub.cli.examples import examples
 from hubbub.kernel import ConfigurationError, InvalidArgumentsError, LoginFailedError
@@ -44,15 +44,15 @@ def _as_user(command: Any) -> Any:
 def _login(connect: str, name: str | None, password: bool) -> Any:
     secret = _password() if password else None
     if name is not None:
-        return hubbub.sync.login(connect, name=name, password=secret)
+        return hubbub.sync.login(connect, name=name, password=secret, **tls_files(connect))
     mine = getpass.getuser()
     try:
-        return hubbub.sync.login(connect, name=mine, password=secret)
+        return hubbub.sync.login(connect, name=mine, password=secret, **tls_files(connect))
     except LoginFailedError as error:
         if error.code != "name_taken":
             raise
     # Most likely by the same person, in a browser or another terminal.
-    client = hubbub.sync.login(connect)
+    client = hubbub.sync.login(connect, **tls_files(connect))
     click.echo(
         f"The name {mine!r} is taken now, so you are a guest; --name chooses another.", err=True
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 import hubbub.mount
+from hubbub.cli.addresses import tls_files
 from hubbub.cli.arguments import harmless
 from hubbub.cli.examples import examples
 from hubbub.cli.loading import load_module, module_of
@@ -66,7 +67,7 @@ def check(application: str, data: str | None, token: str) -> None:
     run, on copies in memory), versions that are too new. Nothing is written.
     """
     where = _place(application, data)
-    with hubbub.mount.open(where, token=token, read_only=True) as space:
+    with hubbub.mount.open(where, token=token, read_only=True, **tls_files(where)) as space:
         checked = space.check(_job())
     for line in report(where, checked):
         click.echo(line)

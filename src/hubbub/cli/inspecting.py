@@ -13,7 +13,7 @@ import click
 import msgspec
 
 import hubbub.mount
-from hubbub.cli.addresses import URL
+from hubbub.cli.addresses import URL, tls_files
 from hubbub.cli.arguments import harmless
 from hubbub.cli.examples import examples
 from hubbub.cli.opening import at_option, moment
@@ -58,7 +58,9 @@ _TOKEN = click.option(
 def tail(connect: str, token: str, last: int, follow: bool) -> None:
     """Print a line for each commit: time, who, command, objects, bytes, ms. Ctrl-C ends it."""
     try:
-        for entry in hubbub.mount.tail(connect, token=token, last=last, follow=follow):
+        for entry in hubbub.mount.tail(
+            connect, token=token, last=last, follow=follow, **tls_files(connect)
+        ):
             click.echo(tail_line(entry))
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -121,7 +123,7 @@ def shell(url: str | None, token: str, at: str | None, script: str | None) -> No
     if "" not in sys.path:
         sys.path.insert(0, "")  # as in Python's own prompt: for the application's classes
     with (
-        hubbub.mount.open(address, token=token) as space,
+        hubbub.mount.open(address, token=token, **tls_files(address)) as space,
         space.connect(moment(at, space)) as connection,
     ):
         names = {

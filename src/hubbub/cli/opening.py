@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 import hubbub.mount
-from hubbub.cli.addresses import URL
+from hubbub.cli.addresses import URL, tls_files
 from hubbub.kernel import ConfigurationError, Tid, tid_at, tid_from_text, tid_text
 from hubbub.mount import Space
 
@@ -88,7 +88,7 @@ def open_space(url: str, token: str, *, read_only: bool = True) -> Iterator[Spac
     """
     if "://" not in url and url != "memory:" and not Path(url).exists():
         raise ConfigurationError(f"there is no file {url!r}; hubbub serve --data makes a new space")
-    with hubbub.mount.open(url, token=token, read_only=read_only) as space:
+    with hubbub.mount.open(url, token=token, read_only=read_only, **tls_files(url)) as space:
         yield space
 
 

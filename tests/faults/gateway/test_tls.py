@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import hubbub
 from hubbub import Hub
+from hubbub.cli.main import main
 from hubbub.kernel import (
     AccessError,
     BrokenError,
@@ -162,6 +164,24 @@ def test_a_certificate_may_be_required_of_all(serve: Serve, certificates: Certif
         doors.url, name="ann", ca=certificates.ca, cert=certificates.nobody
     ) as me:
         assert me.whoami() == "ann"
+
+
+def test_commands_take_their_files_from_the_environment(
+    serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors = serve(client_ca=True, is_required=True, hub=make_hub())
+    failed = CliRunner().invoke(main, ["tail", "--no-follow", "--connect", doors.url])
+    assert "is not to be trusted" in failed.stderr
+    monkeypatch.setenv("HUBBUB_CA", certificates.ca)
+    monkeypatch.setenv("HUBBUB_CERT", certificates.worker)
+    for words in (
+        ["tail", "--no-follow", "--connect", doors.url],
+        ["shell", doors.url, "-x", "print(len(root))"],
+        ["space", "ls", doors.url],
+        ["call", "whoami", "--name", "ann", "--connect", doors.url],
+    ):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.output
 
 
 def test_old_versions_of_tls_are_off(serve: Serve, certificates: Certificates) -> None:

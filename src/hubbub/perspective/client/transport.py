@@ -174,6 +174,7 @@ class StreamConnector:
             try:
                 return await self._connect(address)
             except ssl.SSLError as error:
+                await asyncio.sleep(0)  # the loop closes the socket in its next turn, and may end behind this
                 why = explained(error, str(address))
                 failed = BrokenError(str(why), code=why.code)
                 failed.__cause__ = error
