@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TypedDict
 
 WEB = "127.0.0.1:8000"
 LISTEN = "127.0.0.1:1975"
@@ -16,14 +17,25 @@ def url_of(listen: str) -> str:
     return f"hub+unix://{listen}" if "/" in listen else f"hub://{listen}"
 
 
-def tls_files(url: str) -> dict[str, str]:
+class TLSFiles(TypedDict, total=False):
+    """The files of `hubbub.open` that are for TLS."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+def tls_files(url: str) -> TLSFiles:
     """Return what the environment says of TLS for ``url``: ``HUBBUB_CA``, ``HUBBUB_CERT``, ``HUBBUB_KEY``.
 
     Other addresses have no use for it: nothing then.
     """
-    if not url.startswith("hubs://"):
-        return {}
-    names = {"ca": "HUBBUB_CA", "cert": "HUBBUB_CERT", "key": "HUBBUB_KEY"}
-    return {
-        name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)
-    }
+    found = TLSFiles()
+    if url.startswith("hubs://"):
+        if ca := os.environ.get("HUBBUB_CA"):
+            found["ca"] = ca
+        if cert := os.environ.get("HUBBUB_CERT"):
+            found["cert"] = cert
+        if key := os.environ.get("HUBBUB_KEY"):
+            found["key"] = key
+    return found
