@@ -82,7 +82,7 @@ def copy_to_store(source: Source, store: Store, *, job: Job | None = None) -> Co
     identity = upkeep.identity()
     return CopyReport(
         last=newest,
-        floor=min(identity.packed_tid, identity.last_tid),
+        floor=min(identity.packed_tid, filler.last),
         commits=filler.commits,
         records=filler.records,
         rows=sum(row[0] != BLOB for row in rows),
@@ -91,10 +91,10 @@ def copy_to_store(source: Source, store: Store, *, job: Job | None = None) -> Co
 
 
 def commits_up_to(source: Source, after: int, end: int) -> Iterator[StoredCommit]:
-    """Yield the kept commits of a space above ``after``, up to ``end``."""
+    """Yield the commits of a space of which something is kept, above ``after``, up to ``end``."""
     while after < end:
         found = commits_above(source, after, end)
-        yield from found
+        yield from (commit for commit in found if commit.records)
         after = found[-1].tid if found else end
 
 

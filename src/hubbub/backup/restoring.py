@@ -125,10 +125,11 @@ def _build(
 ) -> RestoreReport:
     began = time.monotonic()
     total = sum(file.records for file in files)
-    rows = _fill(folder, files, path, at, job, total)
+    rows, newest = _fill(folder, files, path, at, job, total)
     floor = max(file.floor for file in files)
     if floor:
-        note_packed(path, floor)
+        # Not above what there is: whoever has seen all of it has missed nothing.
+        note_packed(path, min(floor, newest))
     commits, records, blobs = _compare(folder, files, path, at, job, total)
     last = at if at is not None else files[-1].last
     if at is None and (commits, records) != (
@@ -152,8 +153,8 @@ def _build(
 
 def _fill(
     folder: Path, files: list[BackupFile], path: Path, at: int | None, job: Job, total: int
-) -> int | None:
-    """Write everything; return how many rows there are, or None."""
+) -> tuple[int | None, int]:
+    """Write everything; return how many rows there are, or None, and the newest tid."""
     is_end = files[-1].rows is not None and (at is None or at == files[-1].last)
     rows = 0
     store = SQLiteStore(path)
@@ -175,7 +176,7 @@ def _fill(
             job.step("restoring", filler.records, total)
     finally:
         store.close()
-    return rows if is_end else None
+    return (rows if is_end else None), filler.last
 
 
 def _compare(

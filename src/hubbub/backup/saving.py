@@ -293,7 +293,8 @@ class _File:
                 write_blob(self._out, oid, commit.tid, blob_of(self._source, oid, commit.tid))
                 self.blobs += 1
                 self._job.step("backing up", self._before + self.records)
-            self._writer.add(commit)
-            self.records += len(commit.records)
-        self.commits += len(found)
+            if commit.records:  # else all of it is packed away
+                self._writer.add(commit)
+                self.records += len(commit.records)
+                self.commits += 1
         self.position = found[-1].tid

@@ -113,3 +113,49 @@ def test_a_copy_out_of_and_into_every_mount(open_mount: Open, history: bool) -> 
     # Whoever comes after it gets no oid that is taken.
     other = open_mount()
     write(other, 3, other.load(3, other.begin()).tid, b"new")
+
+
+@pytest.mark.rule("ST7")
+def test_a_backup_goes_on_while_the_space_is_packed_again_and_again(
+    open_mount: Open, tmp_path: Path
+) -> None:
+    mount = open_mount()
+    stop, has_begun = threading.Event(), threading.Event()
+    failed: list[BaseException] = []
+
+    def work(mount: Mount) -> None:
+        oid, read = mount.new_oid(), 0
+        while not stop.is_set():
+            read = write(mount, oid, read, b"%d" % read)
+
+    def pack(mount: Mount) -> None:
+        try:
+            while not stop.is_set():
+                mount.upkeep.pack(collect=False)
+                has_begun.set()
+        except BaseException as error:
+            failed.append(error)
+            has_begun.set()
+
+    threads = [threading.Thread(target=work, args=(open_mount(),)) for _ in range(4)]
+    threads.append(threading.Thread(target=pack, args=(open_mount(),)))
+    for thread in threads:
+        thread.start()
+    ends = []
+    try:
+        assert has_begun.wait(20)
+        for _ in range(4):
+            ends.append(back_up(mount, tmp_path / "backup").last)
+            there = {record.oid for record in mount.upkeep.current(-1, ends[-1], 100_000)}
+            path = tmp_path / f"{ends[-1]}.hub"
+            restore(tmp_path / "backup", path)
+            store = SQLiteStore(path)
+            assert store.last_tid == ends[-1]
+            # Nothing was taken away here but the past: what there was then is all there.
+            assert {r.oid for r in store.current(-1, ends[-1], 100_000)} >= there
+            store.close()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []

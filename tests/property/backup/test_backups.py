@@ -113,7 +113,7 @@ class Backups(RuleBasedStateMachine):
             manifest.chains()
 
 
-Backups.TestCase.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+Backups.TestCase.settings = settings(max_examples=50, stateful_step_count=15, deadline=None)
 
 
 class TestBackups(Backups.TestCase):  # type: ignore[name-defined,misc,valid-type]
