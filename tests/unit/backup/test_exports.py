@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import hubbub
-from hubbub import Log, Map, Persistent, Space
+from hubbub import Blob, Log, Map, Persistent, Space
 from hubbub.backup import copy_to_store
 from hubbub.kernel import (
     ConfigurationError,
@@ -74,6 +74,22 @@ def test_a_graph_moves_with_its_cycles_logs_and_maps(space: Space, tmp_path: Pat
         other.run(lambda root: root["again"].lines.append("new"))
         assert other.read(seen, "room") == before
         assert other.read(lambda root: sorted(root)) == ["again", "old", "room"]
+
+
+def test_a_blob_goes_along(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 9000
+    with hubbub.open(tmp_path / "a.hub") as one, hubbub.open(tmp_path / "b.hub") as two:
+        one.run(lambda root: root.update(files=Map(big=Blob(data), empty=Blob())))
+        with one.connect() as connection:
+            one.export(connection.root["files"], tmp_path / "files.hubx")
+        two.import_(tmp_path / "files.hubx", "files")
+        assert two.read(lambda root: root["files"]["big"].read()) == data
+        assert two.read(lambda root: root["files"]["empty"].read()) == b""
+        for history in (True, False):
+            with hubbub.open("memory:") as copy:
+                two.copy_to(copy, history=history)
+                assert copy.read(lambda root: root["files"]["big"].read()) == data
+        assert list(two.verify()) == []
 
 
 def test_an_import_into_the_same_space_is_a_second_graph(space: Space, tmp_path: Path) -> None:

@@ -320,6 +320,18 @@ def test_stats_verify_and_pack(tids: list[str]) -> None:
     json.loads(run("pack", "a.hub", "--no-gc", "--json"))
 
 
+def test_undo_and_its_undo(tids: list[str]) -> None:
+    shown = run("undo", "a.hub", tids[1], "--note", "wrong name")
+    assert "Undone, as transaction" in shown
+    assert "'red'" in run("show", "a.hub", "room")
+    assert "wrong name" in run("history", "a.hub", "-n", "1")
+    run("undo", "a.hub", shown.split()[-1])
+    assert "'green'" in run("show", "a.hub", "room")
+    assert "is no tid" in run("undo", "a.hub", "1h", status=1)
+    assert "give the tids" in run("undo", "a.hub", status=2)
+    run("undo", "a.hub", "0" * 15 + "7", status=1)
+
+
 @pytest.mark.rule("ST6")
 def test_verify_ends_with_a_status_that_says_so(tids: list[str]) -> None:
     data = bytearray(Path("a.hub").read_bytes())
@@ -330,6 +342,24 @@ def test_verify_ends_with_a_status_that_says_so(tids: list[str]) -> None:
     assert "restore a backup" in shown
     assert tids[1] in shown
     assert json.loads(run("verify", "a.hub", "--json", status=1))[0]["tid"] == int(tids[1], 16)
+
+
+def test_the_shell_has_the_past_at_hand(tids: list[str]) -> None:
+    def shell(*words: str, status: int = 0) -> str:
+        result = CliRunner().invoke(main, ["shell", *words])
+        assert result.exit_code == status, result.output
+        return result.output
+
+    look = "print(root['room'].name)"
+    assert shell("a.hub", "-x", look) == "green\n"
+    assert shell("a.hub", "--at", tids[0], "-x", look) == "red\n"
+    told = shell("a.hub", "-x", "print([f'{r.tid:016x}' for r in history(root['room'])])")
+    assert told == f"{[tids[1], tids[0]]}\n"
+    shell("a.hub", "-x", f"undo(0x{tids[1]})")
+    assert shell("a.hub", "-x", look) == "red\n"
+    assert "ReadOnlyError" in shell(
+        "a.hub", "--at", tids[0], "-x", "root['x'] = 1; commit()", status=1
+    )
 
 
 def test_a_file_in_use_is_told_with_what_to_give_instead(tids: list[str]) -> None:
