@@ -1,26 +1,13 @@
-r"""The ledger: what has been decided but may not be on the disk yet.
+"""The ledger: changesets are validated, merged, voted on, and become commits in one serial order.
 
-Theory of operation
-===================
-
-One thread, the *serial* thread, decides: it gives tids, validates changesets and appends commits. Another, the
-*writer* (`hubbub.store.queue`), makes them durable and then settles them here. Any thread may read what is settled.
-
-    decided (pending, serial thread only)  --settle-->  settled (cache, store; every thread)
-                       \--roll_back-->  gone (ST5)
-
-* The newest state of an object, for whoever runs in the serial order, is its newest pending record, else the settled
-  one (`load_latest`).
-* A settled read is bounded by a tid, so commits that settle while it goes on change nothing in it (`load`).
-* Ephemeral records never reach the store. They are pending like the others and, once settled, are taken over by the
-  serial thread between two bodies (`absorb`), so that a query sees durable and ephemeral objects at one tid (LV1).
-* Nothing that is not settled is ever given to another thread: peers' loads never pass the durable tid (ST2).
+All of it happens in the serial thread, over what `hubbub.store.bookkeeping` keeps of commits that are decided and not
+on the disk yet.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from hubbub.kernel import (
     Changeset,
@@ -28,18 +15,17 @@ from hubbub.kernel import (
     Commit,
     ConflictError,
     LocalProtocolError,
-    Oid,
     Record,
     Tid,
     UnknownObjectError,
-    is_ephemeral,
     oid_bytes,
-    oid_from_bytes,
-    tid_at,
     tid_text,
 )
 from hubbub.store.base import Store
+from hubbub.store.bookkeeping import PEER_COMMIT, Bookkeeping
 from hubbub.store.votes import Vote, Votes
+
+__all__ = ["PEER_COMMIT", "Ledger", "Merge", "Rebase"]
 
 Merge = Callable[[Record, Record, Record], "tuple[bytes, tuple[int, ...]] | str"]
 """Merge (old, committed, new) into a payload and its refs, or say why it can't be done."""
@@ -51,13 +37,10 @@ Rebase = Callable[
 """Make of a changeset that conflicts, with means to look at records, one that does not; and say which oids it does not
 write as it did. None if there is none."""
 
-PEER_COMMIT = "peer-commit"
-"""Row kind: attempt key of a changeset -> tid of its commit."""
-
 _ABSENT_TID = Tid(0)
 
 
-class Ledger:
+class Ledger(Bookkeeping):
     """Order commits and know the newest state of every object.
 
     Args:
@@ -77,157 +60,10 @@ class Ledger:
         *,
         cache_records: int = 100_000,
     ) -> None:
-        self.store = store
-        self._clock = clock
+        super().__init__(store, clock, cache_records)
         self._merge = merge
         self._rebase = rebase
-        self._cache_records = max(2, cache_records)
-        self._lock = threading.Lock()
-        self._young: dict[int, Record] = {}
-        self._old: dict[int, Record] = {}
-        self._settled_tid: Tid = store.last_tid
-        # Serial thread only:
-        self._last_tid: Tid = store.last_tid
-        self._pending: list[Commit] = []
-        self._pending_records: dict[int, Record] = {}  # the newest of each object
-        self._pending_keys: dict[bytes, Tid] = {}
-        self._ephemerals: dict[int, Record] = {}
-        self._absorbed_tid: Tid = store.last_tid
-        self._oid_lock = threading.Lock()
-        self._next_oid = store.max_oid + 1
         self.votes = Votes()
-
-    # --- any thread -------------------------------------------------------------------------------------------------
-
-    @property
-    def settled_tid(self) -> Tid:
-        """Every commit up to this tid is durable (or had nothing to store)."""
-        return self._settled_tid
-
-    def new_oids(self, count: int = 1) -> range:
-        """Hand out ``count`` oids that nobody else gets."""
-        with self._oid_lock:
-            first = self._next_oid
-            self._next_oid = first + count
-        return range(first, first + count)
-
-    def new_oid(self) -> Oid:
-        """Hand out one oid."""
-        return Oid(self.new_oids(1)[0])
-
-    def load(self, oid: int, at: int | None = None) -> Record:
-        """Return the settled record of ``oid``, as of tid ``at``.
-
-        Raises:
-            UnknownObjectError, CorruptRecordError: As `Store.load`.
-        """
-        record = self._young.get(oid) or self._old.get(oid)
-        if record is not None and (at is None or record.tid <= at):
-            if oid not in self._young:
-                with self._lock:
-                    if self._old.get(oid) is record:
-                        self._keep(record)
-            if not record.class_name:
-                raise UnknownObjectError(oid, at)
-            return record
-        before = self._settled_tid
-        found = self.store.load(oid, at if at is not None else before)
-        if at is None or at >= before:
-            with self._lock:
-                # A commit that settled meanwhile may have made it old.
-                if self._settled_tid == before:
-                    self._keep(found)
-        return found
-
-    def at_hand(self, oid: int, at: int) -> Record | None:
-        """As `load`, of what is in memory only: None if the store would have to be asked."""
-        record = self._young.get(oid) or self._old.get(oid)
-        if record is not None and record.tid <= at and record.class_name:
-            return record
-        return None
-
-    def settle(self, commits: Iterable[Commit]) -> None:
-        """Take note that ``commits`` are durable. Called by the writer, in tid order."""
-        commits = tuple(commits)
-        if not commits:
-            return
-        # Of an object that several of them have written, the last state is the one to keep.
-        newest = {record.oid: record for commit in commits for record in commit.records}
-        with self._lock:
-            if self._old:
-                for oid in newest:
-                    self._old.pop(oid, None)
-            if len(self._young) + len(newest) <= self._cache_records // 2:
-                self._young.update(newest)
-            else:
-                for record in newest.values():
-                    self._keep(record)
-            self._settled_tid = commits[-1].tid
-
-    def ephemeral_refs(self) -> list[int]:
-        """Return the oids of durable objects that ephemeral ones refer to. Any thread, by about: see `Snapshots`."""
-        pending = [record for commit in list(self._pending) for record in commit.ephemerals]
-        records = [*list(self._ephemerals.values()), *pending]
-        return [oid for record in records for oid in record.refs if not is_ephemeral(oid)]
-
-    def forget_cached(self) -> None:
-        """Forget settled records that are kept in memory: some of them may be packed away."""
-        with self._lock:
-            self._young, self._old = {}, {}
-
-    def _keep(self, record: Record) -> None:
-        young = self._young
-        young[record.oid] = record
-        if len(young) > self._cache_records // 2:
-            self._old, self._young = young, {}
-
-    # --- serial thread ----------------------------------------------------------------------------------------------
-
-    def next_tid(self) -> Tid:
-        """Return the tid of the transaction that begins now. It counts as used only once appended (ST1)."""
-        now, last = tid_at(self._clock.now()), self._last_tid
-        return now if now > last else Tid(last + 1)
-
-    @property
-    def last_tid(self) -> Tid:
-        """The newest decided tid, settled or not."""
-        return self._last_tid
-
-    @property
-    def absorbed_tid(self) -> Tid:
-        """The tid at which queries read."""
-        return self._absorbed_tid
-
-    def load_latest(self, oid: int) -> Record:
-        """Return the newest record of ``oid``, decided or settled.
-
-        Raises:
-            UnknownObjectError, CorruptRecordError: As `Store.load`.
-        """
-        pending = self._pending_records.get(oid)
-        if pending is not None:
-            if not pending.class_name:
-                raise UnknownObjectError(oid)
-            return pending
-        if is_ephemeral(oid):
-            return self._ephemeral(oid)
-        return self.load(oid)
-
-    def load_absorbed(self, oid: int) -> Record:
-        """Return the record of ``oid`` at `absorbed_tid`, ephemeral objects included.
-
-        Raises:
-            UnknownObjectError, CorruptRecordError: As `Store.load`.
-        """
-        if is_ephemeral(oid):
-            return self._ephemeral(oid)
-        return self.load(oid, self._absorbed_tid)
-
-    def _ephemeral(self, oid: int) -> Record:
-        record = self._ephemerals.get(oid)
-        if record is None:
-            raise UnknownObjectError(oid)
-        return record
 
     def validate(
         self, changeset: Changeset, tid: Tid, merge: Merge | None = None
@@ -273,27 +109,21 @@ class Ledger:
                 merged.append(write.oid)
         return records, merged
 
-    def _latest_or_none(self, oid: int) -> Record | None:
-        """Return the newest record of ``oid``, also one that says that it is gone."""
-        try:
-            return self.load_latest(oid)
-        except UnknownObjectError:
-            pending = self._pending_records.get(oid)
-            if pending is not None or is_ephemeral(oid) or oid > self.store.max_oid:
-                return pending
-        newest = next(self.store.history(oid), None)
-        return None if newest is None else self.store.revision(oid, newest)
-
     def _merged(self, write: Record, committed: Record | None, tid: Tid, merge: Merge) -> Record:
         committed_tid = committed.tid if committed else _ABSENT_TID
         base = None
-        if committed is None or not write.tid:
-            outcome: tuple[bytes, tuple[int, ...]] | str = "it was made by both"
+        outcome: tuple[bytes, tuple[int, ...]] | str
+        if committed is None:
+            outcome = "nothing referred to it any more, and it was packed away"
+        elif not write.tid:
+            outcome = "it was made by both"
         elif committed.is_gone or write.is_gone:
             outcome = "it was deleted"
         else:
-            base = self.load(write.oid, write.tid)
-            outcome = merge(base, committed, write)
+            base = self._base_of(write)
+            outcome = "what was read is packed away"
+            if base is not None:
+                outcome = merge(base, committed, write)
         if isinstance(outcome, str):
             error = ConflictError(write.oid, write.class_name, write.tid, committed_tid, outcome)
             error.committed, error.base = committed, base
@@ -301,13 +131,12 @@ class Ledger:
         payload, refs = outcome
         return Record(write.oid, tid, write.class_name, refs, payload)
 
-    def outcome_of(self, key: bytes) -> Tid | None:
-        """Return the tid of the commit that was made under attempt ``key``, or None."""
-        tid = self._pending_keys.get(key)
-        if tid is None:
-            stored = self.store.row(PEER_COMMIT, key)
-            tid = Tid(oid_from_bytes(stored)) if stored else None
-        return tid
+    def _base_of(self, write: Record) -> Record | None:
+        """Return the record that ``write`` replaces, or None if it is packed away."""
+        try:
+            return self.load(write.oid, write.tid)
+        except UnknownObjectError:
+            return None
 
     def commit_changeset(
         self, changeset: Changeset, done: Sequence[bytes] = (), merge: Merge | None = None
@@ -437,65 +266,10 @@ class Ledger:
         except ConflictError:
             rebased = None
             if self._rebase is not None:
-                rebased = self._rebase(changeset, self._latest_or_none, self.load)
+                # What it would have to look at may be packed away.
+                with suppress(UnknownObjectError):
+                    rebased = self._rebase(changeset, self._latest_or_none, self.load)
             if rebased is None:
                 raise
         changeset, moved = rebased
         return *self.validate(changeset, tid, merge), moved
-
-    def append(self, commit: Commit) -> None:
-        """Add ``commit`` at the end of the serial order. It is pending until it is absorbed or rolled back."""
-        self._last_tid = commit.tid
-        self._pending.append(commit)
-        table = self._pending_records
-        for record in commit.records:
-            table[record.oid] = record
-        for record in commit.ephemerals:
-            table[record.oid] = record
-
-    def absorb(self) -> list[Commit]:
-        """Move what has settled out of the pending commits; queries read as of then. Return those commits."""
-        settled = self._settled_tid
-        pending = self._pending
-        count = 0
-        while count < len(pending) and pending[count].tid <= settled:
-            count += 1
-        done, self._pending = pending[:count], pending[count:]
-        # A newer record of the same object stays.
-        table = self._pending_records
-        for commit in done:
-            for record in commit.records:
-                if table.get(record.oid) is record:
-                    del table[record.oid]
-            for record in commit.ephemerals:
-                self._ephemerals[record.oid] = record
-                if table.get(record.oid) is record:
-                    del table[record.oid]
-            if self._pending_keys:
-                self._forget_keys(commit)
-        self._absorbed_tid = settled
-        return done
-
-    def roll_back(self) -> set[int]:
-        """Forget every pending commit that has not settled (ST5). Return the oids whose newest state changed by it."""
-        self.absorb()
-        if self.votes.open:
-            self.votes.drop_unsettled(self._settled_tid)
-        changed: set[int] = set()
-        for commit in self._pending:
-            changed.update(record.oid for record in commit.records)
-            changed.update(record.oid for record in commit.ephemerals)
-            self._forget_keys(commit)
-        self._pending = []
-        self._pending_records.clear()
-        return changed
-
-    def forget_ephemerals(self, oids: Iterable[int]) -> None:
-        """Drop ephemeral objects that nobody can reach any more."""
-        for oid in oids:
-            self._ephemerals.pop(oid, None)
-
-    def _forget_keys(self, commit: Commit) -> None:
-        for kind, key, _ in commit.rows:
-            if kind == PEER_COMMIT:
-                self._pending_keys.pop(key, None)

@@ -223,3 +223,19 @@ def test_a_settled_commit_without_records_moves_the_settled_tid() -> None:
     ledger.settle([commit])
     assert ledger.settled_tid == commit.tid
     assert ledger.absorb() == [commit]
+
+
+@pytest.mark.rule("ST4", "ST7")
+def test_what_was_read_and_is_packed_away_is_a_conflict() -> None:
+    ledger, store, _ = make()
+    root = decide(ledger, Record(0, 0, "Text", (1,), b""))
+    commits = [decide(ledger, record(1, 0, text), record(9, 0, text)) for text in (b"a", b"ab")]
+    settle(ledger, store, root, *commits)
+    store.pack(store.last_tid)
+    ledger.forget_cached()
+    for oid, why in ((1, "what was read is packed away"), (9, "nothing referred to it any more")):
+        late = Changeset(commits[0].tid, [record(oid, commits[0].tid, b"ac")])
+        with pytest.raises(ConflictError, match=why):
+            ledger.commit_changeset(late)
+    newest = Changeset(commits[1].tid, [record(1, commits[1].tid, b"abc")])
+    assert ledger.commit_changeset(newest)[0].records[0].payload == b"abc"
