@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NoReturn
+from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 from hubbub.kernel import (
     Changeset,
@@ -69,6 +70,18 @@ class PastMount:
 
     def prefetch(self, oids: Iterable[int], at: int) -> int:
         return self._mount.prefetch(oids, min(at, self._tid))
+
+    def stage(self, suffix: str = "") -> Path:
+        self._refuse()
+
+    def unstage(self, name: str) -> None:
+        self._mount.unstage(name)
+
+    def blob(self, oid: int, tid: int) -> Path:
+        return self._mount.blob(oid, tid)
+
+    def open_blob(self, oid: int, tid: int) -> BinaryIO:
+        return self._mount.open_blob(oid, tid)
 
     def new_oid(self) -> int:
         self._refuse()

@@ -35,6 +35,7 @@ from hubbub.kernel import (
     tid_text,
 )
 from hubbub.mount.base import Mount
+from hubbub.space.blobfiles import BLOB_CLASS, link_or_copy
 from hubbub.space.classes import class_name
 from hubbub.space.containers import merge_records
 from hubbub.space.root import Root
@@ -113,6 +114,21 @@ class _Plan:
             self.writes[oid] = Record(oid, write.tid, before.class_name, refs, payload)
             self._brought[oid] = 0
 
+    def blobs(self) -> dict[int, str]:
+        """Stage the bytes that blobs get back: each record of a blob has a file of its own."""
+        staged: dict[int, str] = {}
+        for oid, write in self.writes.items():
+            if write.class_name == BLOB_CLASS:
+                try:
+                    source = self._mount.blob(oid, self._payload_tid(oid))
+                except UnknownObjectError:
+                    continue  # it has no bytes
+                path = self._mount.stage()
+                path.unlink()
+                link_or_copy(source, path)
+                staged[oid] = path.name
+        return staged
+
     def check_references(self) -> None:
         """Check that what comes back refers to what is there: an object may be collected since."""
         newest = self._newest
@@ -166,8 +182,9 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
         raise UndoError(
             f"{_named(ordered)} only made objects to which nothing refers: there is nothing to undo"
         )
+    blobs = plan.blobs()
     changeset = Changeset(
-        mount.begin(), list(plan.writes.values()), list(plan.made.items()), label=label
+        mount.begin(), list(plan.writes.values()), list(plan.made.items()), label=label, blobs=blobs
     )
     try:
         tid, _ = mount.commit(changeset)
@@ -179,6 +196,9 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
             f"{_named(ordered)} can't be undone: object {error.oid:#x} of class {error.class_name} was changed again "
             f"by transaction {tid_text(error.committed_tid)} ({why}); undo that one, too"
         ) from error
+    finally:
+        for name in blobs.values():
+            mount.unstage(name)  # what was committed stays
     return tid
 
 

@@ -219,6 +219,21 @@ def test_what_is_not_allowed(open_mount: Open) -> None:
     assert space.read(read) == b"first"
 
 
+@pytest.mark.rule("ST7")
+def test_an_undo_brings_the_bytes_back(open_mount: Open) -> None:
+    one, two = Space(open_mount()), Space(open_mount())
+    one.run(put, b"1")
+    one.run(lambda root: root["blob"].write_from(b"2"))
+    second = one.tid
+    one.undo(int(second))
+    two._mount.sync()
+    assert two.read(read) == b"1"
+    one.undo(int(one.tid))
+    two._mount.sync()
+    assert two.read(read) == b"2"
+    assert one.at(int(second) - 1).read(read) == b"1"
+
+
 def test_bare_blobs_have_a_file_for_each_record(open_mount: Open) -> None:
     one, two = open_mount(), open_mount()
     oid = one.new_oid()

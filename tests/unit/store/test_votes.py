@@ -78,3 +78,19 @@ def test_a_dropped_vote_leaves_nothing(ledger: Ledger) -> None:
     assert ledger.votes.drop(vote.number)
     assert not ledger.votes.drop(vote.number)
     ledger.commit_changeset(new(1))
+
+
+@pytest.mark.rule("ST5")
+def test_a_vote_that_saw_what_is_not_stored_is_given_up(ledger: Ledger) -> None:
+    over: list[bool] = []
+    ledger.votes.on_over = lambda: over.append(True)
+    settled = ledger.vote(new(1), 10.0)
+    ledger.commit_changeset(new(2))
+    doubtful = ledger.vote(new(3), 10.0)
+    ledger.roll_back()
+    assert over == [True]
+    with pytest.raises(OutcomeUnknownError) as raised:
+        ledger.finish(doubtful.number)
+    assert raised.value.code == "vote_gone"
+    ledger.finish(settled.number)
+    assert over == [True, True]
