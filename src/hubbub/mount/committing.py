@@ -33,6 +33,11 @@ _UPLOADS = 3
 MOUNT_KEY_BYTES = 12
 
 
+def new_mount_key() -> bytes:
+    """Return what names a mount to its host."""
+    return secrets.token_bytes(MOUNT_KEY_BYTES)
+
+
 class Asks(Protocol):
     """Sends a message as often as it takes, and returns its answer."""
 
@@ -44,30 +49,29 @@ class Asks(Protocol):
 class Committing:
     """Commit changesets to a host. Any thread.
 
-    Attributes:
-        mount_key: Names this mount to its host. A secret.
-
     Args:
+        mount_key: Names this mount to its host. A secret.
         ask: Asks the host.
-        tell: Sends a message that has no answer.
         lock: Guards the statistics.
         stats: Counts.
         is_read_only: Tells whether commits are refused here already.
         begin: Returns the newest snapshot.
+        tell: Sends a message that has no answer.
         blobs: Has the files of blobs.
     """
 
     def __init__(
         self,
+        mount_key: bytes,
         ask: Asks,
-        tell: Callable[[Any], None],
         lock: threading.Lock,
         stats: MountStats,
         is_read_only: Callable[[], bool],
         begin: Callable[[], Tid],
+        tell: Callable[[Any], None],
         blobs: RemoteBlobs,
     ) -> None:
-        self.mount_key = secrets.token_bytes(MOUNT_KEY_BYTES)
+        self._mount_key = mount_key
         self._ask = ask
         self._tell = tell
         self._lock = lock
@@ -192,7 +196,7 @@ class Committing:
     ) -> tuple[Tid, list[int]]:
         """Have something stored under a key of its own, so that a repeat has the first outcome."""
         with self._lock:
-            key = self.mount_key + self._next_attempt.to_bytes(8, "big")
+            key = self._mount_key + self._next_attempt.to_bytes(8, "big")
             self._next_attempt += 1
             done, self._done_keys = self._done_keys[:_DONE_KEYS], self._done_keys[_DONE_KEYS:]
         try:

@@ -120,7 +120,7 @@ class _Plan:
         for oid, write in self.writes.items():
             if write.class_name == BLOB_CLASS:
                 try:
-                    source = self._mount.blob(oid, self._payload_tid(oid))
+                    source = self._mount.blob(oid, self._brought.get(oid, 0))
                 except UnknownObjectError:
                     continue  # it has no bytes
                 path = self._mount.stage()

@@ -23,14 +23,13 @@ for commands, the newest settled one for queries, a snapshot for peers); the own
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from persistent import Persistent as BasePersistent
 from persistent import PickleCache
 
 from hubbub.kernel import (
-    NO_BLOBS,
     ROOT_OID,
     NoTransactionError,
     ReadOnlyError,
@@ -44,8 +43,7 @@ from hubbub.kernel import (
     oid_from_bytes,
 )
 from hubbub.space import assignments, context, indexed
-from hubbub.space.blob import Blob
-from hubbub.space.blobfiles import BLOB_CLASS, BlobFiles, StagedBlobs
+from hubbub.space.blobjar import BlobJar
 from hubbub.space.classes import class_name, persistent_class
 from hubbub.space.prepared import Prepared, Source
 from hubbub.space.root import Root
@@ -66,7 +64,7 @@ _set_serial = BasePersistent._p_serial.__set__
 _number = struct.Struct(">Q").unpack  # `oid_from_bytes` where every call counts
 
 
-class Connection:
+class Connection(BlobJar):
     """Hold the objects of one reader and writer. Not for two threads at once.
 
     Args:
@@ -89,8 +87,7 @@ class Connection:
         by_hand: bool = False,
     ) -> None:
         self.source: Source = source
-        self.blobs: BlobFiles | None = None
-        self.staged: StagedBlobs | None = None
+        BlobJar.__init__(self)
         self.read_only = read_only
         self._tracked = tracked
         self._by_hand = by_hand
@@ -216,10 +213,6 @@ class Connection:
         """
         self._check_writable(obj)
         self._changed[_number(obj._p_oid)[0]] = obj
-
-    def check_writable(self, obj: Any) -> None:
-        """Check that ``obj`` may be changed now. Raises as `register`."""
-        self._check_writable(obj)
 
     def _check_writable(self, obj: Any) -> None:
         transaction = context.current()
@@ -431,36 +424,6 @@ class Connection:
             if len(self._new) > new_before:
                 queue += [(oid_from_bytes(new._p_oid), new) for new in self._new[new_before:]]
         return written
-
-    # --- blobs --------------------------------------------------------------------------------------------------------
-
-    def blob_files(self) -> BlobFiles:
-        """Return where the files of blobs are.
-
-        Raises:
-            UnstorableError: If there are none here.
-        """
-        if self.blobs is None:
-            raise UnstorableError("a blob", "can't be used here: this space has no files")
-        return self.blobs
-
-    def staged_blobs(self) -> StagedBlobs:
-        """Return what this transaction has written into blobs."""
-        if self.staged is None:
-            self.staged = StagedBlobs(self.blob_files())
-        return self.staged
-
-    def _blobs_of(self, records: list[Record]) -> Mapping[int, str]:
-        if self.staged is None:
-            return NO_BLOBS
-        return self.staged.name_files(
-            [record for record in records if record.class_name == BLOB_CLASS],
-            self._digest_of,
-        )
-
-    def _digest_of(self, record: Record) -> bytes:
-        blob: Blob = self.get(record.oid, BLOB_CLASS)
-        return blob._digest
 
     def _find_changed_in_place(self) -> None:
         """Note which watched objects hold a plain value that is not what it was (SP8)."""
