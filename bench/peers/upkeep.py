@@ -55,13 +55,12 @@ def _take_part(
     gate.wait()
     told: dict[str, float] = {}
     with _watching(pid) as memory:
-        for number, (name, work) in enumerate(
-            (
-                ("alone", lambda: time.sleep(_ALONE_S)),
-                ("pack", lambda: _pack(url, told)),
-                ("backup", lambda: _back_up(url, folder)),
-            )
-        ):
+        works: list[tuple[str, Callable[[], None]]] = [
+            ("alone", lambda: time.sleep(_ALONE_S)),
+            ("pack", lambda: _pack(url, told)),
+            ("backup", lambda: _back_up(url, folder)),
+        ]
+        for number, (name, work) in enumerate(works):
             phase[0] = number
             began = time.perf_counter()
             work()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import msgspec
 
 from hubbub.backup.filling import Filler, copy_file
-from hubbub.backup.source import BLOB_CLASS, Source, Target, blob_of, commits_above, stages
+from hubbub.backup.source import BLOB_CLASS, Source, Target, commits_above
 from hubbub.kernel import (
     ROOT_OID,
     Changeset,
@@ -73,7 +73,7 @@ def copy_to_store(source: Source, store: Store, *, job: Job | None = None) -> Co
     source.wait(newest - 1, 30.0)
     for commit in commits_up_to(source, 0, newest):
         for oid in commit.blobs:
-            filler.add_file(oid, blob_of(source, oid, commit.tid))
+            filler.add_file(oid, source.blob(oid, commit.tid))
         filler.add(commit)
         if not filler.commits % 256:
             job.step("copying", filler.records)
@@ -143,13 +143,13 @@ def staged_blobs(
     blobs: dict[int, str] = {}
     try:
         for oid in oids:
-            path = stages(target).stage_blob()
+            path = target.stage()
             blobs[oid] = path.name
-            copy_file(blob_of(source, oid, tid), path)
+            copy_file(source.blob(oid, tid), path)
         yield blobs
     except BaseException:
         for name in blobs.values():
-            stages(target).unstage_blob(name)
+            target.unstage(name)
         raise
 
 
@@ -228,7 +228,7 @@ def copy_current(
 
 def _has_blob(source: Source, record: Record) -> bool:
     try:
-        blob_of(source, record.oid, record.tid)
+        source.blob(record.oid, record.tid)
     except UnknownObjectError:
         return False  # it was never written
     return True

@@ -29,7 +29,7 @@ from hubbub.backup.frames import (
     damaged,
     read_frames,
 )
-from hubbub.backup.source import BLOB_CLASS, Source, Target, blob_of, stages
+from hubbub.backup.source import BLOB_CLASS, Source, Target
 from hubbub.kernel import (
     Changeset,
     ConfigurationError,
@@ -116,7 +116,7 @@ def export_objects(
                 )
             if record.class_name == BLOB_CLASS:
                 with suppress(UnknownObjectError):  # one that was never written has no file
-                    write_blob(out, record.oid, 0, blob_of(source, record.oid, record.tid))
+                    write_blob(out, record.oid, 0, source.blob(record.oid, record.tid))
             piece.append((record.oid, record.class_name, record.refs, record.payload))
             piece_bytes += len(record.payload) + _RECORD_BYTES
             objects += 1
@@ -264,7 +264,7 @@ class _Blobs:
     def add(self, piece: BlobPiece) -> None:
         """Write a piece."""
         if self._file is None:
-            path = stages(self._target).stage_blob()
+            path = self._target.stage()
             self._file = BlobFile(path, piece.oid)
             self._waiting[piece.oid] = path.name
         self._file.add(piece)

@@ -27,7 +27,7 @@ import msgspec
 from hubbub.backup.commits import CommitWriter, write_blob, write_rows
 from hubbub.backup.folder import FORMAT, BackupFile, BackupFolder, Manifest
 from hubbub.backup.frames import BACKUP_MAGIC, END, HEADER, FrameWriter
-from hubbub.backup.source import Source, blob_of, commits_above
+from hubbub.backup.source import Source, commits_above
 from hubbub.kernel import BrokenError, Job, StoreError, tid_text
 from hubbub.store.blobs import BLOB
 from hubbub.store.upkeep import SpaceIdentity
@@ -290,7 +290,7 @@ class _File:
         for commit in found:
             for oid in commit.blobs:
                 self._writer.flush()
-                write_blob(self._out, oid, commit.tid, blob_of(self._source, oid, commit.tid))
+                write_blob(self._out, oid, commit.tid, self._source.blob(oid, commit.tid))
                 self.blobs += 1
                 self._job.step("backing up", self._before + self.records)
             if commit.records:  # else all of it is packed away

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from hubbub.kernel import Changeset, LimitError, Record, StoreError, Tid, UnknownObjectError
+from hubbub.kernel import Changeset, LimitError, Record, Tid, UnknownObjectError
 from hubbub.store.base import FeedEntry, StoredCommit
 from hubbub.store.upkeep import Upkeep
 
@@ -37,6 +37,10 @@ class Source(Protocol):
         """See `Mount`."""
         ...
 
+    def blob(self, oid: int, tid: int) -> Path:
+        """See `Mount`."""
+        ...
+
 
 class Target(Source, Protocol):
     """A space to write to."""
@@ -45,51 +49,17 @@ class Target(Source, Protocol):
         """See `Mount`."""
         ...
 
+    def stage(self, suffix: str = "") -> Path:
+        """See `Mount`."""
+        ...
+
+    def unstage(self, name: str) -> None:
+        """See `Mount`."""
+        ...
+
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
         """See `Mount`."""
         ...
-
-
-@runtime_checkable
-class _HasBlobs(Protocol):
-    def blob(self, oid: int, tid: int) -> Path:
-        """See `Mount`."""
-        ...
-
-
-@runtime_checkable
-class Stages(Protocol):
-    """A space that takes blobs."""
-
-    def stage_blob(self) -> Path:
-        """See `Mount`."""
-        ...
-
-    def unstage_blob(self, name: str) -> None:
-        """See `Mount`."""
-        ...
-
-
-def stages(target: Target) -> Stages:
-    """Return ``target`` as one that takes blobs.
-
-    Raises:
-        StoreError: If it does not.
-    """
-    if not isinstance(target, Stages):
-        raise StoreError("blobs can't be written through this mount")
-    return target
-
-
-def blob_of(source: Source, oid: int, tid: int) -> Path:
-    """Return the file of the blob that ``oid`` had at record ``tid``.
-
-    Raises:
-        StoreError: If it can't be had.
-    """
-    if not isinstance(source, _HasBlobs):
-        raise StoreError(f"the blob of object {oid:#x} can't be read through this mount")
-    return source.blob(oid, tid)
 
 
 def commits_above(source: Source, after: int, end: int) -> list[StoredCommit]:

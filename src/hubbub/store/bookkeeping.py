@@ -34,6 +34,7 @@ from hubbub.kernel import (
     tid_at,
 )
 from hubbub.store.base import Store
+from hubbub.store.votes import Votes
 
 PEER_COMMIT = "peer-commit"
 """Row kind: attempt key of a changeset -> tid of its commit."""
@@ -65,6 +66,7 @@ class Bookkeeping:
         self._absorbed_tid: Tid = store.last_tid
         self._oid_lock = threading.Lock()
         self._next_oid = store.max_oid + 1
+        self.votes = Votes()
 
     # --- any thread -------------------------------------------------------------------------------------------------
 

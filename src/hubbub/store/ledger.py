@@ -23,7 +23,7 @@ from hubbub.kernel import (
 )
 from hubbub.store.base import Store
 from hubbub.store.bookkeeping import PEER_COMMIT, Bookkeeping
-from hubbub.store.votes import Vote, Votes
+from hubbub.store.votes import Vote
 
 __all__ = ["PEER_COMMIT", "Ledger", "Merge", "Rebase"]
 
@@ -63,7 +63,6 @@ class Ledger(Bookkeeping):
         super().__init__(store, clock, cache_records)
         self._merge = merge
         self._rebase = rebase
-        self.votes = Votes()
 
     def validate(
         self, changeset: Changeset, tid: Tid, merge: Merge | None = None

@@ -198,8 +198,8 @@ class MemoryStore:
             check_order(commits, data.last_tid)
             placing = blobs.place(commits) if blobs is not None else None
             if placing is not None:
-                for _, key, value in placing.rows:
-                    data.blob_rows[blob_of_key(key)] = value
+                for _, key, sealed in placing.rows:
+                    data.blob_rows[blob_of_key(key)] = sealed
             for commit in commits:
                 for kind, key, value in commit.rows:
                     if value is None:

@@ -79,8 +79,9 @@ def test_objects_become_hubbubs_own(tmp_path: Path) -> None:
 def fill_badly(root) -> None:
     module = types.ModuleType("gone_module")
     sys.modules["gone_module"] = module
-    module.Gone = type("Gone", (persistent.Persistent,), {"__module__": "gone_module"})
-    root["gone"] = module.Gone()
+    gone = type("Gone", (persistent.Persistent,), {"__module__": "gone_module"})
+    setattr(module, gone.__name__, gone)
+    root["gone"] = gone()
     root["fine"] = room = Room("hall")
     room.value = NoValue()
     room.list = PersistentList([1, NoValue(), 3])
