@@ -114,19 +114,20 @@ class _Plan:
             self.writes[oid] = Record(oid, write.tid, before.class_name, refs, payload)
             self._brought[oid] = 0
 
-    def blobs(self) -> dict[int, str]:
-        """Stage the bytes that blobs get back: each record of a blob has a file of its own."""
+    def stage_blobs(self) -> dict[int, str]:
+        """Return staged files for the blobs that come back: what is in them is that of their former revision."""
         staged: dict[int, str] = {}
         for oid, write in self.writes.items():
-            if write.class_name == BLOB_CLASS:
-                try:
-                    source = self._mount.blob(oid, self._brought.get(oid, 0))
-                except UnknownObjectError:
-                    continue  # it has no bytes
-                path = self._mount.stage()
-                path.unlink()
-                link_or_copy(source, path)
-                staged[oid] = path.name
+            if write.class_name != BLOB_CLASS:
+                continue
+            try:
+                source = self._mount.blob(oid, self._brought[oid])
+            except UnknownObjectError:
+                continue  # it was empty
+            path = self._mount.stage_blob()
+            path.unlink()
+            link_or_copy(source, path)
+            staged[oid] = path.name
         return staged
 
     def check_references(self) -> None:
@@ -178,17 +179,19 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
         for tid in ordered:
             plan.take_back(Tid(tid))
         plan.check_references()
-    if not plan.writes:
-        raise UndoError(
-            f"{_named(ordered)} only made objects to which nothing refers: there is nothing to undo"
+        if not plan.writes:
+            raise UndoError(
+                f"{_named(ordered)} only made objects to which nothing refers: there is nothing to undo"
+            )
+        changeset = Changeset(
+            mount.begin(), list(plan.writes.values()), list(plan.made.items()), label=label
         )
-    blobs = plan.blobs()
-    changeset = Changeset(
-        mount.begin(), list(plan.writes.values()), list(plan.made.items()), label=label, blobs=blobs
-    )
+        changeset.blobs = plan.stage_blobs()
     try:
         tid, _ = mount.commit(changeset)
     except ConflictError as error:
+        for name in changeset.blobs.values():
+            mount.unstage_blob(name)
         why = error.reason or "the two changes can't be merged"
         if error.oid in plan.made:
             why = "the undo would take it away"

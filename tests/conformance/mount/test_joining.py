@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import transaction
+import ZODB
 from transaction import interfaces
 
 from hubbub.kernel import (
@@ -402,3 +403,35 @@ def test_a_space_that_is_gone_after_the_end_is_told_at_the_next_use(
         _ = connection.root
     mount.begin = begin  # type: ignore[attr-defined]
     assert connection.root["ann"].amount == 4
+
+
+def test_a_zodb_takes_part_in_the_same_transaction(
+    space: Space, mount: Counting, manager: Any, tmp_path: Path
+) -> None:
+    database = ZODB.DB(str(tmp_path / "Data.fs"))
+    try:
+        theirs = database.open(transaction_manager=manager)
+        ours = space.connect(transaction_manager=manager)
+        with manager:
+            ours.root["ann"].amount -= 3
+            theirs.root()["paid"] = 3
+        assert mount.asked == ["vote", "finish"]
+
+        for attempt in manager.attempts(3):
+            with attempt:
+                ours.root["ann"].amount -= 1
+                theirs.root()["paid"] += 1
+                if ours.root["ann"].amount == 6:
+                    space.run(lambda root: setattr(root["ann"], "amount", 100))
+        assert (space.read(amount), theirs.root()["paid"]) == (99, 4)
+
+        point = manager.savepoint()
+        ours.root["ann"].amount = 0
+        theirs.root()["paid"] = 0
+        point.rollback()
+        assert (ours.root["ann"].amount, theirs.root()["paid"]) == (99, 4)
+        manager.abort()
+        ours.close()
+        theirs.close()
+    finally:
+        database.close()

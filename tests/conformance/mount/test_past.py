@@ -23,6 +23,7 @@ from hubbub.kernel import (
 )
 from hubbub.mount import Mount, Space
 from hubbub.mount.history import MISSING, Reference
+from hubbub.space.blob import Blob
 from hubbub.space.containers import List, Log, Map, SortedMap
 from hubbub.space.persistent import Persistent
 
@@ -380,6 +381,30 @@ def test_a_log_is_shortened_where_nothing_came_behind(space: Space) -> None:
     change(space, lambda root: root["log"].append("c"))
     with pytest.raises(UndoError, match="Log was changed again"):
         space.undo(trimmed)
+
+
+def test_a_blob_comes_back_with_its_bytes(space: Space) -> None:
+    def write(root: Any, data: bytes) -> None:
+        root.setdefault("blob", Blob()).write_from(data)
+
+    def read(root: Any) -> bytes:
+        return bytes(root["blob"].read())
+
+    change(space, write, b"first")
+    long = change(space, write, b"long" * 500_000)
+    last = change(space, write, b"")
+    undone = space.undo([long, last])
+    assert space.read(read) == b"first"
+    space.undo(undone)
+    assert space.read(read) == b""
+    space.undo(space.tid)
+    assert space.read(read) == b"first"
+    with space.at(long) as past:
+        assert past.read(read) == b"long" * 500_000
+    before = space.tid
+    with pytest.raises(UndoError):
+        space.undo(long)
+    assert space.tid == before
 
 
 def test_the_root_becomes_empty_and_stays(space: Space) -> None:
