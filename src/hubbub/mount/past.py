@@ -89,10 +89,10 @@ class PastMount:
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
         self._refuse()
 
-    def stage_blob(self) -> Path:
+    def stage(self, suffix: str = "") -> Path:
         self._refuse()
 
-    def unstage_blob(self, name: str) -> None:
+    def unstage(self, name: str) -> None:
         self._refuse()
 
     def blob(self, oid: int, tid: int) -> Path:

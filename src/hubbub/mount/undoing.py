@@ -114,7 +114,7 @@ class _Plan:
             self.writes[oid] = Record(oid, write.tid, before.class_name, refs, payload)
             self._brought[oid] = 0
 
-    def stage_blobs(self) -> dict[int, str]:
+    def stages(self) -> dict[int, str]:
         """Return staged files for the blobs that come back: what is in them is that of their former revision."""
         staged: dict[int, str] = {}
         for oid, write in self.writes.items():
@@ -124,7 +124,7 @@ class _Plan:
                 source = self._mount.blob(oid, self._brought[oid])
             except UnknownObjectError:
                 continue  # it was empty
-            path = self._mount.stage_blob()
+            path = self._mount.stage()
             path.unlink()
             link_or_copy(source, path)
             staged[oid] = path.name
@@ -186,12 +186,12 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
         changeset = Changeset(
             mount.begin(), list(plan.writes.values()), list(plan.made.items()), label=label
         )
-        changeset.blobs = plan.stage_blobs()
+        changeset.blobs = plan.stages()
     try:
         tid, _ = mount.commit(changeset)
     except ConflictError as error:
         for name in changeset.blobs.values():
-            mount.unstage_blob(name)
+            mount.unstage(name)
         why = error.reason or "the two changes can't be merged"
         if error.oid in plan.made:
             why = "the undo would take it away"

@@ -46,8 +46,8 @@ from hubbub.space import assignments, context, indexed
 from hubbub.space.blobjar import BlobJar
 from hubbub.space.classes import class_name, persistent_class
 from hubbub.space.prepared import Prepared, Source
+from hubbub.space.rollback import Rollback
 from hubbub.space.root import Root
-from hubbub.space.savepoints import Point, Stash, gone
 from hubbub.space.states import (
     class_for,
     encode_object,
@@ -64,7 +64,7 @@ _set_serial = BasePersistent._p_serial.__set__
 _number = struct.Struct(">Q").unpack  # `oid_from_bytes` where every call counts
 
 
-class Connection(BlobJar):
+class Connection(Rollback):
     """Hold the objects of one reader and writer. Not for two threads at once.
 
     Args:
@@ -105,7 +105,7 @@ class Connection(BlobJar):
         self._assigned: list[Any] = []
         self._to_ghost: list[Any] = []
         self._next_ephemeral = 0
-        self._stash: Stash | None = None
+        self._stash = None
         self.reads: set[int] | None = None
         self._woken: list[Any] = []
         self._spoiled: list[Any] = []
@@ -434,97 +434,6 @@ class Connection(BlobJar):
                 if not is_same_state(obj, payload, record, self.get, ref_of):
                     self._changed[oid] = obj
 
-    # --- savepoints ---------------------------------------------------------------------------------------------------
-
-    def savepoint(self) -> Point:
-        """Return a point to which `roll_back` returns. What has changed so far need not stay in memory any more.
-
-        Raises:
-            UnstorableError: If something that has changed can't be stored; nothing else happens.
-            ReadOnlyError: Where only reading is allowed.
-        """
-        if self.read_only:
-            raise ReadOnlyError("where only reading is allowed there is nothing to go back from")
-        self._settle()
-        if self._stash is None:
-            self._stash = Stash(self.source)
-            self.source = self._stash
-        stash = self._stash
-        if self._changed:
-            self._stash_changed(stash)
-        if self._changes:
-            stash.layers.append(self._changes)
-            self._changes = {}
-        self._make_room()
-        return stash.point(len(self._new), len(self._current))
-
-    def _stash_changed(self, stash: Stash) -> None:
-        records: list[Record] = []
-        watched = len(self._to_ghost)
-        try:
-            written = self._encode_changed(records, records)
-            mutable = {id(obj) for obj in self._to_ghost[watched:]}
-        finally:
-            del self._to_ghost[watched:]
-        for obj, record in zip(written, records, strict=True):
-            stash.put(record)
-            _set_changed(obj, False)
-            if id(obj) in mutable:
-                self._mutable[record.oid] = (obj, record)
-            else:
-                self._mutable.pop(record.oid, None)
-        self._changed = {}
-
-    def _make_room(self) -> None:
-        """Let the cache shrink to its size, but for what may be changed in place (SP8)."""
-        if self.reads is not None or len(self._cache) <= self._cache.cache_size:
-            return
-        kept = [obj for obj, _ in self._mutable.values() if obj._p_changed is False]
-        for obj in kept:
-            _set_changed(obj, True)
-        self._cache.incrgc()
-        for obj in kept:
-            _set_changed(obj, False)
-        self._changed = {}
-
-    def roll_back(self, point: Point) -> None:
-        """Return every object to its state at ``point``. Objects that are new since lose their oid (SP5).
-
-        Raises:
-            NoTransactionError: If ``point`` is gone; nothing has changed.
-        """
-        stash = self._stash
-        if stash is None:
-            raise gone()
-        stash.check(point)
-        lost = self._new[point.new :]
-        self._wake(lost)
-        changed = stash.go_back(point)
-        self._disown(lost)
-        del self._new[point.new :]
-        for obj in self._changed.values():
-            if obj._p_jar is self:
-                obj._p_invalidate()
-        for oid in changed:
-            self._cache.invalidate(oid_bytes(oid))
-        for obj, _ in self._mutable.values():
-            if obj._p_jar is self:
-                obj._p_invalidate()
-        self._mutable = {}
-        self._changed = {}
-        self._changes = {}
-        for oid in list(self._current)[point.current :]:
-            del self._current[oid]
-
-    def found(self, obj: Any) -> Record | None:
-        """Return the record of ``obj`` that this transaction has found, if a savepoint has put another one before it.
-
-        Returns:
-            A record without a payload if ``obj`` is new in this transaction; None if it was not put aside.
-        """
-        stash = self._stash
-        return None if stash is None else stash.found(_number(obj._p_oid)[0])
-
     def _relied_on(self, changed: dict[int, Any]) -> list[tuple[int, int]]:
         """Return what was read with `readCurrent`, is stored, and is not written itself."""
         if not self._current:
@@ -566,23 +475,6 @@ class Connection(BlobJar):
             for oid in self._stash.records:
                 self._cache.invalidate(oid_bytes(oid))
         self._end()
-
-    def _wake(self, lost: list[Any]) -> None:
-        """Give objects that are about to lose their oid all of their state: nobody can load it afterwards."""
-        by_oid = {oid_from_bytes(obj._p_oid): obj for obj in lost}
-        for obj in lost:
-            obj._p_activate()
-            if hasattr(obj, "hubbub_detach"):
-                obj.hubbub_detach(by_oid)
-
-    def _disown(self, objects: Iterable[Any]) -> None:
-        for obj in objects:
-            key = obj._p_oid
-            obj._p_changed = False
-            if self._cache.get(key) is obj:
-                del self._cache[key]
-            del obj._p_jar
-            del obj._p_oid
 
     def _end(self, *, is_committed: bool = False) -> None:
         if self.staged is not None:

@@ -42,7 +42,7 @@ class Undos(RuleBasedStateMachine):
     def begin(self) -> None:
         self.space = Space(LocalMount(MemoryStore(), clock=FakeClock()))
         self.space.run(self.fill)
-        self.model = {"total": 0, "cells": dict.fromkeys(NAMES, 0), "map": {}}
+        self.model: dict[str, Any] = {"total": 0, "cells": dict.fromkeys(NAMES, 0), "map": {}}
         # Tid -> what it has done: additions, writes of cells and keys as (before, after); and the states behind it.
         self.done: dict[int, dict[str, Any]] = {}
         self.states: dict[int, Any] = {int(self.space.tid): self.copy()}
@@ -69,7 +69,9 @@ class Undos(RuleBasedStateMachine):
         }
 
     def note(self, before: dict[str, Any]) -> None:
-        after, cells, keys = self.copy(), {}, {}
+        after = self.copy()
+        cells: dict[str, Any] = {}
+        keys: dict[int, Any] = {}
         for name in NAMES:
             if before["cells"][name] != after["cells"][name]:
                 cells[name] = (before["cells"][name], after["cells"][name])
