@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         UnstorableError,
         UpgradeFailedError,
     )
-    from hubbub.mount import Space, open  # noqa: A004 - hubbub.open is the name
+    from hubbub.mount import Space, open, undo  # noqa: A004 - hubbub.open is the name
     from hubbub.perspective.avatar import Avatar, LiveSession, Mind, Minds, Timer
     from hubbub.perspective.checkers import Anonymous, Passwords
     from hubbub.perspective.client import Client, ClientState, login
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         SortedSet,
         merge_attributes,
     )
-    from hubbub.space.context import annotate, note, now, random, savepoint, unique
+    from hubbub.space.context import annotate, note, now, random, savepoint, tid, unique
     from hubbub.space.defaults import default_factory
     from hubbub.space.indexed import Indexed
     from hubbub.space.persistent import Ephemeral, Persistent
@@ -135,6 +135,7 @@ _PLACES = {
     "hubbub.mount": (
         "Space",
         "open",
+        "undo",
     ),
     "hubbub.perspective.avatar": (
         "Avatar",
@@ -183,6 +184,7 @@ _PLACES = {
         "now",
         "random",
         "savepoint",
+        "tid",
         "unique",
     ),
     "hubbub.space.defaults": ("default_factory",),
@@ -304,6 +306,8 @@ __all__ = [
     "stream",
     "subscribe",
     "sync",
+    "tid",
+    "undo",
     "unique",
     "upgrade",
     "view",

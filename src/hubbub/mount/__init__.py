@@ -28,6 +28,7 @@ from hubbub.mount.remote import RemoteMount
 from hubbub.mount.secured import Certificates
 from hubbub.mount.space import Space
 from hubbub.mount.tail import TailEntry, tail
+from hubbub.mount.undoing import undo_here as undo
 from hubbub.mount.walking import Walk
 from hubbub.mount.watching import Change
 from hubbub.mount.workspace import SpaceConnection
@@ -53,6 +54,7 @@ __all__ = [
     "Walk",
     "open",
     "tail",
+    "undo",
 ]
 
 _NOT_YET = {

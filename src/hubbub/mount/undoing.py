@@ -18,6 +18,7 @@ it becomes empty. An undo is undone in its turn.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -35,30 +36,72 @@ from hubbub.kernel import (
     tid_text,
 )
 from hubbub.mount.base import Mount
+from hubbub.space import context
 from hubbub.space.blobfiles import BLOB_CLASS, link_or_copy
 from hubbub.space.classes import class_name
+from hubbub.space.connection import Connection
 from hubbub.space.containers import merge_records
 from hubbub.space.root import Root
+from hubbub.store.ledger import Ledger
 
 _EMPTY_TREE = b"\x90"
+
+
+class _Past(Protocol):
+    """Where an undo finds what was: a mount, or a host's ledger."""
+
+    newest: int
+
+    def load(self, oid: int, at: int) -> Record: ...
+
+    def records_of(self, tid: int) -> list[Record]: ...
+
+    def check_kept(self, tid: int) -> None: ...
+
+
+class _Mounted:
+    def __init__(self, mount: Mount) -> None:
+        self._mount = mount
+        self.newest: int = mount.begin()
+        self.load = mount.load
+        self.records_of = mount.upkeep.records_of
+
+    def check_kept(self, tid: int) -> None:
+        if tid > self.newest:
+            raise _none(tid)
+        check_kept(self._mount, tid)
+
+
+class _Hosted:
+    """In a host, in the serial order: what is decided counts, be it on the disk or not."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.newest: int = ledger.last_tid
+        self.load = ledger.load_at
+        self.records_of = ledger.records_of
+
+    def check_kept(self, tid: int) -> None:
+        if tid <= self._ledger.store.feed_floor:
+            raise _packed(tid)
+        if not self._ledger.records_of(tid):
+            raise _none(tid)
 
 
 class _Plan:
     """What an undo writes, and what it relies on."""
 
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-        self._newest = mount.begin()
+    def __init__(self, past: _Past) -> None:
+        self._past = past
         self.writes: dict[int, Record] = {}
         self.made: dict[int, int] = {}
-        self._brought: dict[
-            int, int
-        ] = {}  # the tid of the revision that a write brings back; 0 if it is merged
+        # The tid of the revision that a write brings back; 0 if it is merged.
+        self._brought: dict[int, int] = {}
 
     def take_back(self, tid: Tid) -> None:
         """Take back transaction ``tid``; those that come after it have been taken back."""
-        check_kept(self._mount, tid)
-        for left in self._mount.upkeep.records_of(tid):
+        self._past.check_kept(tid)
+        for left in self._past.records_of(tid):
             before = self._before(left)
             if before is None:
                 self._unmake(left)
@@ -68,7 +111,7 @@ class _Plan:
     def _before(self, left: Record) -> Record | None:
         """Return the state that the undone transaction has replaced by ``left``; None if there was no object."""
         try:
-            return self._mount.load(left.oid, left.tid - 1)
+            return self._past.load(left.oid, left.tid - 1)
         except UnknownObjectError:
             if left.oid != ROOT_OID:
                 return None
@@ -92,7 +135,7 @@ class _Plan:
     def _replaced(self, left: Record) -> int:
         """Return the tid of the state that is to be replaced: what is there now, if that is as it was left."""
         try:
-            now = self._mount.load(left.oid, self._newest)
+            now = self._past.load(left.oid, self._past.newest)
         except UnknownObjectError:
             return left.tid
         return now.tid if _is_same(now, left) else left.tid
@@ -114,17 +157,17 @@ class _Plan:
             self.writes[oid] = Record(oid, write.tid, before.class_name, refs, payload)
             self._brought[oid] = 0
 
-    def stages(self) -> dict[int, str]:
+    def stage_blobs(self, mount: Mount) -> dict[int, str]:
         """Return staged files for the blobs that come back: what is in them is that of their former revision."""
         staged: dict[int, str] = {}
         for oid, write in self.writes.items():
             if write.class_name != BLOB_CLASS:
                 continue
             try:
-                source = self._mount.blob(oid, self._brought[oid])
+                source = mount.blob(oid, self._brought[oid])
             except UnknownObjectError:
                 continue  # it was empty
-            path = self._mount.stage()
+            path = mount.stage()
             path.unlink()
             link_or_copy(source, path)
             staged[oid] = path.name
@@ -132,18 +175,18 @@ class _Plan:
 
     def check_references(self) -> None:
         """Check that what comes back refers to what is there: an object may be collected since."""
-        newest = self._newest
+        newest = self._past.newest
         known = set(self.writes) | set(self.made) | {int(ROOT_OID)}
         for oid, write in self.writes.items():
             try:
-                known.update(self._mount.load(oid, newest).refs)
+                known.update(self._past.load(oid, newest).refs)
             except UnknownObjectError:
                 pass  # it is gone, and comes back
             for ref in write.refs:
                 if ref in known:
                     continue
                 try:
-                    self._mount.load(ref, newest)
+                    self._past.load(ref, newest)
                 except UnknownObjectError:
                     raise cannot(
                         write.tid, write, f"it would refer to object {ref:#x}, which was collected"
@@ -169,7 +212,7 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
     ordered = sorted(set(tids), reverse=True)
     if not ordered:
         raise UndoError("no transaction was named that could be undone")
-    plan = _Plan(mount)
+    plan = _Plan(_Mounted(mount))
     try:
         hold = mount.snapshots.hold(max(0, ordered[-1] - 1))
     except PackedError:
@@ -186,7 +229,7 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
         changeset = Changeset(
             mount.begin(), list(plan.writes.values()), list(plan.made.items()), label=label
         )
-        changeset.blobs = plan.stages()
+        changeset.blobs = plan.stage_blobs(mount)
     try:
         tid, _ = mount.commit(changeset)
     except ConflictError as error:
@@ -205,6 +248,65 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
     return tid
 
 
+def undo_here(*tids: int) -> None:
+    """Take back transactions within the running one, as if they had not run: in a command, or a peer's transaction.
+
+    It becomes part of the transaction: it is committed with it, and gone with an abort or a way back to a savepoint.
+    What was changed again since is merged where its class can; as by `Space.undo`.
+
+    Args:
+        *tids: Which; `hubbub.tid` tells a command's own beforehand.
+
+    Raises:
+        UndoError: It can't be done; names the object and the transaction. Nothing has changed.
+        NoTransactionError: Outside a transaction.
+        ReadOnlyError: In a query.
+    """
+    transaction = context.required("hubbub.undo()")
+    connection = transaction.connection
+    point = connection.savepoint()
+    past: _Past
+    if isinstance(connection.past, Ledger):
+        past = _Hosted(connection.past)
+    else:
+        past = _Mounted(connection.past)
+        past.newest = getattr(connection.source, "tid", past.newest)
+    plan = _Plan(past)
+    for tid in sorted(set(tids), reverse=True):
+        plan.take_back(Tid(tid))
+    plan.check_references()
+    try:
+        for write in plan.writes.values():
+            _bring_back(connection, past, write)
+        for oid, tid in plan.made.items():
+            now = connection.source.load(oid)
+            if now.tid != tid or not _is_same(now, past.load(oid, tid)):
+                raise cannot(tid, now, "it was changed again, and the undo would take it away")
+            connection.rely_on(oid, tid)
+    except BaseException:
+        connection.roll_back(point)
+        raise
+    transaction.label = label_of_undo(transaction.label, tids, transaction.label.command)
+
+
+def _bring_back(connection: Connection, past: _Past, write: Record) -> None:
+    """Change an object in the running transaction as ``write`` does, which replaces the state of its tid."""
+    if write.class_name == BLOB_CLASS:
+        raise cannot(write.tid, write, "a blob comes back by space.undo only")
+    try:
+        now = connection.source.load(write.oid)
+    except UnknownObjectError:
+        raise cannot(write.tid, write, "it is gone") from None
+    left = past.load(write.oid, write.tid) if write.tid else now
+    payload, refs = write.payload, write.refs
+    if not _is_same(now, left):
+        merged = merge_records(left, now, write)
+        if isinstance(merged, str):
+            raise cannot(write.tid, write, merged)
+        payload, refs = merged
+    connection.bring_back(Record(write.oid, now.tid, write.class_name, refs, payload))
+
+
 def check_kept(mount: Mount, tid: int) -> None:
     """Check that transaction ``tid`` is there and all of its past.
 
@@ -218,7 +320,11 @@ def check_kept(mount: Mount, tid: int) -> None:
             raise _packed(tid) from None
         entry = None
     if entry is None or entry.tid != tid:
-        raise UndoError(f"there is no transaction {tid_text(tid)} to undo")
+        raise _none(tid)
+
+
+def _none(tid: int) -> UndoError:
+    return UndoError(f"there is no transaction {tid_text(tid)} to undo")
 
 
 def _packed(tid: int) -> UndoError:
@@ -234,10 +340,10 @@ def cannot(tid: int, record: Record, why: str) -> UndoError:
     )
 
 
-def label_of_undo(label: Label, tids: Sequence[int]) -> Label:
+def label_of_undo(label: Label, tids: Sequence[int], command: str = "undo") -> Label:
     """Return the label of an undo of ``tids``."""
     more = {**label.more(), "undone": [tid_text(tid) for tid in sorted(set(tids))[:1000]]}
-    return msgspec.structs.replace(label, command="undo", extra=msgspec.msgpack.encode(more))
+    return msgspec.structs.replace(label, command=command, extra=msgspec.msgpack.encode(more))
 
 
 def _named(tids: Sequence[int]) -> str:

@@ -141,6 +141,7 @@ class Workspace:
             self._snapshot, read_only=read_only, keep_volatile=keep_volatile, by_hand=by_hand
         )
         self.objects.blobs = mount
+        self.objects.past = mount
         if serializable:
             self.objects.track()
 

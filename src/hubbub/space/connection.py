@@ -106,6 +106,7 @@ class Connection(Rollback):
         self._to_ghost: list[Any] = []
         self._next_ephemeral = 0
         self._stash = None
+        self.past: Any = None  # the ledger or mount that its records are of
         self.reads: set[int] | None = None
         self._woken: list[Any] = []
         self._spoiled: list[Any] = []

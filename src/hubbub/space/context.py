@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hubbub.kernel import Label, NoTransactionError, Row, UnstorableError, tid_at
+from hubbub.kernel import Label, NoTransactionError, Row, Tid, UnstorableError, tid_at
 from hubbub.space.savepoints import Savepoint
 
 if TYPE_CHECKING:
@@ -167,6 +167,20 @@ def unique() -> str:
     if transaction is not None:
         return transaction.unique()
     return f"{tid_at(time.time()):016x}0000{_unique_salt.getrandbits(48):012x}"
+
+
+def tid() -> Tid:
+    """Return the tid that the running command will have, to `undo` it later.
+
+    Raises:
+        NoTransactionError: Not in a command: a peer's transaction gets its tid when it is committed.
+    """
+    transaction = _current.get()
+    if transaction is None or not transaction.tid or transaction.read_only:
+        raise NoTransactionError(
+            "only a command knows its tid beforehand; a peer finds it in space.transactions()"
+        )
+    return Tid(transaction.tid)
 
 
 def savepoint() -> Savepoint:

@@ -61,6 +61,7 @@ class LiveSpace:
         self.ledger = ledger
         self._dev_mode = dev_mode
         self._live = Connection(_Latest(ledger), cache_objects=cache_objects)
+        self._live.past = ledger
         self._query = Connection(
             _Settled(ledger),
             cache_objects=cache_objects,

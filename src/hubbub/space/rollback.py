@@ -117,6 +117,25 @@ class Rollback:
         for oid in list(self._current)[point.current :]:
             del self._current[oid]
 
+    def bring_back(self, record: Record) -> None:
+        """Let the object of ``record`` be in that state from now on, as if this transaction had changed it to that.
+
+        Everything is put aside: call `savepoint` before.
+
+        Args:
+            record: With the tid of the state that the transaction has found.
+        """
+        stash = self._stash
+        assert stash is not None
+        stash.put(record)
+        stash.has_brought_back = True
+        self._mutable.pop(record.oid, None)
+        self._cache.invalidate(oid_bytes(record.oid))
+
+    def rely_on(self, oid: int, tid: int) -> None:
+        """Rely on ``oid`` being as ``tid`` has left it, when the transaction is committed."""
+        self._current[oid] = tid
+
     def found(self, obj: Any) -> Record | None:
         """Return the record of ``obj`` that this transaction has found, if a savepoint has put another one before it.
 

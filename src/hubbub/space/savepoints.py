@@ -49,12 +49,14 @@ class Stash:
         source: What is behind it.
         records: The newest state put aside of each object, under the tid that was read.
         layers: Keyed changes of containers, from point to point.
+        has_brought_back: Whether former states were brought back in this transaction.
     """
 
     def __init__(self, source: _Source) -> None:
         self.source = source
         self.new_oid: Callable[[], int] = source.new_oid
         self.records: dict[int, Record] = {}
+        self.has_brought_back = False
         self.layers: list[dict[int, dict[Any, Any]]] = []
         self._journal: list[tuple[int, Record | None]] = []
         self._points: list[Point] = []
@@ -120,7 +122,12 @@ class Stash:
         return changed
 
     def changes(self, latest: dict[int, dict[Any, Any]]) -> dict[int, Any]:
-        """Return the keyed changes of the whole transaction: those of all layers, and the ``latest`` behind them."""
+        """Return the keyed changes of the whole transaction: those of all layers, and the ``latest`` behind them.
+
+        Nothing is told of any container where states were brought back: nobody has noted what that changes in it.
+        """
+        if self.has_brought_back:
+            return {}
         merged: dict[int, Any] = {}
         for layer in (*self.layers, latest):
             for oid, noted in layer.items():

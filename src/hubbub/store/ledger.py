@@ -64,6 +64,160 @@ class Ledger(Bookkeeping):
         self._merge = merge
         self._rebase = rebase
 
+    # --- any thread -------------------------------------------------------------------------------------------------
+
+    @property
+    def settled_tid(self) -> Tid:
+        """Every commit up to this tid is durable (or had nothing to store)."""
+        return self._settled_tid
+
+    def new_oids(self, count: int = 1) -> range:
+        """Hand out ``count`` oids that nobody else gets."""
+        with self._oid_lock:
+            first = self._next_oid
+            self._next_oid = first + count
+        return range(first, first + count)
+
+    def new_oid(self) -> Oid:
+        """Hand out one oid."""
+        return Oid(self.new_oids(1)[0])
+
+    def load(self, oid: int, at: int | None = None) -> Record:
+        """Return the settled record of ``oid``, as of tid ``at``.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        record = self._young.get(oid) or self._old.get(oid)
+        if record is not None and (at is None or record.tid <= at):
+            if oid not in self._young:
+                with self._lock:
+                    if self._old.get(oid) is record:
+                        self._keep(record)
+            if not record.class_name:
+                raise UnknownObjectError(oid, at)
+            return record
+        before = self._settled_tid
+        found = self.store.load(oid, at if at is not None else before)
+        if at is None or at >= before:
+            with self._lock:
+                # A commit that settled meanwhile may have made it old.
+                if self._settled_tid == before:
+                    self._keep(found)
+        return found
+
+    def at_hand(self, oid: int, at: int) -> Record | None:
+        """As `load`, of what is in memory only: None if the store would have to be asked."""
+        record = self._young.get(oid) or self._old.get(oid)
+        if record is not None and record.tid <= at and record.class_name:
+            return record
+        return None
+
+    def settle(self, commits: Iterable[Commit]) -> None:
+        """Take note that ``commits`` are durable. Called by the writer, in tid order."""
+        commits = tuple(commits)
+        if not commits:
+            return
+        # Of an object that several of them have written, the last state is the one to keep.
+        newest = {record.oid: record for commit in commits for record in commit.records}
+        with self._lock:
+            if self._old:
+                for oid in newest:
+                    self._old.pop(oid, None)
+            if len(self._young) + len(newest) <= self._cache_records // 2:
+                self._young.update(newest)
+            else:
+                for record in newest.values():
+                    self._keep(record)
+            self._settled_tid = commits[-1].tid
+
+    def ephemeral_refs(self) -> list[int]:
+        """Return the oids of durable objects that ephemeral ones refer to. Any thread, by about: see `Snapshots`."""
+        pending = [record for commit in list(self._pending) for record in commit.ephemerals]
+        records = [*list(self._ephemerals.values()), *pending]
+        return [oid for record in records for oid in record.refs if not is_ephemeral(oid)]
+
+    def forget_cached(self) -> None:
+        """Forget settled records that are kept in memory: some of them may be packed away."""
+        with self._lock:
+            self._young, self._old = {}, {}
+
+    def _keep(self, record: Record) -> None:
+        young = self._young
+        young[record.oid] = record
+        if len(young) > self._cache_records // 2:
+            self._old, self._young = young, {}
+
+    # --- serial thread ----------------------------------------------------------------------------------------------
+
+    def next_tid(self) -> Tid:
+        """Return the tid of the transaction that begins now. It counts as used only once appended (ST1)."""
+        now, last = tid_at(self._clock.now()), self._last_tid
+        return now if now > last else Tid(last + 1)
+
+    @property
+    def last_tid(self) -> Tid:
+        """The newest decided tid, settled or not."""
+        return self._last_tid
+
+    @property
+    def absorbed_tid(self) -> Tid:
+        """The tid at which queries read."""
+        return self._absorbed_tid
+
+    def load_latest(self, oid: int) -> Record:
+        """Return the newest record of ``oid``, decided or settled.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        pending = self._pending_records.get(oid)
+        if pending is not None:
+            if not pending.class_name:
+                raise UnknownObjectError(oid)
+            return pending
+        if is_ephemeral(oid):
+            return self._ephemeral(oid)
+        return self.load(oid)
+
+    def load_at(self, oid: int, at: int) -> Record:
+        """Return the record of ``oid`` as of tid ``at``, decided or settled.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        for commit in reversed(self._pending):
+            if commit.tid <= at:
+                for record in commit.records:
+                    if record.oid == oid:
+                        if record.is_gone:
+                            raise UnknownObjectError(oid, at)
+                        return record
+        return self.load(oid, at)
+
+    def records_of(self, tid: int) -> list[Record]:
+        """Return the records that transaction ``tid`` wrote, decided or settled, and that are kept."""
+        for commit in reversed(self._pending):
+            if commit.tid == tid:
+                return list(commit.records)
+        return self.store.records_of(tid)
+
+    def load_absorbed(self, oid: int) -> Record:
+        """Return the record of ``oid`` at `absorbed_tid`, ephemeral objects included.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        if is_ephemeral(oid):
+            return self._ephemeral(oid)
+        return self.load(oid, self._absorbed_tid)
+
+    def _ephemeral(self, oid: int) -> Record:
+        record = self._ephemerals.get(oid)
+        if record is None:
+            raise UnknownObjectError(oid)
+        return record
+
     def validate(
         self, changeset: Changeset, tid: Tid, merge: Merge | None = None
     ) -> tuple[list[Record], list[int]]:
