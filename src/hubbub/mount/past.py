@@ -89,18 +89,6 @@ class PastMount:
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:
         self._refuse()
 
-    def stage(self, suffix: str = "") -> Path:
-        self._refuse()
-
-    def unstage(self, name: str) -> None:
-        self._refuse()
-
-    def blob(self, oid: int, tid: int) -> Path:
-        return self._mount.blob(oid, tid)
-
-    def open_blob(self, oid: int, tid: int) -> BinaryIO:
-        return self._mount.open_blob(oid, tid)
-
     def vote(self, changeset: Changeset) -> Ballot:
         self._refuse()
 

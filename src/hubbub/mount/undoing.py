@@ -233,8 +233,6 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
     try:
         tid, _ = mount.commit(changeset)
     except ConflictError as error:
-        for name in changeset.blobs.values():
-            mount.unstage(name)
         why = error.reason or "the two changes can't be merged"
         if error.oid in plan.made:
             why = "the undo would take it away"
@@ -243,7 +241,7 @@ def undo(mount: Mount, tids: Iterable[int], label: Label) -> Tid:
             f"by transaction {tid_text(error.committed_tid)} ({why}); undo that one, too"
         ) from error
     finally:
-        for name in blobs.values():
+        for name in changeset.blobs.values():
             mount.unstage(name)  # what was committed stays
     return tid
 

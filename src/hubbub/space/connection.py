@@ -64,7 +64,7 @@ _set_serial = BasePersistent._p_serial.__set__
 _number = struct.Struct(">Q").unpack  # `oid_from_bytes` where every call counts
 
 
-class Connection(Rollback):
+class Connection(Rollback, BlobJar):
     """Hold the objects of one reader and writer. Not for two threads at once.
 
     Args:

@@ -184,6 +184,28 @@ class Bookkeeping:
             return self._ephemeral(oid)
         return self.load(oid)
 
+    def load_at(self, oid: int, at: int) -> Record:
+        """Return the record of ``oid`` as of tid ``at``, decided or settled.
+
+        Raises:
+            UnknownObjectError, CorruptRecordError: As `Store.load`.
+        """
+        for commit in reversed(self._pending):
+            if commit.tid <= at:
+                for record in commit.records:
+                    if record.oid == oid:
+                        if record.is_gone:
+                            raise UnknownObjectError(oid, at)
+                        return record
+        return self.load(oid, at)
+
+    def records_of(self, tid: int) -> list[Record]:
+        """Return the records that transaction ``tid`` wrote, decided or settled, and that are kept."""
+        for commit in reversed(self._pending):
+            if commit.tid == tid:
+                return list(commit.records)
+        return self.store.records_of(tid)
+
     def load_absorbed(self, oid: int) -> Record:
         """Return the record of ``oid`` at `absorbed_tid`, ephemeral objects included.
 
