@@ -45,7 +45,7 @@ from hubbub.kernel import (
 from hubbub.space import assignments, context, indexed
 from hubbub.space.blobjar import BlobJar
 from hubbub.space.classes import class_name, persistent_class
-from hubbub.space.prepared import Prepared, Source
+from hubbub.space.prepared import Prepared, Source, refusal
 from hubbub.space.rollback import Rollback
 from hubbub.space.root import Root
 from hubbub.space.states import (
@@ -222,15 +222,7 @@ class Connection(Rollback, BlobJar):
             return
         # A B-tree of `BTrees` has changed already when it registers: it is put right before the next transaction.
         self._spoiled.append(obj)
-        if self.read_only:
-            raise ReadOnlyError(
-                f"{type(obj).__qualname__} can't be changed where only reading is allowed "
-                "(a query, a view, a read-only mount); use a command or a transaction"
-            )
-        raise NoTransactionError(
-            f"{type(obj).__qualname__} can be changed only in a transaction: "
-            "in a command, or by await self.run(...) from an action"
-        )
+        raise refusal(obj, self.read_only)
 
     def mend(self) -> None:
         """Make ghosts of what somebody tried to change where it is not allowed. Call it before a transaction.
@@ -292,10 +284,8 @@ class Connection(Rollback, BlobJar):
         self._assigned.append(part)
 
     def refresh_indexes(self) -> None:
-        """Let the indexes of collections follow the objects that have changed. Raises as `Collection.refresh`."""
-        changed = self._changed
-        if changed and not indexed.followed.isdisjoint(map(type, changed.values())):
-            indexed.refresh(list(changed.values()))
+        """Let the indexes of collections follow what has changed. Raises as `Collection.refresh`."""
+        indexed.refresh(self._changed)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -394,8 +384,7 @@ class Connection(Rollback, BlobJar):
         """Find out what has changed indeed, and let follow what follows it."""
         if self._mutable:
             self._find_changed_in_place()
-        if indexed.followed:
-            self.refresh_indexes()
+        indexed.refresh(self._changed)
         if self._assigned:
             assignments.drop_unchanged(
                 self._assigned, self._changed, self.source, self.get, self._known_oid

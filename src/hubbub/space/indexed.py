@@ -14,7 +14,7 @@ other classes no object is looked at, and a process that has none of these class
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from hubbub.space.persistent import Persistent
@@ -45,14 +45,16 @@ def places_of(obj: Any) -> tuple[tuple[WeakRef[Any], Any, int], ...]:
     return places
 
 
-def refresh(changed: Iterable[Any]) -> None:
-    """Let the indexes follow the objects of `followed` classes among ``changed``.
+def refresh(changed: Mapping[int, Any]) -> None:
+    """Let the indexes follow the objects of `followed` classes among ``changed``, which may grow by that.
 
     Raises:
         NotUniqueError, UnstorableError: As `Collection.refresh`.
     """
+    if not followed or followed.isdisjoint(map(type, changed.values())):
+        return
     found: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
-    for obj in changed:
+    for obj in list(changed.values()):
         if type(obj) in followed:
             for place, key, _ in places_of(obj):
                 collection = place()

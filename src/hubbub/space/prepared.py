@@ -1,11 +1,11 @@
-"""What a connection stands between: where its records come from, and what a transaction would store."""
+"""What a connection stands between: where its records come from, what a transaction would store, what is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hubbub.kernel import NO_BLOBS, Record
+from hubbub.kernel import NO_BLOBS, HubbubError, NoTransactionError, ReadOnlyError, Record
 
 
 class Source(Protocol):
@@ -38,3 +38,17 @@ class Prepared:
         self.ephemerals = ephemerals
         self.current = current
         self.changes = changes
+
+
+def refusal(obj: Any, read_only: bool) -> HubbubError:
+    """Return the error for a change of ``obj`` outside of a transaction, or where only reading is allowed."""
+    name = type(obj).__qualname__
+    if read_only:
+        return ReadOnlyError(
+            f"{name} can't be changed where only reading is allowed "
+            "(a query, a view, a read-only mount); use a command or a transaction"
+        )
+    return NoTransactionError(
+        f"{name} can be changed only in a transaction: "
+        "in a command, or by await self.run(...) from an action"
+    )
