@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from typing import TypeVar
 
 from hubbub.kernel import ConfigurationError
+
+T = TypeVar("T")
 
 Path = str | os.PathLike[str]
 
@@ -47,19 +50,19 @@ def client_tls(
     Raises:
         ConfigurationError: If a file can't be read, or is not what it should be; names it.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = (
+        ssl.create_default_context()
+        if ca is None
+        else _load(lambda: ssl.create_default_context(cafile=ca), ca)
+    )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca is None:
-        context.load_default_certs()
-    else:
-        _load(lambda: context.load_verify_locations(ca), ca)
     if certificate is not None:
         _load(lambda: context.load_cert_chain(certificate, key, ""), certificate, key)
     return context
 
 
-def _load(load: Callable[[], None], file: Path, key: Path | None = None) -> None:
-    """Call ``load``; say which file it is that can't be loaded."""
+def _load(load: Callable[[], T], file: Path, key: Path | None = None) -> T:
+    """Return what ``load`` returns; say which file it is that can't be loaded."""
     for path in (file, key):
         if path is not None:
             try:
@@ -70,7 +73,7 @@ def _load(load: Callable[[], None], file: Path, key: Path | None = None) -> None
                     f"the PEM file {os.fspath(path)} can't be read: {error.strerror}"
                 ) from error
     try:
-        load()
+        return load()
     except ssl.SSLError as error:
         beside = f" with the key in {os.fspath(key)}" if key is not None else ""
         why = (error.reason or str(error)).lower().replace("_", " ")
