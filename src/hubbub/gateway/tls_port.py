@@ -18,6 +18,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 from hubbub.flow.net.sparingly import Sparingly
 from hubbub.gateway.carriers import HELLO_S, Connections
@@ -52,15 +53,17 @@ class TLSPort:
         self._stream = stream
         self._plain = plain
         self._pending = Connections(_AT_ONCE, _AT_ONCE_PER_ADDRESS)
-        self._entering: set[asyncio.Task[None]] = set()
+        self._entering: dict[asyncio.Task[None], socket.socket] = {}
         sock.setblocking(False)
         self._task = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
         """Accept no more, and give up handshakes that are not done. Idempotent."""
         self._task.cancel()
-        for task in self._entering:
-            task.cancel()
+        for made in self._entering.values():
+            # The handshake fails by that, and cleans up behind itself.
+            with suppress(OSError):
+                made.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     async def _accept(self) -> None:
@@ -82,8 +85,8 @@ class TLSPort:
             if made.family in (socket.AF_INET, socket.AF_INET6):
                 made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = loop.create_task(self._enter(made, address))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
+            self._entering[task] = made
+            task.add_done_callback(self._entering.pop)
 
     async def _enter(self, made: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()

@@ -30,6 +30,7 @@ class OpenDoors:
 
     def _run(self) -> None:
         self.loop.run_forever()
+        self.loop.run_until_complete(_settle())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
@@ -65,3 +66,18 @@ class OpenDoors:
     def _end(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(30)
+
+
+async def _settle() -> None:
+    """End what is under way, as `asyncio.run` does, and let connections that were closed go."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    # TLS waits for the other side's goodbye before it lets go of a socket; a loop that ends here does not.
+    for transport in list(getattr(asyncio.get_running_loop(), "_transports", {}).values()):
+        transport.abort()
+    for _ in range(5):
+        await asyncio.sleep(0)
