@@ -31,6 +31,7 @@ from hubbub.wire import peer
 from hubbub.wire.frames import PREFACE_PEER, FrameReader, frame
 from tests.conformance.gateway.application import make_hub
 from tests.conformance.mount.doors import OpenDoors
+from tests.e2e.hosts import until
 from tests.faults.gateway.certificates import Certificates
 
 Serve = Callable[..., OpenDoors]
@@ -119,13 +120,13 @@ def test_a_client_without_tls_is_told_and_one_with_tls_where_there_is_none(
         hubbub.open(plain)
     with pytest.raises(HubbubError, match="speaks TLS: use hubs://"):
         hubbub.sync.login(plain, name="ann")
-    assert "was turned away: this port speaks TLS" in caplog.text
+    until(lambda: "was turned away: this port speaks TLS" in caplog.text, "the line in the log")
     secured = without.url.replace("hub:", "hubs:")
     with pytest.raises(ConfigurationError, match="does not speak TLS: use hub://"):
         hubbub.open(secured, ca=certificates.ca)
     with pytest.raises(HubbubError, match="does not speak TLS: use hub://"):
         hubbub.sync.login(secured, name="ann", ca=certificates.ca)
-    assert "a TLS client came to a port without TLS" in caplog.text
+    until(lambda: "a TLS client came to a port without TLS" in caplog.text, "the line in the log")
     host, port = with_tls.url.removeprefix("hubs://").split(":")
     with socket.create_connection((host, int(port))) as curl:
         curl.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -148,8 +149,14 @@ def test_the_subject_of_a_certificate_gives_rights(
     for cert in (certificates.expired, certificates.forged):
         with pytest.raises(LoginFailedError, match="does not accept our certificate"):
             hubbub.open(doors.url, ca=certificates.ca, cert=cert)
-    assert "its certificate is not accepted: certificate has expired" in caplog.text
-    assert "its certificate is not accepted: unable to get local issuer" in caplog.text
+    until(
+        lambda: "its certificate is not accepted: certificate has expired" in caplog.text,
+        "the line in the log",
+    )
+    until(
+        lambda: "its certificate is not accepted: unable to get local issuer" in caplog.text,
+        "the line in the log",
+    )
 
 
 def test_a_certificate_may_be_required_of_all(serve: Serve, certificates: Certificates) -> None:
