@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import msgspec
 
 from hubbub.backup.filling import Filler, copy_file
-from hubbub.backup.source import BLOB_CLASS, Source, Target, commits_above
+from hubbub.backup.source import Source, Target, blob_size_of, commits_above
 from hubbub.kernel import (
     ROOT_OID,
     Changeset,
@@ -21,7 +21,6 @@ from hubbub.kernel import (
     Label,
     Record,
     StoreError,
-    UnknownObjectError,
     tid_text,
 )
 from hubbub.store.base import Store, StoredCommit
@@ -205,7 +204,7 @@ def copy_current(
             if record.oid == ROOT_OID:
                 root.append(copied)
                 continue
-            if record.class_name == BLOB_CLASS and _has_blob(source, record):
+            if blob_size_of(source, record) is not None:
                 # Alone, so that one that is large does not make others wait on both sides.
                 with staged_blobs(source, target, record.tid, (record.oid,)) as blobs:
                     base = target.commit(Changeset(base, [copied], label=label, blobs=blobs))[0]
@@ -224,11 +223,3 @@ def copy_current(
     return CopyReport(
         last=at, floor=base, commits=commits, records=records, seconds=time.monotonic() - began
     )
-
-
-def _has_blob(source: Source, record: Record) -> bool:
-    try:
-        source.blob(record.oid, record.tid)
-    except UnknownObjectError:
-        return False  # it was never written
-    return True

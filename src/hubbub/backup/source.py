@@ -45,15 +45,15 @@ class Source(Protocol):
 class Target(Source, Protocol):
     """A space to write to."""
 
-    def new_oid(self) -> int:
-        """See `Mount`."""
-        ...
-
-    def stage(self, suffix: str = "") -> Path:
+    def stage(self) -> Path:
         """See `Mount`."""
         ...
 
     def unstage(self, name: str) -> None:
+        """See `Mount`."""
+        ...
+
+    def new_oid(self) -> int:
         """See `Mount`."""
         ...
 
@@ -78,5 +78,15 @@ def commits_above(source: Source, after: int, end: int) -> list[StoredCommit]:
                 records.append(source.upkeep.revision(oid, entry.tid))
             except UnknownObjectError:
                 continue  # packed away
-        # Which of so many have blobs is found out by asking.
-        return [StoredCommit(entry.tid, entry.label, records)]
+        blobs = {r.oid: size for r in records if (size := blob_size_of(source, r)) is not None}
+        return [StoredCommit(entry.tid, entry.label, records, blobs)]
+
+
+def blob_size_of(source: Source, record: Record) -> int | None:
+    """Return how many bytes the blob of ``record`` has; None if it has none."""
+    if not record.class_name.endswith("Blob"):
+        return None
+    try:
+        return source.blob(record.oid, record.tid).stat().st_size
+    except UnknownObjectError:
+        return None  # it was never written

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hubbub.backup import back_up, copy_current, copy_history, restore
-from hubbub.kernel import Changeset, Label, ReadOnlyError, Record
+from hubbub.kernel import Changeset, Label, LimitError, ReadOnlyError, Record
 from hubbub.mount import LocalMount, Mount, RemoteMount
 from hubbub.store import MemoryStore, SQLiteStore
 
@@ -67,19 +68,29 @@ def test_a_backup_while_four_write_is_some_moment_of_the_space(
 
 
 def test_a_commit_that_is_too_large_for_a_message_is_saved(
-    open_mount: Open, tmp_path: Path
+    open_mount: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mount = open_mount()
-    if isinstance(mount, RemoteMount):
-        for oid in range(3, 8):
-            size = 1 << 20
-            mount.commit(Changeset(0, [Record(oid, 0, "test:Big", (), b"x" * size)]))
-    back_up(mount, tmp_path / "backup")
+    staged = mount.stage()
+    staged.write_bytes(b"blob")
+    records = [Record(oid, 0, "test:Blob", (), b"x" * 1000) for oid in range(3, 50)]
+    mount.commit(Changeset(0, records, blobs={7: staged.name}))
+    write(mount, 100, 0, b"y")
+    want = mount.upkeep.commits(0, mount.begin())
+    whole = mount.upkeep.commits
+
+    def commits(after: int, end: int, most_bytes: int = 0) -> Any:
+        found = whole(after, end, 1)
+        if sum(len(record.payload) for record in found[0].records) > 10_000:
+            raise LimitError("too large for one message")
+        return found
+
+    monkeypatch.setattr(mount.upkeep, "commits", commits)
+    assert back_up(mount, tmp_path / "backup").blobs == 1
     restore(tmp_path / "backup", tmp_path / "new.hub")
     store = SQLiteStore(tmp_path / "new.hub")
-    assert store.commits(0, store.last_tid, 1 << 40) == mount.upkeep.commits(
-        0, store.last_tid, 1 << 40
-    )
+    assert store.commits(0, store.last_tid, 1 << 40) == want
+    assert store.blob(7, want[0].tid).read_bytes() == b"blob"
     store.close()
 
 
