@@ -19,6 +19,7 @@ from hubbub.kernel import (
     Changeset,
     Job,
     Label,
+    ReadOnlyError,
     Record,
     StoreError,
     tid_text,
@@ -52,7 +53,7 @@ class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def copy_to_store(source: Source, store: Store, *, job: Job | None = None) -> CopyReport:
-    """Copy a space with its history and its keyed rows into a store that is empty and that nobody else uses.
+    """Copy a space with its history into a store that is empty and that nobody else uses; its rows if they may be read.
 
     If `CopyReport.floor` is not 0, whoever opens the store has to be told (`hubbub.store.making.note_packed`).
 
@@ -68,7 +69,11 @@ def copy_to_store(source: Source, store: Store, *, job: Job | None = None) -> Co
     filler = Filler(store)
     source.sync()
     # As in a backup: the rows are read at one moment, and the copy ends with the tid of then.
-    newest, rows = upkeep.all_rows()
+    try:
+        newest, rows = upkeep.all_rows()
+    except ReadOnlyError:
+        # Who may only read does not get what sessions are resumed with.
+        newest, rows = source.sync(), []
     source.wait(newest - 1, 30.0)
     for commit in commits_up_to(source, 0, newest):
         for oid in commit.blobs:

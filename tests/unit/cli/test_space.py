@@ -24,7 +24,9 @@ from hubbub.cli.opening import tid_of
 from hubbub.cli.space import _COMMANDS
 from hubbub.cli.tables import human_size, table
 from hubbub.kernel import ConfigurationError, tid_text, tid_time
+from hubbub.store import open_store
 from hubbub.zodb import HubbubStorage
+from tests.conformance.mount.serving import HostThread
 
 Run = Callable[..., Result]
 
@@ -342,6 +344,28 @@ def test_verify_ends_with_a_status_that_says_so(tids: list[str]) -> None:
     assert "restore a backup" in shown
     assert tids[1] in shown
     assert json.loads(run("verify", "a.hub", "--json", status=1))[0]["tid"] == int(tids[1], 16)
+
+
+def test_a_host_is_looked_at_and_backed_up_as_a_file_is(tids: list[str]) -> None:
+    listed, shown = run("ls", "a.hub"), run("show", "a.hub", "room", "--at", tids[0])
+    history, diff = run("history", "a.hub"), run("diff", "a.hub", "--from", tids[0])
+    server = HostThread(open_store("a.hub"))
+    try:
+        url = server.url
+        assert run("ls", url) == listed
+        assert run("show", url, "room", "--at", tids[0]) == shown
+        assert run("history", url) == history
+        assert run("diff", url, "--from", tids[0]) == diff
+        assert "Saved all: 3 commits" in run("backup", url, "backups", "--verify")
+        assert "room.hubx has" in run("export", url, "room", "room.hubx")
+        assert "Copied 3 commits" in run("copy", url, "b.hub")
+        assert "The root's 'copy' is there" in run("import", "room.hubx", url, "copy")
+        run("undo", url, tids[1])
+        assert "'red'" in run("show", url, "room")
+        assert "Saved what is new" in run("backup", url, "backups")
+    finally:
+        server.close()
+    assert run("ls", "b.hub") == listed
 
 
 def test_the_shell_has_the_past_at_hand(tids: list[str]) -> None:
