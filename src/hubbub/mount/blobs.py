@@ -58,6 +58,7 @@ class RemoteBlobs:
         self._staging: Path | None = None
         self._sizes: dict[str, int] = {}
         self._used: dict[str, float] = {}
+        self._doubted: set[str] = set()
         self._open: dict[str, int] = {}
         self._uploaded: set[str] = set()
 
@@ -131,13 +132,13 @@ class RemoteBlobs:
         path = self._folder() / name
         while True:
             with self._lock:
-                if name in self._sizes:
+                if name in self._sizes and name not in self._doubted:
                     self._used[name] = time.monotonic()
                     return path
                 fetching = self._fetching.setdefault(name, threading.Lock())
             with fetching:
                 with self._lock:
-                    is_here = name in self._sizes
+                    is_here = name in self._sizes and name not in self._doubted
                 if not is_here:
                     self._fetch(oid, tid, path)
                 with self._lock:
@@ -219,6 +220,7 @@ class RemoteBlobs:
     def _keep(self, name: str, size: int) -> None:
         with self._lock:
             self._sizes[name] = size
+            self._doubted.discard(name)
             self._used[name] = time.monotonic()
             self._make_room()
 
@@ -236,6 +238,12 @@ class RemoteBlobs:
                 (self._made / name).unlink(missing_ok=True)
                 too_many -= self._sizes.pop(name)
                 del self._used[name]
+                self._doubted.discard(name)
+
+    def forget(self) -> None:
+        """Ask the host again for what is kept here: it may have been packed away. Files in use stay as they are."""
+        with self._lock:
+            self._doubted.update(self._sizes)
 
     @property
     def byte_count(self) -> int:

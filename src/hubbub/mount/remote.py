@@ -261,6 +261,12 @@ class RemoteMount(Conversation):
             self._check()
         return self._blobs.open(oid, tid)
 
+    def forget(self) -> None:
+        """Drop the records and files of blobs that are kept here: what is asked for next comes from the host."""
+        with self._lock:
+            self._replica.cache.clear()
+        self._blobs.forget()
+
     # --- committing ---------------------------------------------------------------------------------------------------
 
     def commit(self, changeset: Changeset) -> tuple[Tid, list[int]]:

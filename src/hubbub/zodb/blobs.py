@@ -74,7 +74,7 @@ class BlobFiles:
     def take(self, file: str) -> str:
         """Take over ``file``; return the name under which it is staged."""
         with told_to_zodb():
-            staged = self._mount.stage_blob()
+            staged = self._mount.stage()
         rename_or_copy_blob(file, str(staged))
         return staged.name
 
@@ -85,7 +85,7 @@ class BlobFiles:
                 path = self._mount.blob(oid, tid)
             except UnknownObjectError:
                 return None
-            staged = self._mount.stage_blob()
+            staged = self._mount.stage()
         try:
             staged.unlink()
             os.link(path, staged)
@@ -96,14 +96,14 @@ class BlobFiles:
     def copied(self, file: str) -> str:
         """Stage a copy of ``file``, which belongs to another storage."""
         with told_to_zodb():
-            staged = self._mount.stage_blob()
+            staged = self._mount.stage()
         shutil.copyfile(file, staged)
         return staged.name
 
     def drop(self, name: str) -> None:
         """Remove a staged file."""
         with told_to_zodb():
-            self._mount.unstage_blob(name)
+            self._mount.unstage(name)
 
     def close(self) -> None:
         """Remove the temporary folder."""

@@ -136,6 +136,7 @@ class _FileTarget:
         for oid, file in blobs.items():
             staged = self._store.stage()
             shutil.copyfile(file, staged)
+            self._store.seal(staged.name)
             names[oid] = staged.name
             self._bytes += staged.stat().st_size
         commit.blobs = names

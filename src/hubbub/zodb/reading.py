@@ -12,6 +12,7 @@ from hubbub.kernel import (
     HubbubError,
     PackedError,
     Record,
+    SnapshotGoneError,
     UnknownObjectError,
     oid_bytes,
     oid_from_bytes,
@@ -52,6 +53,10 @@ class Reader:
             record = mount.load(number, min(at, newest)) if at >= 0 else None
         except (UnknownObjectError, PackedError):
             record = None
+        except SnapshotGoneError:
+            record = self._unchanged(oid, at)
+            if record is None:
+                return None  # ZODB begins the transaction anew
         except HubbubError as error:
             raise translated(error) from error
         if record is None:
@@ -59,6 +64,16 @@ class Reader:
             return None
         end = None if at >= newest else self._successor(number, record.tid, at)
         return record.payload, oid_bytes(record.tid), end
+
+    def _unchanged(self, oid: bytes, at: int) -> Record | None:
+        """Return the newest record if it is also the one as of ``at``, which is packed away; None if it is not.
+
+        Raises:
+            POSKeyError: There is no such object any more.
+        """
+        with told_to_zodb():
+            record = self._mount.load(oid_from_bytes(oid), self._mount.begin())
+        return record if record.tid <= at else None
 
     def _check_exists_later(self, oid: bytes, at: int) -> None:
         number, upkeep = oid_from_bytes(oid), self._mount.upkeep

@@ -23,6 +23,7 @@ from hubbub.kernel import (
     oid_from_bytes,
     tid_at,
 )
+from hubbub.mount import RemoteMount
 from hubbub.mount.secured import Certificates
 from hubbub.zodb.blobs import BlobFiles
 from hubbub.zodb.committing import Pending
@@ -290,7 +291,7 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
     def deleteObject(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         """Have it stored that ``oid``, which was read at ``serial``, is gone."""
         pending = self._pending_of(transaction)
-        pending.write(oid_from_bytes(oid), oid_from_bytes(serial), None)
+        pending.write(oid_from_bytes(oid), _tid_of(serial), None)
 
     def checkCurrentSerialInTransaction(self, oid: bytes, serial: bytes, transaction: Any) -> None:
         """Have the transaction conflict if ``oid`` has changed since ``serial``, or does so before its end."""
@@ -433,6 +434,8 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         with told_to_zodb():
             at = min(tid_at(max(pack_time, 0.0)) - 1, self._mount.begin())
             self._mount.upkeep.pack(at, collect=collect)
+            if isinstance(self._mount, RemoteMount):
+                self._mount.forget()  # what was dropped would be found here
 
     def copyTransactionsFrom(self, other: Any, verbose: bool = False) -> None:
         """Copy all transactions of another storage, with their tids."""
