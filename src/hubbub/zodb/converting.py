@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -16,10 +17,13 @@ from BTrees.Length import Length
 from persistent.list import PersistentList
 from persistent.mapping import PersistentMapping
 from persistent.wref import WeakRef as ZODBWeakRef
+from ZODB.blob import Blob as ZODBBlob
 from ZODB.broken import Broken
+from ZODB.interfaces import BlobError
 from ZODB.POSException import POSKeyError
 
 from hubbub.kernel import UnstorableError, oid_from_bytes
+from hubbub.space.blob import Blob
 from hubbub.space.classes import class_name, find_class
 from hubbub.space.codec import encode_value
 from hubbub.space.containers import Counter, List, Map
@@ -88,6 +92,12 @@ class Converter:
         elif isinstance(new, Map) or is_tree_class(cls):
             for key, value in old.items():
                 self._try(old, f"[{key!r}]", (key, value), lambda pair: new.update([pair]))
+        elif isinstance(new, Blob):
+            with (
+                suppress(BlobError),
+                old.open("r") as file,
+            ):  # one that was never filled can't be opened
+                new.write_from(file)
         elif not isinstance(new, Counter):
             state: dict[str, Any] = {}
             for name, value in (old.__getstate__() or {}).items():
@@ -154,6 +164,8 @@ def _empty(old: Any) -> Any:
         return List()
     if cls is Length:
         return Counter(old())
+    if cls is ZODBBlob:
+        return Blob()
     if is_tree_class(cls):
         return cls()
     name = f"{cls.__module__}.{cls.__qualname__}"
@@ -163,7 +175,8 @@ def _empty(old: Any) -> Any:
         raise _NotBroughtError(f"the class {name} has a state of its own (__getstate__)")
     if find_class(class_name(cls)) is not cls:
         raise _NotBroughtError(f"the class {name} can't be found by its name")
-    return cls.__new__(cls)
+    made: Any = cls
+    return made.__new__(made)
 
 
 def _setter(state: dict[str, Any], name: str) -> Callable[[Any], None]:

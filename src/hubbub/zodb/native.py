@@ -5,6 +5,7 @@
     PersistentList                          `List`
     B-trees of `BTrees`, all kinds          the same
     BTrees.Length                           `Counter`
+    ZODB.blob.Blob                          `Blob`
     persistent.wref.WeakRef                 `WeakRef`
     any other persistent class              the same class, with the same attributes
     plain values                            the same

@@ -13,10 +13,12 @@ from BTrees.OOBTree import OOBTree, OOTreeSet
 from persistent.list import PersistentList
 from persistent.mapping import PersistentMapping
 from persistent.wref import WeakRef
+from ZODB.blob import Blob
 from ZODB.MappingStorage import MappingStorage
 
 import hubbub
 from hubbub.kernel import ConfigurationError, Job, JobStoppedError
+from hubbub.zodb.importing import open_source
 from hubbub.zodb.native import NotAllBroughtError, import_native
 
 
@@ -76,11 +78,24 @@ def test_objects_become_hubbubs_own(tmp_path: Path) -> None:
         connection.commit()
 
 
+def test_blobs_become_hubbubs_own(tmp_path: Path) -> None:
+    database = ZODB.DB(str(tmp_path / "Data.fs"), blob_dir=str(tmp_path / "blobs"))
+    with database.transaction() as connection:
+        connection.root()["blob"] = Blob(b"some data")
+        connection.root()["empty"] = Blob()
+    database.close()
+    source = open_source(tmp_path / "Data.fs", tmp_path / "blobs")
+    assert import_native(source, tmp_path / "own.hub").objects == 2
+    with hubbub.open(tmp_path / "own.hub") as space:
+        read = space.read(lambda root: (root["blob"].read(), root["empty"].size))
+    assert read == (b"some data", 0)
+
+
 def fill_badly(root) -> None:
     module = types.ModuleType("gone_module")
     sys.modules["gone_module"] = module
     gone = type("Gone", (persistent.Persistent,), {"__module__": "gone_module"})
-    setattr(module, gone.__name__, gone)
+    vars(module)["Gone"] = gone
     root["gone"] = gone()
     root["fine"] = room = Room("hall")
     room.value = NoValue()
