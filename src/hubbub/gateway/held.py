@@ -13,16 +13,19 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from hubbub.wire import peer
+
 GRACE_S = 5.0
 """So long a mount whose connection broke may take to come back."""
 
 
 class HeldVote:
-    """An open vote: the oids that it writes, and the files of its blobs by the peer's names."""
+    """An open vote: its answer, the oids that it writes, and the files of its blobs by the peer's names."""
 
-    __slots__ = ("blobs", "written")
+    __slots__ = ("answer", "blobs", "written")
 
-    def __init__(self, written: set[int], blobs: dict[str, Path]) -> None:
+    def __init__(self, answer: peer.Voted, written: set[int], blobs: dict[str, Path]) -> None:
+        self.answer = answer
         self.written = written
         self.blobs = blobs
 

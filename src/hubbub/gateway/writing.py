@@ -125,6 +125,12 @@ class Writing:
         written = self._check_changeset(message)
         if not self._may_write(message.id, b"") or not self._is_kept(message):
             return
+        self._forget_lost_votes()
+        for held in self.held.votes.values():
+            if held.answer.id == message.id:
+                # The mount's calls are numbered through: its answer was lost with a connection.
+                self._outlet.answer(held.answer)
+                return
         if len(self.held.votes) >= _MOST_VOTES:
             self._fail(message.id, LimitError(f"more than {_MOST_VOTES} votes are open"))
             return
@@ -158,8 +164,9 @@ class Writing:
                 self.held.uploads.update(blobs)
             else:
                 self._forget_lost_votes()
-                self.held.votes[vote.number] = HeldVote(written, blobs)
-                self._outlet.answer(peer.Voted(message.id, vote.number, vote.merged))
+                answer = peer.Voted(message.id, vote.number, vote.merged)
+                self.held.votes[vote.number] = HeldVote(answer, written, blobs)
+                self._outlet.answer(answer)
         self._outlet.answered()
         self._answered()
 

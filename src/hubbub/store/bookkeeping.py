@@ -64,6 +64,7 @@ class Bookkeeping:
         self._pending_keys: dict[bytes, Tid] = {}
         self._ephemerals: dict[int, Record] = {}
         self._absorbed_tid: Tid = store.last_tid
+        self.votes = Votes()
         self._oid_lock = threading.Lock()
         self._next_oid = store.max_oid + 1
         self.votes = Votes()

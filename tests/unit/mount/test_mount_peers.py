@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -400,3 +401,17 @@ async def test_pieces_of_the_feed_that_wait_are_bounded(host: Host) -> None:
     assert isinstance(failed, peer.Failed)
     assert (failed.id, failed.kind) == (9, "limit")
     one.connection.lost()
+
+
+@pytest.mark.parametrize("protocol", [4, 99])
+async def test_a_peer_of_another_version_is_told_which_side_to_upgrade(
+    host: Host, protocol: int
+) -> None:
+    fake = FakePeer(host)
+    # As that version may say it: not as this one does.
+    fake.connection.received(frame(msgspec.msgpack.encode([1, protocol, ["another", "form"]])))
+    (fault,) = await fake.until(peer.Fault)
+    assert isinstance(fault, peer.Fault)
+    assert f"version {protocol}" in fault.message
+    assert "upgrade the" in fault.message
+    assert fake.is_closed
