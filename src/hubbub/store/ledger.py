@@ -183,7 +183,9 @@ class Ledger(Bookkeeping):
         else:
             records, merged, moved = self._validated(changeset, self.next_tid(), merge)
         until = self._clock.monotonic() + lasts_s
-        return self.votes.add(changeset, records, merged + moved, until, self._last_tid)
+        # Not the newest tid: that one may have been rolled back long ago.
+        seen = self._pending[-1].tid if self._pending else self._settled_tid
+        return self.votes.add(changeset, records, merged + moved, until, seen)
 
     def check_free(self, writes: Iterable[Record], current: Iterable[tuple[int, int]] = ()) -> None:
         """Check that no vote has reserved what is to be written or relied on; give up those that are late.

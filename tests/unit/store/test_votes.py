@@ -94,3 +94,15 @@ def test_a_vote_that_saw_what_is_not_stored_is_given_up(ledger: Ledger) -> None:
     assert raised.value.code == "vote_gone"
     ledger.finish(settled.number)
     assert over == [True, True]
+
+
+@pytest.mark.rule("ST5")
+def test_a_failure_of_the_disk_ends_only_votes_that_have_seen_what_it_took(ledger: Ledger) -> None:
+    ledger.commit_changeset(new(1))
+    ledger.roll_back()
+    before = ledger.vote(new(1), 10.0)
+    ledger.commit_changeset(new(2))
+    after = ledger.vote(new(3), 10.0)
+    ledger.roll_back()
+    assert before.number in ledger.votes.open
+    assert after.number not in ledger.votes.open
