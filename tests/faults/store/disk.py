@@ -178,7 +178,7 @@ class Disk:
         monkeypatch.setattr(grouplog, "write_through", write_through)
         monkeypatch.setattr(blobs, "_sync", sync)
         monkeypatch.setattr(grouplog, "os", _System(self))
-        for name in ("replace", "unlink", "mkdir", "write_text"):
+        for name in ("replace", "unlink", "mkdir", "rmdir", "write_text"):
             monkeypatch.setattr(Path, name, self._passing(name, getattr(Path, name)))
 
     def _passing(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,6 +189,8 @@ class Disk:
                 if name == "unlink" and path.exists():
                     # Its inode is not to become another file's, and its content may be found again.
                     os.link(path, self._buried / secrets.token_hex(8))
+                if name == "rmdir" and path.is_dir() and not any(path.iterdir()):
+                    return path.rename(self._buried / secrets.token_hex(8))
                 return real(path, *args, **options)
 
         return call

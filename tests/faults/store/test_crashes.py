@@ -108,7 +108,7 @@ def crash_all_along(disk: Disk, tmp_path: Path, seed: int, every: int) -> dict[s
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_crash_at_any_write_or_fsync_loses_nothing(disk: Disk, tmp_path: Path, seed: int) -> None:
     looked = crash_all_along(disk, tmp_path, seed, every=25)
-    assert {"write", "append"} <= looked.keys()
+    assert sum(looked.values()) > 20
 
 
 @pytest.mark.long
