@@ -321,4 +321,6 @@ GOALS: tuple[Goal, ...] = (
     Goal("backplane-100", 1.0, ("asyncio-queues",)),
     Goal("memory-component", 2048.0, more_is_better=False),
     Goal("open-10M", 1.0, more_is_better=False),
+    Goal("blob-5GB-host", 64.0, more_is_better=False),
+    Goal("blob-5GB-peer", 64.0, more_is_better=False),
 )

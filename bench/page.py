@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import plots
+from bench.goals import WORKS
 from bench.growth import CURVES
 from bench.harness import ROOT, Line, spread
 from bench.table import number
@@ -38,7 +39,8 @@ def write_page(lines: Sequence[Line], page: Path = PAGE, directory: Path = PLOTS
     parts: dict[str, str] = {}
     ratios = [line for line in lines if "goal" in line]
     values = [line for line in lines if "metric" in line and "system" in line and "x" not in line]
-    large = [line for line in values if line["metric"].startswith("open-10M")]
+    large_metrics = {metric for work in WORKS if work.large for metric in work.gives}
+    large = [line for line in values if line["metric"] in large_metrics]
     usual = [line for line in values if line not in large and "slope" not in line]
     if ratios and usual:
         directory.mkdir(parents=True, exist_ok=True)
@@ -48,7 +50,7 @@ def write_page(lines: Sequence[Line], page: Path = PAGE, directory: Path = PLOTS
         parts["conditions"] = conditions_part(lines)
     if large:
         parts["large"] = figures_part(large)
-        large_ratios = [line for line in ratios if line["metric"].startswith("open-10M")]
+        large_ratios = [line for line in ratios if line["metric"] in large_metrics]
         if large_ratios:
             parts["large"] += "\n\n" + ratio_table(large_ratios)
     curves = [curve for curve in CURVES if any(line.get("metric") == curve.name for line in lines)]

@@ -39,7 +39,7 @@ def test_what_each_kind_of_run_measures() -> None:
     assert quick < usual
     assert "commit-1" in quick
     assert "read-warm" in usual - quick
-    assert large == {"open-10M"}
+    assert large == {"open-10M", "blob-5GB"}
     assert main.chosen_curves(main.parsed([]))
     assert not main.chosen_curves(main.parsed(["--quick"]))
     assert not main.chosen_curves(main.parsed(["--no-growth"]))
