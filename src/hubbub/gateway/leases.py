@@ -19,9 +19,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-_STEP = 64
-"""Into so many steps a lease is divided: what was newest is remembered once in each."""
-_USED = 1000
+_STEPS = 64
+"""Into so many steps a lease is divided: what was newest, and the oldest that was used, are remembered once in each."""
 
 
 class Leases:
@@ -39,8 +38,12 @@ class Leases:
         self.lease_s = lease_s
         self._now = now
         self._newest: deque[tuple[float, int]] = deque([(now(), told)])
-        self._used: dict[int, float] = {}
+        self._step_s = lease_s / _STEPS
         self._next_step = 0.0
+        # Begin of a step -> the oldest tid that was used in it. Bounded, however many snapshots there are.
+        self._used: deque[tuple[float, int]] = deque()
+        self._begun = float("-inf")
+        self._oldest_used = 0
         self._peers = 0
         self._left_at = now() - lease_s
 
@@ -51,7 +54,7 @@ class Leases:
         now = self._now()
         if now < self._next_step:
             return
-        self._next_step = now + self.lease_s / _STEP
+        self._next_step = now + self._step_s
         self._newest.append((now, tid))
         while len(self._newest) > 2 and self._newest[1][0] <= now - self.lease_s:
             self._newest.popleft()
@@ -59,10 +62,16 @@ class Leases:
     def use(self, tid: int) -> None:
         """A peer is about to load at ``tid``, which is not the newest."""
         now = self._now()
-        self._used[tid] = now
-        if len(self._used) > _USED:
-            gone = now - self.lease_s
-            self._used = {used: at for used, at in self._used.items() if at > gone}
+        if now - self._begun >= self._step_s:
+            self._begun = now
+            self._used.append((now, tid))
+            while self._used[0][0] < now - self.lease_s - self._step_s:
+                self._used.popleft()
+        elif tid < self._oldest_used:
+            self._used[-1] = self._begun, tid
+        else:
+            return
+        self._oldest_used = tid
 
     def came(self) -> None:
         """A peer is there."""
@@ -89,4 +98,11 @@ class Leases:
         for at, tid in entries:
             if at <= begin:
                 oldest = tid
-        return min([oldest, *(tid for tid, at in list(self._used.items()) if at > begin)])
+        return min([oldest, *(tid for at, tid in self._used_since(begin - self._step_s))])
+
+    def _used_since(self, begin: float) -> list[tuple[float, int]]:
+        while True:
+            try:
+                return [(at, tid) for at, tid in self._used if at > begin]
+            except RuntimeError:  # the loop has changed it meanwhile
+                continue

@@ -65,7 +65,7 @@ def test_what_is_loaded_is_held_anew(leases: Leases, clock: Clock) -> None:
     leases.use(5)
     clock.now += 59
     assert leases.tid == 5
-    clock.now += 1
+    clock.now += 2  # a second is the step here
     assert leases.tid == 20
 
 
@@ -74,11 +74,25 @@ def test_few_are_remembered_of_many_that_were_used(leases: Leases, clock: Clock)
     clock.now += 100
     leases.told(9_000_000)
     clock.now += 100
-    for tid in range(1, 3000):
+    for tid in range(1, 30_000):
         leases.use(tid)
-        clock.now += 1
-    assert leases.tid == 2941
-    assert len(leases._used) <= 1001
+        clock.now += 0.1
+    assert 29_380 <= leases.tid <= 29_400
+    assert len(leases._used) <= 70
+
+
+def test_the_oldest_of_a_moment_is_held(leases: Leases, clock: Clock) -> None:
+    leases.came()
+    clock.now += 100
+    leases.told(50)
+    clock.now += 100
+    for tid in (30, 40, 20, 35):
+        leases.use(tid)
+    assert leases.tid == 20
+    clock.now += 30
+    leases.use(40)
+    clock.now += 32
+    assert leases.tid == 40
 
 
 def test_a_pack_goes_no_further(leases: Leases, clock: Clock) -> None:
