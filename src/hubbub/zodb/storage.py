@@ -120,7 +120,8 @@ class HubbubStorage(ConflictResolvingStorage, UndoLogCompatible):
         self._news = News(self._mount)
         self._reader = Reader(self._mount)
         self._undo_log = UndoLog(self._mount)
-        self._lock = threading.Lock()
+        # DemoStorage borrows it, under this name, and calls from within it what takes it.
+        self._lock = threading.RLock()
         self._pending: dict[int, Pending] = {}
 
     def __repr__(self) -> str:
