@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hubbub.kernel import HubbubError
 from tests.docs.samples import ROOT, Stage, groups
 
 PAGES = sorted(
@@ -39,10 +40,24 @@ def test_every_link_to_a_file_leads_somewhere(page):
     assert missing == []
 
 
-def test_every_page_is_found_from_the_index():
+def test_every_page_is_found_from_the_index_once():
     docs = ROOT / "docs"
     index = (docs / "README.md").read_text(encoding="utf-8")
-    linked = {(docs / link["target"]).resolve() for link in LINK.finditer(index)}
+    entries = "\n".join(line for line in index.splitlines() if line.startswith("- "))
+    links = [(docs / link["target"]).resolve() for link in LINK.finditer(entries)]
+    linked = set(links)
+    assert len(links) == len(linked)
     assert [
         page.name for page in docs.rglob("*.md") if page.name != "README.md" and page not in linked
     ] == []
+
+
+def test_every_error_is_explained():
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    found, errors = [HubbubError], set()
+    while found:
+        error = found.pop()
+        found += error.__subclasses__()
+        if error.__module__ == "hubbub.kernel.errors":
+            errors.add(error.__name__)
+    assert {name for name in errors if f"`{name}`" not in page} == set()

@@ -50,10 +50,10 @@ def upgrade(*, from_version: int) -> Callable[[Step], DeclaredStep]:
     """Declare a step, in the body of a class that says ``version=``: what a state of ``from_version`` becomes next.
 
     The step is a plain function, a static method to type checkers, of one argument: the parts by name, which it may
-    change; it returns them. It depends on
-    nothing else: it runs whenever an old record is read, in queries too, here and in other processes. Plain values in
-    it have the shape that their class has now. References to persistent objects can be moved and dropped, but not
-    looked into, and none can be made: what needs other objects belongs into a transaction.
+    change; it returns them. It depends on nothing else: it runs whenever an old record is read, in queries too, here
+    and in other processes. Plain values in it have the shape that their class has now. References to persistent
+    objects can be moved and dropped, but not looked into, and none can be made: what needs other objects belongs into
+    a transaction.
 
     Args:
         from_version: The version that it begins with; it leads to the next one.

@@ -132,6 +132,22 @@ def _known_oid(obj: Any) -> int:
 
 
 def _merge_attributes(old: State, committed: State, new: State) -> State:
+    """Merge two transactions' changes of an object attribute by attribute: ``merge = hubbub.merge_attributes``.
+
+    An attribute that one of them has set, or deleted, is as that one left it; also one that both have set to the same
+    value. If both have made something else of it they conflict.
+
+    Only for classes whose attributes have nothing to do with one another: each transaction has seen one half of what comes
+    out.
+
+    Args:
+        old: The attributes that both began with.
+        committed: What the first made of them.
+        new: What the second would make of them.
+
+    Raises:
+        ValueError: Naming the first attribute that both have changed. The merge is a conflict then.
+    """
     merged = dict(committed)
     for name in dict.fromkeys((*old, *committed, *new)):
         before, theirs, ours = (_form(state, name) for state in (old, committed, new))
@@ -154,19 +170,3 @@ def _form(state: State, name: str) -> bytes | None:
 
 
 merge_attributes = staticmethod(_merge_attributes)
-"""Merge two transactions' changes of one object attribute by attribute: ``merge = hubbub.merge_attributes`` in a class.
-
-An attribute that one of them has set, or deleted, is as that one left it; also one that both have set to the same
-value. If both have made something else of it they conflict.
-
-Only for classes whose attributes have nothing to do with one another: each transaction has seen one half of what comes
-out.
-
-Args:
-    old: The attributes that both began with.
-    committed: What the first made of them.
-    new: What the second would make of them.
-
-Raises:
-    ValueError: Naming the first attribute that both have changed. The merge is a conflict then.
-"""
