@@ -1,11 +1,13 @@
 """The documentation does what it says: its samples run, its links lead somewhere."""
 
 import re
+import typing
 from pathlib import Path
 
 import pytest
 
 from hubbub.kernel import HubbubError
+from hubbub.wire import peer
 from tests.docs.samples import ROOT, Stage, groups
 
 PAGES = sorted(
@@ -61,3 +63,13 @@ def test_every_error_is_explained():
         if error.__module__ == "hubbub.kernel.errors":
             errors.add(error.__name__)
     assert {name for name in errors if f"`{name}`" not in page} == set()
+
+
+def test_the_page_of_the_peer_wire_has_every_message_and_member():
+    page = (ROOT / "spec" / "wire-peer.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| ([^|]*) \|", page, re.MULTILINE)
+    assert [(int(kind), name, re.findall(r"`(\w+)`", members)) for kind, name, members in rows] == [
+        (message.__struct_config__.tag, message.__name__, list(message.__struct_fields__))
+        for union in (peer.ToHost, peer.ToPeer)
+        for message in sorted(typing.get_args(union), key=lambda each: each.__struct_config__.tag)
+    ]

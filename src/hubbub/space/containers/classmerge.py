@@ -137,8 +137,8 @@ def _merge_attributes(old: State, committed: State, new: State) -> State:
     An attribute that one of them has set, or deleted, is as that one left it; also one that both have set to the same
     value. If both have made something else of it they conflict.
 
-    Only for classes whose attributes have nothing to do with one another: each transaction has seen one half of what comes
-    out.
+    Only for classes whose attributes have nothing to do with one another: each transaction has seen one half of what
+    comes out.
 
     Args:
         old: The attributes that both began with.
