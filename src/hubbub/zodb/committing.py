@@ -131,6 +131,11 @@ class Pending:
             try:
                 self._ballot = self._mount.vote(self._changeset())
             except ConflictError as error:
+                write = self.writes.get(error.oid)
+                if write is not None and not error.committed_tid and write.data is not None:
+                    # It is not here yet: read from the base of a DemoStorage. ZODB's own storages take it as new, too.
+                    write.serial = 0
+                    continue
                 self._resolve(error, resolve)
                 resolved.append(oid_bytes(error.oid))
             except LocalProtocolError as error:

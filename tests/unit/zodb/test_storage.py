@@ -53,15 +53,23 @@ def test_it_is_the_base_of_a_demo_storage(storage: HubbubStorage, cleanup: ExitS
     assert (topic(demo), topic(ZODB.DB(storage))) == ("salt", "tea")
 
 
-def test_as_the_changes_of_a_demo_storage_it_refuses_and_does_not_hang(
-    storage: HubbubStorage, cleanup: ExitStack
-) -> None:
+def test_it_takes_the_changes_of_a_demo_storage(storage: HubbubStorage, cleanup: ExitStack) -> None:
     changes = HubbubStorage("memory:")
     demo = ZODB.DB(DemoStorage(base=storage, changes=changes, close_base_on_close=False))
     cleanup.callback(demo.close)
+    set_topic(demo, "salt")
+    set_topic(demo, "pepper")
+    assert (topic(demo), topic(ZODB.DB(storage))) == ("pepper", "tea")
+    # Of what it has itself, it asks for the state that was read.
+    stale = demo.open(transaction.TransactionManager())
+    assert stale.root()["room"]["topic"] == "pepper"
+    set_topic(demo, "thyme")
+    stale.root()["room"]["topic"] = "mint"
     with pytest.raises(ConflictError):
-        set_topic(demo, "salt")
-    assert topic(demo) == "tea"
+        stale.transaction_manager.commit()
+    stale.transaction_manager.abort()
+    stale.close()
+    assert topic(demo) == "thyme"
 
 
 def test_it_is_read_as_it_was(storage: HubbubStorage) -> None:
