@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hubbub.gateway import Gateway, create_app
+from hubbub.gateway.hourly import HourlyPack
 from hubbub.kernel import Clock, ConfigurationError, Label
 from hubbub.kernel.limits import Limits
 from hubbub.perspective.accounts import AccountsFile, accounts_path
@@ -85,6 +86,7 @@ class Hub:
         self._alarms: Alarms = LoopAlarms()
         self._armed: dict[int, Alarm] = {}
         self._host: Host | None = None
+        self._hourly: HourlyPack | None = None
         self._portal: Portal | None = None
 
     # --- declaring ----------------------------------------------------------------------------------------------------
@@ -143,6 +145,7 @@ class Hub:
         host.start()
         portal.start(host)
         self._host, self._portal = host, portal
+        self._hourly = HourlyPack(host)
         if self.setup is not None:
             setup = self.setup
             try:
@@ -180,6 +183,8 @@ class Hub:
         for alarm in self._armed.values():
             alarm.cancel()
         self._armed.clear()
+        if self._hourly is not None:
+            await self._hourly.close()
         if drain:
             await self.beside.finish()
             # What was begun is finished and its results handed to the sessions before they are told to come back.

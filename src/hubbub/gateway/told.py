@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from operator import attrgetter
 
 from hubbub.gateway.held import Holding
-from hubbub.gateway.keeping import HourlyPack, upkeep_of
+from hubbub.gateway.keeping import upkeep_of
 from hubbub.gateway.leases import Leases
 from hubbub.gateway.lookout import Lookout
 from hubbub.gateway.outlet import Outlet
@@ -29,6 +29,7 @@ from hubbub.store.ledger import PEER_COMMIT
 from hubbub.store.snapshots import Snapshots
 
 _REMEMBERED_MOUNTS = 10_000
+_LEASE_S = 60.0
 
 _oid_of = attrgetter("oid")
 
@@ -50,16 +51,22 @@ class Peers:
         self.snapshots = Snapshots(host.store.feed_floor)
         self.leases = Leases(lease_s, told)
         self.upkeep = upkeep_of(host, lambda: self.log.newest, self.snapshots, self.leases)
-        self.hourly = HourlyPack(self.upkeep, lambda: host.is_closing)
         self.lookout = Lookout(asyncio.get_running_loop().call_soon, lambda: host.is_at_rest)
         host.on_settled(self._settled)
 
     @classmethod
-    def of(cls, host: Host, lease_s: float = 60.0) -> Peers:
-        """Return the peers of ``host``, made at the first call with that ``lease_s``. In the loop."""
+    def of(cls, host: Host, lease_s: float | None = None) -> Peers:
+        """Return the peers of ``host``, made at the first call. In the loop.
+
+        Args:
+            host: Which.
+            lease_s: How long a pack keeps what a peer may read; of several the longest.
+        """
         found = cls._of_host.get(host)
         if found is None:
-            found = cls._of_host[host] = cls(host, lease_s)
+            found = cls._of_host[host] = cls(host, _LEASE_S if lease_s is None else lease_s)
+        elif lease_s is not None:
+            found.leases.lease_s = max(found.leases.lease_s, lease_s)
         return found
 
     def next_serial(self) -> int:

@@ -15,13 +15,15 @@ from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from hubbub.kernel import Job, LimitError, Record, RemoteProtocolError, Tid
+from hubbub.kernel import Job, LimitError, Record, RemoteProtocolError, SnapshotGoneError, Tid
 from hubbub.store.base import Damage, FeedEntry, PackReport, StoredCommit, StoreStats
-from hubbub.store.upkeep import COMMIT_BYTES, SpaceIdentity, Upkeep
+from hubbub.store.upkeep import COMMIT_BYTES, RowsPiece, SpaceIdentity, Upkeep
 from hubbub.wire import peer
 
 MOST_ASKED = 8
 """So many questions of one peer are worked on at a time; its side of the wire holds the others back."""
+
+_ATTEMPTS = 20
 
 _READING = frozenset(
     {
@@ -218,7 +220,26 @@ class RemoteUpkeep:
                 most_bytes //= 4
 
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
-        found: tuple[Tid, list[tuple[str, bytes, bytes]]] = self._asked("all_rows")
+        most_bytes = COMMIT_BYTES
+        for _ in range(_ATTEMPTS):
+            try:
+                first = self.rows_from(0, 0, most_bytes)
+                rows = list(first.rows)
+                while len(rows) < first.count:
+                    rows += self.rows_from(first.number, len(rows), most_bytes).rows
+                return first.tid, rows
+            except LimitError:
+                if most_bytes <= 1:
+                    raise
+                most_bytes //= 4
+            except SnapshotGoneError:
+                continue  # others ask for them, too; or it is another host now
+        raise SnapshotGoneError(
+            "the rows of this space are asked for by too many at a time: try again"
+        )
+
+    def rows_from(self, number: int, skip: int, most_bytes: int = COMMIT_BYTES) -> RowsPiece:
+        found: RowsPiece = self._asked("rows_from", number, skip, most_bytes)
         return found
 
     def stats(self) -> StoreStats:

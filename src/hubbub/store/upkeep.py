@@ -20,6 +20,7 @@ from hubbub.kernel import (
     ReadOnlyError,
     Record,
     Row,
+    SnapshotGoneError,
     StoreError,
     SystemClock,
     Tid,
@@ -40,6 +41,11 @@ SPACE = "space"
 _RETENTION = b"keep"
 
 
+_MOST_SHOWN = 2
+_ROW_BYTES = 16
+"""What a row costs in a message beside its key and value, at most about."""
+
+
 class SpaceIdentity(msgspec.Struct, frozen=True):
     """Which space it is, and how far it reaches.
 
@@ -52,6 +58,28 @@ class SpaceIdentity(msgspec.Struct, frozen=True):
     space_id: str
     last_tid: Tid
     packed_tid: Tid
+
+
+class RowsPiece(msgspec.Struct, frozen=True, array_like=True):
+    """Some of the keyed rows of a space, all of which are of one moment.
+
+    Attributes:
+        number: Goes with the next question for them.
+        tid: The newest tid at that moment.
+        count: How many rows there were then.
+        rows: (kind, key, value) of those that come next.
+    """
+
+    number: int
+    tid: Tid
+    count: int
+    rows: list[tuple[str, bytes, bytes]]
+
+
+def retention_of(store: Store) -> float | None:
+    """Return for how many seconds the space in ``store`` declares to keep its past; None if it declares nothing."""
+    stored = store.row(SPACE, _RETENTION)
+    return None if stored is None else msgspec.msgpack.decode(stored, type=float)
 
 
 class Upkeep(Protocol):
@@ -105,6 +133,19 @@ class Upkeep(Protocol):
 
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
         """Return (kind, key, value) of every keyed row, sorted, and the newest tid at that moment."""
+        ...
+
+    def rows_from(self, number: int, skip: int, most_bytes: int = COMMIT_BYTES) -> RowsPiece:
+        """Return a piece of `all_rows`, so that as many as there are cross in messages of any size.
+
+        Args:
+            number: What came with the first piece; 0 asks for that.
+            skip: How many rows came before.
+            most_bytes: About so many bytes at once, but one row at least.
+
+        Raises:
+            SnapshotGoneError: Others have asked for rows since, and those of ``number`` are not kept any more.
+        """
         ...
 
     def stats(self) -> StoreStats:
@@ -189,6 +230,10 @@ class StoreUpkeep:
         self._put_rows = put_rows
         self._clock = clock or SystemClock()
         self._packing = threading.Lock()
+        # Rows of which a piece was given, until all were.
+        self._showing = threading.Lock()
+        self._shown_rows: dict[int, tuple[Tid, list[tuple[str, bytes, bytes]]]] = {}
+        self._next_shown = 0
 
     def history(self, oid: int, before: int | None = None, most: int = 100) -> list[Tid]:
         end = self._settled_tid()
@@ -230,6 +275,35 @@ class StoreUpkeep:
     def all_rows(self) -> tuple[Tid, list[tuple[str, bytes, bytes]]]:
         return self._store.all_rows()
 
+    def rows_from(self, number: int, skip: int, most_bytes: int = COMMIT_BYTES) -> RowsPiece:
+        number, (newest, rows) = self._shown(number)
+        piece: list[tuple[str, bytes, bytes]] = []
+        for row in islice(rows, skip, None):
+            most_bytes -= _ROW_BYTES + len(row[0]) + len(row[1]) + len(row[2])
+            if piece and most_bytes < 0:
+                break
+            piece.append(row)
+        with self._showing:
+            if skip + len(piece) >= len(rows):
+                self._shown_rows.pop(number, None)
+        return RowsPiece(number, newest, len(rows), piece)
+
+    def _shown(self, number: int) -> tuple[int, tuple[Tid, list[tuple[str, bytes, bytes]]]]:
+        """Return the rows that go by ``number``; new ones for 0."""
+        if not number:
+            found = self._store.all_rows()
+            with self._showing:
+                number = self._next_shown = self._next_shown + 1
+                self._shown_rows[number] = found
+                if len(self._shown_rows) > _MOST_SHOWN:
+                    del self._shown_rows[next(iter(self._shown_rows))]
+            return number, found
+        with self._showing:
+            kept = self._shown_rows.get(number)
+        if kept is None:
+            raise SnapshotGoneError("the rows as of then are not kept any more: ask anew")
+        return number, kept
+
     def stats(self) -> StoreStats:
         return self._store.stats()
 
@@ -237,8 +311,7 @@ class StoreUpkeep:
         return self._store.verify(job)
 
     def retention(self) -> float | None:
-        stored = self._store.row(SPACE, _RETENTION)
-        return None if stored is None else msgspec.msgpack.decode(stored, type=float)
+        return retention_of(self._store)
 
     def declare_retention(self, seconds: float | None) -> None:
         value = None if seconds is None else msgspec.msgpack.encode(float(seconds))

@@ -250,6 +250,8 @@ class TestHub:
         hub = self.hub
         host, portal = hub.host, hub.portal
         await hub.beside.stop()
+        if hub._hourly is not None:
+            await hub._hourly.close()
         # Nothing that its threads still do may reach the loop, or the store of the next life.
         host._loop = None
         host._closing = host._failed = True

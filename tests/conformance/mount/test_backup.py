@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from hubbub.backup import back_up, copy_current, copy_history, restore
+from hubbub.gateway.peers import PeerOptions
 from hubbub.kernel import Changeset, Label, LimitError, ReadOnlyError, Record
 from hubbub.mount import LocalMount, Mount, RemoteMount
 from hubbub.store import MemoryStore, SQLiteStore
+from tests.conformance.mount.serving import HostThread
+from tests.conformance.store.building import commit
 
 Open = Callable[..., Mount]
 
@@ -94,6 +97,24 @@ def test_a_commit_that_is_too_large_for_a_message_is_saved(
     store.close()
 
 
+def test_more_rows_than_a_message_holds_are_saved(tmp_path: Path) -> None:
+    source = MemoryStore()
+    rows = [("session", b"%06d" % number, b"x" * 1000) for number in range(6000)]
+    source.write([commit(1, [3], rows)])
+    host = HostThread(source, options=PeerOptions(max_message_bytes=1 << 20))
+    mount = RemoteMount(host.url)
+    try:
+        assert mount.upkeep.all_rows()[1] == rows
+        back_up(mount, tmp_path / "backup")
+    finally:
+        mount.close()
+        host.close()
+    restore(tmp_path / "backup", tmp_path / "new.hub")
+    store = SQLiteStore(tmp_path / "new.hub")
+    assert store.all_rows()[1] == rows
+    store.close()
+
+
 def test_who_may_only_read_gets_no_sessions(open_mount: Open, tmp_path: Path) -> None:
     mount = open_mount(read_only=True)
     if isinstance(mount, RemoteMount):
@@ -149,10 +170,7 @@ def test_a_backup_goes_on_while_the_space_is_packed_again_and_again(
             has_begun.set()
 
     threads = [threading.Thread(target=work, args=(open_mount(),)) for _ in range(4)]
-    if isinstance(mount, LocalMount):
-        threads.append(threading.Thread(target=pack, args=(mount,)))
-    else:
-        has_begun.set()
+    threads.append(threading.Thread(target=pack, args=(open_mount(),)))
     for thread in threads:
         thread.start()
     ends = []

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from hubbub.app import Hub
+from hubbub.gateway.hourly import HourlyPack
 from hubbub.gateway.peers import PeerOptions
-from hubbub.gateway.told import Peers
 from hubbub.kernel import (
     Changeset,
+    Commit,
     ConfigurationError,
     Job,
     JobStoppedError,
+    Label,
     PackedError,
     ReadOnlyError,
     Record,
     SnapshotGoneError,
+    Tid,
     UnknownObjectError,
 )
 from hubbub.mount import RemoteMount, Space
+from hubbub.mount import open as open_space
 from hubbub.space.persistent import Ephemeral, Persistent
 from hubbub.store import MemoryStore
+from hubbub.store.upkeep import SPACE
 from tests.conformance.mount.serving import HostThread
 
 pytestmark = pytest.mark.rule("ST7")
@@ -162,12 +171,67 @@ def test_a_declared_retention_is_kept_and_packed_by_itself(host: HostThread) -> 
         space.pack(before=int(space.tid))
     assert space.pack().records == 0
     space.declare_retention(0.0)
-    peers = host.call(Peers.of, host.host)
-    peers.hourly.pack()
+    hourly = host.call(HourlyPack, host.host)
+    report = asyncio.run_coroutine_threadsafe(hourly.pack(), host.loop).result(20)
+    assert report.records == 4
     assert len(space._mount.upkeep.history(0)) == 1
     space.declare_retention(None)
     assert space.retention is None
+    assert asyncio.run_coroutine_threadsafe(hourly.pack(), host.loop).result(20) is None
+    asyncio.run_coroutine_threadsafe(hourly.close(), host.loop).result(20)
     space.close()
+
+
+async def test_a_hub_without_peers_packs_its_space_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "space.hub")
+    with open_space(path) as space:
+        count_up(space, 3)
+        space.declare_retention(0.0)
+        assert len(space._mount.upkeep.history(0)) == 3
+    packed = asyncio.Event()
+    pack = HourlyPack.pack
+
+    async def noting(self: HourlyPack) -> Any:
+        report = await pack(self)
+        packed.set()
+        monkeypatch.setattr("hubbub.gateway.hourly.PACK_EVERY_S", 3600.0)
+        return report
+
+    monkeypatch.setattr(HourlyPack, "pack", noting)
+    monkeypatch.setattr("hubbub.gateway.hourly.PACK_EVERY_S", 0.0)
+    hub = Hub()
+    await hub.start(data=path)
+    await asyncio.wait_for(packed.wait(), 20)
+    await hub.stop()
+    with open_space(path) as space:
+        assert len(space._mount.upkeep.history(0)) == 1
+        assert space.read(lambda root: root["kept"].value) == 2
+
+
+async def test_a_hub_that_stops_stops_its_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def pack(self, *args: Any, job: Job | None = None, **more: Any) -> Any:
+            assert job is not None
+            begun.set()
+            while True:
+                try:
+                    job.step("packing", 0)
+                except JobStoppedError:
+                    stopped.set()
+                    raise
+
+    monkeypatch.setattr("hubbub.gateway.hourly.PACK_EVERY_S", 0.0)
+    store = Slow()
+    store.write([Commit(Tid(1), Label(), rows=[(SPACE, b"keep", msgspec.msgpack.encode(0.0))])])
+    hub = Hub()
+    await hub.start(store)
+    assert await asyncio.to_thread(begun.wait, 20)
+    await hub.stop()
+    assert stopped.is_set()
 
 
 def test_who_may_only_read_may_ask_what_only_reads(host: HostThread) -> None:

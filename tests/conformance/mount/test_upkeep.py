@@ -61,6 +61,28 @@ def test_all_objects_can_be_walked_over(open_mount: Open) -> None:
     assert two.upkeep.current(-1, 0) == []
 
 
+def test_rows_come_in_pieces_that_are_of_one_moment(open_mount: Open) -> None:
+    one, two = open_mount(), open_mount()
+    write(one, one.new_oid())
+    two.sync()
+    upkeep = one.upkeep
+    upkeep.declare_retention(86_400.0)
+    _, before = upkeep.all_rows()
+    assert before
+    upkeep.declare_retention(None)
+    assert len(upkeep.all_rows()[1]) < len(before)
+    upkeep.declare_retention(86_400.0)
+    first = upkeep.rows_from(0, 0, 1)
+    assert first.count == len(before)
+    rows = list(first.rows)
+    upkeep.declare_retention(None)  # meanwhile
+    while len(rows) < first.count:
+        piece = two.upkeep.rows_from(first.number, len(rows), 1)
+        assert (piece.number, piece.tid, len(piece.rows)) == (first.number, first.tid, 1)
+        rows += piece.rows
+    assert [row[:2] for row in rows] == [row[:2] for row in before]
+
+
 def test_the_remote_side_has_all_there_is_to_ask() -> None:
     assert QUESTIONS
     for name in QUESTIONS:
