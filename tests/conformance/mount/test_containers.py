@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter as PlainCounter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from hubbub import (
     Space,
     WeakRef,
 )
+from hubbub.gateway.peers import PeerOptions
 from hubbub.mount import Mount
+from hubbub.store import MemoryStore
+from tests.conformance.mount.serving import HostThread
 
 OpenMount = Callable[..., Mount]
 
@@ -153,10 +157,8 @@ def test_two_who_claim_one_unique_value_are_told_apart(open_mount: OpenMount) ->
 
 
 @pytest.mark.rule("ST7")
-@pytest.mark.parametrize("name", ["memory:", "space.hub"])
-def test_a_pack_takes_what_is_only_referred_to_weakly(name: str, tmp_path: Path) -> None:
-    url = name if name == "memory:" else str(tmp_path / name)
-
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "tcp"])
+def test_a_pack_takes_what_is_only_referred_to_weakly(kind: str, tmp_path: Path) -> None:
     def start(root: Any) -> None:
         root["kept"], root["lost"] = List(["kept"]), List(["lost"])
         root["weak"] = (WeakRef(root["kept"]), WeakRef(root["lost"]))
@@ -164,13 +166,22 @@ def test_a_pack_takes_what_is_only_referred_to_weakly(name: str, tmp_path: Path)
     def look(root: Any) -> list[Any]:
         return [None if weak() is None else list(weak()) for weak in root["weak"]]
 
-    with hubbub.open(url) as space:
+    # A host keeps what peers may still read for the time of a lease.
+    host = HostThread(MemoryStore(), options=PeerOptions(lease_s=0.0)) if kind == "tcp" else None
+    urls = {"memory": "memory:", "sqlite": str(tmp_path / "space.hub")}
+    with hubbub.open(urls[kind] if host is None else host.url) as space:
         space.run(start)
         space.run(lambda root: root.__delitem__("lost"))
         assert space.read(look) == [["kept"], ["lost"]]
         space.pack()
-        with space.connect() as fresh:
+        # Whoever has the object in memory still has it.
+        with (
+            nullcontext(space) if host is None else hubbub.open(host.url) as newcomer,
+            newcomer.connect() as fresh,
+        ):
             assert look(fresh.root) == [["kept"], None]
+    if host is not None:
+        host.close()
 
 
 @pytest.mark.rule("SP2", "SP3")
