@@ -10,23 +10,44 @@ import msgspec
 
 from hubbub.cli.arguments import as_text, harmless
 from hubbub.cli.examples import examples
-from hubbub.cli.opening import json_option, moment, open_space, split_url, tid_of, token_option
+from hubbub.cli.opening import (
+    at_option,
+    json_option,
+    moment,
+    open_space,
+    split_url,
+    tid_of,
+    token_option,
+)
 from hubbub.cli.progress import job_with_progress
 from hubbub.cli.tables import human_count, human_size, human_time
-from hubbub.kernel import ConfigurationError, tid_text
+from hubbub.kernel import ConfigurationError, Job, Tid, tid_text
+from hubbub.mount import Space
 
 _WORDS = click.argument("words", nargs=-1, metavar="[URL]")
 _SHOWN = 100
 
 
-@click.command(epilog=examples("hubbub space stats", "hubbub space stats chat.hub --json"))
+@click.command(
+    epilog=examples(
+        "hubbub space stats",
+        "hubbub space stats chat.hub --at 7d       how much was there a week ago",
+        "hubbub space stats chat.hub --json",
+    )
+)
 @_WORDS
 @token_option
+@at_option
 @json_option
-def stats(words: tuple[str, ...], token: str, as_json: bool) -> None:
-    """Tell how much there is in a space: objects, records of the past, bytes."""
+def stats(words: tuple[str, ...], token: str, at: str | None, as_json: bool) -> None:
+    """Tell how much there is in a space: objects, records of the past, bytes. With --at what there was then."""
     url, _ = split_url(words, 0, "hubbub space stats [URL]")
     with open_space(url, token) as space:
+        tid = moment(at, space)
+        if tid is not None:
+            with space.at(tid), job_with_progress() as job:
+                _tell_stats_at(space, tid, job, as_json)
+            return
         found = space.count()
         retention = space.retention
     if as_json:
@@ -43,6 +64,26 @@ def stats(words: tuple[str, ...], token: str, as_json: bool) -> None:
         ("last", f"{human_time(found.last_tid)}  {tid_text(found.last_tid)}"),
         ("packed", f"up to {human_time(found.packed_tid)}" if found.packed_tid else "never"),
         ("keeps", "all of its past" if retention is None else f"the last {_span(retention)}"),
+    ]
+    for name, text in lines:
+        click.echo(f"{click.style(name.ljust(13), dim=True)}{text}")
+
+
+def _tell_stats_at(space: Space, tid: Tid, job: Job, as_json: bool) -> None:
+    objects = payload_bytes = 0
+    after = -1
+    while piece := space._mount.upkeep.current(after, tid):
+        objects += len(piece)
+        payload_bytes += sum(len(record.payload) for record in piece)
+        after = piece[-1].oid
+        job.step("counting", objects)
+    if as_json:
+        click.echo(as_text({"at": int(tid), "objects": objects, "payload_bytes": payload_bytes}))
+        return
+    lines = [
+        ("at", f"{human_time(tid)}  {tid_text(tid)}"),
+        ("objects", f"{objects:,}"),
+        ("state", f"{human_size(payload_bytes)}, without the past"),
     ]
     for name, text in lines:
         click.echo(f"{click.style(name.ljust(13), dim=True)}{text}")

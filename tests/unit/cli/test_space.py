@@ -311,6 +311,18 @@ def test_stats_verify_and_pack(tids: list[str]) -> None:
     assert "packed       never" in shown
     assert "keeps        all of its past" in shown
     assert json.loads(run("stats", "a.hub", "--json"))["last_tid"] == int(tids[2], 16)
+    first, last = (
+        json.loads(run("stats", "a.hub", "--at", at, "--json")) for at in (tids[0], tids[2])
+    )
+    assert (first["at"], last["at"]) == (int(tids[0], 16), int(tids[2], 16))
+    assert 0 < first["objects"] <= last["objects"]
+    with hubbub.open("a.hub") as space:
+        for told in (first, last):
+            records = space._mount.upkeep.current(-1, told["at"])
+            assert told["objects"] == len(records)
+            assert told["payload_bytes"] == sum(len(record.payload) for record in records)
+    assert f"objects      {first['objects']}\n" in run("stats", "a.hub", "--at", tids[0])
+    assert "is no moment" in run("stats", "a.hub", "--at", "x", status=1)
     assert run("verify", "a.hub") == "All of it is sound.\n"
     shown = run("pack", "a.hub", "--before", tids[1])
     assert "Packed up to" in shown
