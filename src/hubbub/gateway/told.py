@@ -60,7 +60,7 @@ class Peers:
 
         Args:
             host: Which.
-            lease_s: How long a pack keeps what a peer may read; of several the longest.
+            lease_s: How long a pack keeps what a peer may read, in seconds; of several the longest.
         """
         found = cls._of_host.get(host)
         if found is None:
