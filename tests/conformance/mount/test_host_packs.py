@@ -173,6 +173,7 @@ def test_a_declared_retention_is_kept_and_packed_by_itself(host: HostThread) -> 
     space.declare_retention(0.0)
     hourly = host.call(HourlyPack, host.host)
     report = asyncio.run_coroutine_threadsafe(hourly.pack(), host.loop).result(20)
+    assert report is not None
     assert report.records == 4
     assert len(space._mount.upkeep.history(0)) == 1
     space.declare_retention(None)
