@@ -10,6 +10,7 @@ from hubbub.kernel import Label, Row, Tid
 from hubbub.perspective.host import Host
 from hubbub.space import context
 from hubbub.space.connection import Connection
+from hubbub.store.base import PackReport
 from hubbub.store.snapshots import Snapshots
 from hubbub.store.upkeep import StoreUpkeep
 
@@ -17,7 +18,11 @@ _ROWS_S = 60.0
 
 
 def upkeep_of(
-    host: Host, told: Callable[[], Tid], snapshots: Snapshots, leases: Leases
+    host: Host,
+    told: Callable[[], Tid],
+    snapshots: Snapshots,
+    leases: Leases,
+    drop_caches: Callable[[], None],
 ) -> StoreUpkeep:
     """Return what answers about ``host``'s space, in any thread; in the loop.
 
@@ -26,6 +31,7 @@ def upkeep_of(
         told: Returns the newest tid that peers were told.
         snapshots: Where nothing may be read any more.
         leases: Of peers; a pack keeps what they may read.
+        drop_caches: Has peers drop their caches; called in the loop, when objects are gone.
     """
     loop = asyncio.get_running_loop()
     snapshots.add(leases)
@@ -41,12 +47,17 @@ def upkeep_of(
         more: Iterable[int] = (oid for held in list(host.holds) for oid in held())
         return [*host.ledger.ephemeral_refs(), *more]
 
+    def packed(report: PackReport | None) -> None:
+        host.ledger.forget_cached()
+        if report is None or report.objects:
+            loop.call_soon_threadsafe(drop_caches)
+
     return StoreUpkeep(
         host.store,
         told,
         snapshots=snapshots,
         roots=roots,
-        on_packed=host.ledger.forget_cached,
+        on_packed=packed,
         put_rows=put_rows,
         clock=host.clock,
     )

@@ -38,7 +38,6 @@ class Leases:
         self.lease_s = lease_s
         self._now = now
         self._newest: deque[tuple[float, int]] = deque([(now(), told)])
-        self._step_s = lease_s / _STEPS
         self._next_step = 0.0
         # Begin of a step -> the oldest tid that was used in it. Bounded, however many snapshots there are.
         self._used: deque[tuple[float, int]] = deque()
@@ -46,6 +45,10 @@ class Leases:
         self._oldest_used = 0
         self._peers = 0
         self._left_at = now() - lease_s
+
+    @property
+    def _step_s(self) -> float:
+        return self.lease_s / _STEPS
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 

@@ -160,6 +160,14 @@ class Outlet:
         self.neighbours.forget_all()
         self.pushed.clear()
 
+    def drop_cache(self) -> None:
+        """Have the peer drop all that it keeps."""
+        if not self.is_over and not self._is_behind:
+            self._is_behind = True
+            self.forget_all()
+            self._catch_up()
+            self.flush()
+
     def expect(self, answers: int) -> None:
         """So many answers to commits of this group are about to come: the last sends all that is told to this peer."""
         self._untold = answers

@@ -50,7 +50,9 @@ class Peers:
         self.holding = Holding(host.drop_vote, host.live.blobs.unstage)
         self.snapshots = Snapshots(host.store.feed_floor)
         self.leases = Leases(lease_s, told)
-        self.upkeep = upkeep_of(host, lambda: self.log.newest, self.snapshots, self.leases)
+        self.upkeep = upkeep_of(
+            host, lambda: self.log.newest, self.snapshots, self.leases, self._drop_caches
+        )
         self.lookout = Lookout(asyncio.get_running_loop().call_soon, lambda: host.is_at_rest)
         host.on_settled(self._settled)
 
@@ -87,6 +89,11 @@ class Peers:
         self.outlets.pop(outlet, None)
         for key in [key for key, owner in self.writers.items() if owner[0] is outlet]:
             del self.writers[key]
+
+    def _drop_caches(self) -> None:
+        """Have all peers forget what they keep: a pack has collected some of it."""
+        for outlet in list(self.outlets):
+            outlet.drop_cache()
 
     def _settled(self, commits: Sequence[Commit]) -> None:
         told = self.log.newest

@@ -104,7 +104,7 @@ class LocalMount:
             store,
             lambda: self._log.newest,
             snapshots=self.snapshots,
-            on_packed=self._ledger.forget_cached,
+            on_packed=lambda _: self._ledger.forget_cached(),
             put_rows=None if read_only else self._put_rows,
             clock=clock,
         )

@@ -47,12 +47,17 @@ class Bookkeeping:
         store: Where settled records are.
         clock: Gives the time for tids.
         cache_records: About how many settled records are kept decoded-ready in memory.
+        cache_bytes: About how many bytes of them.
     """
 
-    def __init__(self, store: Store, clock: Clock, cache_records: int) -> None:
+    def __init__(self, store: Store, clock: Clock, cache_records: int, cache_bytes: int) -> None:
         self.store = store
         self._clock = clock
         self._cache_records = max(2, cache_records)
+        self._cache_bytes = cache_bytes
+        self._young_bytes = (
+            0  # of what was put there, so what was written again and again counts for more
+        )
         self._lock = threading.Lock()
         self._young: dict[int, Record] = {}
         self._old: dict[int, Record] = {}
@@ -125,12 +130,15 @@ class Bookkeeping:
             return
         # Of an object that several of them have written, the last state is the one to keep.
         newest = {record.oid: record for commit in commits for record in commit.records}
+        size = sum([len(record.payload) for record in newest.values()])
         with self._lock:
             if self._old:
                 for oid in newest:
                     self._old.pop(oid, None)
-            if len(self._young) + len(newest) <= self._cache_records // 2:
+            is_small = self._young_bytes + size <= self._cache_bytes // 2
+            if is_small and len(self._young) + len(newest) <= self._cache_records // 2:
                 self._young.update(newest)
+                self._young_bytes += size
             else:
                 for record in newest.values():
                     self._keep(record)
@@ -145,13 +153,14 @@ class Bookkeeping:
     def forget_cached(self) -> None:
         """Forget settled records that are kept in memory: some of them may be packed away."""
         with self._lock:
-            self._young, self._old = {}, {}
+            self._young, self._old, self._young_bytes = {}, {}, 0
 
     def _keep(self, record: Record) -> None:
         young = self._young
         young[record.oid] = record
-        if len(young) > self._cache_records // 2:
-            self._old, self._young = young, {}
+        self._young_bytes += len(record.payload)
+        if len(young) > self._cache_records // 2 or self._young_bytes > self._cache_bytes // 2:
+            self._old, self._young, self._young_bytes = young, {}, 0
 
     # --- serial thread ----------------------------------------------------------------------------------------------
 

@@ -40,6 +40,10 @@ write as it did. None if there is none."""
 _ABSENT_TID = Tid(0)
 
 
+DEFAULT_CACHE_BYTES = 256 << 20
+"""So many bytes of payloads are kept in memory, about, unless told otherwise."""
+
+
 class Ledger(Bookkeeping):
     """Order commits and know the newest state of every object.
 
@@ -49,6 +53,7 @@ class Ledger(Bookkeeping):
         merge: Three-way merge of records; called in the serial thread.
         rebase: Called for a changeset that can't be merged record by record.
         cache_records: About how many settled records are kept decoded-ready in memory.
+        cache_bytes: About how many bytes of them; a larger one is kept alone.
     """
 
     def __init__(
@@ -59,8 +64,9 @@ class Ledger(Bookkeeping):
         rebase: Rebase | None = None,
         *,
         cache_records: int = 100_000,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        super().__init__(store, clock, cache_records)
+        super().__init__(store, clock, cache_records, cache_bytes)
         self._merge = merge
         self._rebase = rebase
 

@@ -206,7 +206,8 @@ class StoreUpkeep:
         settled_tid: Returns the tid up to which everything is durable.
         snapshots: Those that are open; a pack keeps what they may read.
         roots: Returns the oids that are held by more than the root.
-        on_packed: Called when a pack has ended, well or not: what is cached may be gone.
+        on_packed: Called when a pack has ended, with its report, None if it did not end well: what is cached may be
+            gone.
         put_rows: Stores keyed rows, durably; None: it is read only.
         clock: For the age of transactions.
     """
@@ -218,7 +219,7 @@ class StoreUpkeep:
         *,
         snapshots: Snapshots | None = None,
         roots: Callable[[], Sequence[int]] = tuple,
-        on_packed: Callable[[], None] = lambda: None,
+        on_packed: Callable[[PackReport | None], None] = lambda _: None,
         put_rows: Callable[[Sequence[Row]], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -338,12 +339,14 @@ class StoreUpkeep:
             )
         try:
             at = self._snapshots.shut(end)
+            report: PackReport | None = None
             try:
-                return self._store.pack(at, collect=collect, keep=self._roots(), job=job)
+                report = self._store.pack(at, collect=collect, keep=self._roots(), job=job)
+                return report
             finally:
                 # If it failed before it dropped anything, all is still there.
                 self._snapshots.floor = self._store.feed_floor
-                self._on_packed()
+                self._on_packed(report)
         finally:
             self._packing.release()
 

@@ -81,6 +81,22 @@ def test_a_peer_packs_and_is_told_how_far_it_is(host: HostThread) -> None:
     space.close()
 
 
+def test_no_peer_keeps_what_a_pack_has_collected(host: HostThread) -> None:
+    space, other = Space(RemoteMount(host.url)), RemoteMount(host.url)
+    count_up(space, 2)
+    lost = space.read(lambda root: int.from_bytes(root["kept"]._p_oid, "big"))
+    assert other.load(lost, other.begin()).class_name == "tests.packs.Kept"
+    space.run(lambda root: root.__delitem__("kept"))
+    other.sync()
+    assert other.load(lost, other.begin()).oid == lost
+    space.pack()
+    at = other.sync()
+    with pytest.raises(UnknownObjectError):
+        other.load(lost, at)
+    other.close()
+    space.close()
+
+
 def test_a_job_is_stopped_over_the_network(host: HostThread) -> None:
     space = Space(RemoteMount(host.url))
     count_up(space, 5)

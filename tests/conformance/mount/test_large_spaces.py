@@ -23,7 +23,7 @@ def test_memory_is_bounded_by_the_caches_and_not_by_the_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "hubbub.perspective.host.Ledger", functools.partial(Ledger, cache_records=1000)
+        "hubbub.perspective.host.Ledger", functools.partial(Ledger, cache_bytes=4 << 20)
     )
     path = tmp_path / "space.hub"
     store = open_store(path)

@@ -239,3 +239,19 @@ def test_what_was_read_and_is_packed_away_is_a_conflict() -> None:
             ledger.commit_changeset(late)
     newest = Changeset(commits[1].tid, [record(1, commits[1].tid, b"abc")])
     assert ledger.commit_changeset(newest)[0].records[0].payload == b"abc"
+
+
+def test_what_is_kept_in_memory_is_bounded_in_bytes() -> None:
+    store = MemoryStore()
+    ledger = Ledger(store, FakeClock(), lambda *_: "it never merges", cache_bytes=10_000)
+    for oid in range(1, 101):
+        writes = [Record(oid, 0, "app:Thing", (), b"x" * 1000)]
+        commit, _ = ledger.commit_changeset(Changeset(0, writes, label=Label()))
+        store.write([commit])
+        ledger.settle([commit])
+        ledger.absorb()
+    tid = ledger.settled_tid
+    assert 1 <= sum(ledger.at_hand(oid, tid) is not None for oid in range(1, 101)) <= 11
+    for oid in range(1, 101):
+        assert ledger.load(oid).payload == b"x" * 1000
+    assert sum(ledger.at_hand(oid, tid) is not None for oid in range(1, 101)) <= 11
