@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from hubbub.gateway.held import Held
 from hubbub.gateway.outlet import Outlet
 from hubbub.kernel import (
+    COMPANION_BIT,
     BrokenError,
     CorruptRecordError,
     DiskFullError,
@@ -26,9 +28,12 @@ from hubbub.perspective.host import Host
 from hubbub.wire import peer
 from hubbub.wire.peer_asking import PIECE_BYTES
 
+log = logging.getLogger("hubbub.peers")
+
 _MOST_PIECES = 16
 _MOST_UPLOADS = 1000
 _MAX_NAME = 64
+_MOST_BYTES = 1 << 62
 _SYNC_PIECES = 32
 """So often what was uploaded is brought to the disk, so that the commit need not wait for much."""
 
@@ -61,7 +66,7 @@ class Transfers:
 
     def put(self, message: peer.PutPiece) -> None:
         """Keep a piece of an upload."""
-        if len(message.data) > PIECE_BYTES or message.offset < 0:
+        if len(message.data) > PIECE_BYTES or not 0 <= message.offset < _MOST_BYTES:
             raise RemoteProtocolError(f"a piece of a blob has at most {PIECE_BYTES} bytes")
         uploads = self._held().uploads
         path = uploads.get(message.name)
@@ -86,6 +91,9 @@ class Transfers:
         try:
             descriptor = os.open(path, os.O_WRONLY)
             try:
+                if message.offset > os.fstat(descriptor).st_size + _MOST_PIECES * PIECE_BYTES:
+                    # Reading a hole of any size would cost the peer nothing, and those who commit beside it hours.
+                    raise LimitError("a piece of a blob is too far behind the end of the others")
                 os.pwrite(descriptor, message.data, message.offset)
                 if message.offset // PIECE_BYTES % _SYNC_PIECES == _SYNC_PIECES - 1:
                     os.fsync(descriptor)
@@ -105,9 +113,9 @@ class Transfers:
 
     def get(self, message: peer.GetPiece) -> None:
         """Answer with a piece of a blob."""
-        if not (0 < message.count <= PIECE_BYTES and message.offset >= 0):
+        if not (0 < message.count <= PIECE_BYTES and 0 <= message.offset < _MOST_BYTES):
             raise RemoteProtocolError(f"a piece of a blob has at most {PIECE_BYTES} bytes")
-        if message.tid > self._told():
+        if not (0 <= message.oid < COMPANION_BIT and 0 <= message.tid <= self._told()):
             error = UnknownObjectError(message.oid, message.tid)
             self._outlet.answer(to_failed(message.id, error))
             return
@@ -142,5 +150,8 @@ class Transfers:
         try:
             answer: peer.ToPeer = await asyncio.get_running_loop().run_in_executor(None, work)
         except HubbubError as error:
+            answer = to_failed(call_id, error)
+        except Exception as error:
+            log.exception("a piece of a blob could not be written or read")
             answer = to_failed(call_id, error)
         self._outlet.answer(answer)

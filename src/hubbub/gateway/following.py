@@ -95,7 +95,12 @@ class Following:
     async def _tell_past(self, asked: peer.Follow) -> None:
         loop = asyncio.get_running_loop()
         last = min(max(asked.last, 0), _MOST)
-        entries = await loop.run_in_executor(None, self._read_past, last)
+        try:
+            entries = await loop.run_in_executor(None, self._read_past, last)
+        except HubbubError as error:
+            self._unfollow()
+            self._answer(to_failed(asked.id, error))
+            return
         newest = 0
         for entry in entries:
             newest = entry.tid

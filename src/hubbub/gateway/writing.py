@@ -18,6 +18,7 @@ from hubbub.gateway.outlet import Outlet
 from hubbub.gateway.told import Peers
 from hubbub.kernel import (
     COMPANION_BIT,
+    ROOT_OID,
     BrokenError,
     Changeset,
     ConflictError,
@@ -43,6 +44,8 @@ _MAX_CLASS_NAME = 1000
 _MERGED_BYTES = 64 << 10
 _REMEMBERED_WRITES = 64
 _MOST_VOTES = 100
+_MOST_DONE = 10_000
+_LABEL_BYTES = 256 << 10
 
 _NOBODY = (None, frozenset[int]())
 _NO_BLOBS: dict[str, Path] = {}
@@ -93,7 +96,7 @@ class Writing:
         """Commit a changeset."""
         written = self._check_changeset(message)
         self._check_keys(message.key, message.done)
-        if not self._may_write(message.id, message.key) or not self._is_kept(message):
+        if not self._may_write(message.id, message.key) or not self._is_fit(message):
             return
         blobs = self._take_blobs(message) if message.blobs else _NO_BLOBS
         if blobs is None:
@@ -123,7 +126,7 @@ class Writing:
     def vote(self, message: peer.Vote) -> None:
         """Have a changeset vote."""
         written = self._check_changeset(message)
-        if not self._may_write(message.id, b"") or not self._is_kept(message):
+        if not self._may_write(message.id, b"") or not self._is_fit(message):
             return
         self._forget_lost_votes()
         for held in self.held.votes.values():
@@ -220,8 +223,14 @@ class Writing:
             )
         return True
 
-    def _is_kept(self, message: peer.Commit | peer.Vote) -> bool:
-        """Refuse what was done at a snapshot that is packed away: it may refer to what is gone."""
+    def _is_fit(self, message: peer.Commit | peer.Vote) -> bool:
+        """Refuse what was done at a snapshot that is packed away: it may refer to what is gone; and huge labels."""
+        label = message.label
+        if len(label.note) + len(label.extra) + len(label.args) > _LABEL_BYTES:
+            # Whoever follows the commits is sent it, hundreds at a time.
+            large = f"the note and metadata of a transaction have {_LABEL_BYTES >> 10} KiB at most"
+            self._fail(message.id, LimitError(large))
+            return False
         if not 0 < message.base < self._peers.snapshots.floor:
             return True
         gone = SnapshotGoneError(
@@ -288,6 +297,8 @@ class Writing:
         return written
 
     def _check_keys(self, key: bytes, done: Sequence[bytes]) -> None:
+        if len(done) > _MOST_DONE:
+            raise RemoteProtocolError(f"a commit names at most {_MOST_DONE} keys that are done")
         if any(not other or len(other) > _MAX_KEY_BYTES for other in done):
             raise RemoteProtocolError(f"a commit's key has 1 to {_MAX_KEY_BYTES} bytes")
         if len(key) > _MAX_KEY_BYTES:
@@ -347,6 +358,8 @@ def _is_gone_rightly(write: Record, restored_tid: int) -> bool:
     """Tell whether ``write``, if it says that its object is gone, says so of one that was there, and nothing else."""
     if write.class_name:
         return True
+    if write.oid == ROOT_OID:
+        return False  # nobody could use the space any more
     return not write.refs and not write.payload and bool(write.tid or restored_tid)
 
 

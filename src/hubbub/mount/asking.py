@@ -24,6 +24,11 @@ MOST_ASKED = 8
 """So many questions of one peer are worked on at a time; its side of the wire holds the others back."""
 
 _ATTEMPTS = 20
+MOST_LOADED = 10_000
+"""So many objects are loaded by one question."""
+
+_MOST = {"most": 100_000, "most_bytes": 4 * COMMIT_BYTES}
+_LOWEST, _HIGHEST = -1, (1 << 63) - 1
 
 _READING = frozenset(
     {
@@ -79,8 +84,14 @@ class Question:
 
         Raises:
             RemoteProtocolError: If they don't fit.
+            LimitError: They name too many objects.
         """
-        given = self._decode(self._args, packed, "arguments")
+        given = [
+            _bounded(parameter.name, value)
+            for parameter, value in zip(
+                self._parameters, self._decode(self._args, packed, "arguments"), strict=True
+            )
+        ]
         placed = [p.kind is not inspect.Parameter.KEYWORD_ONLY for p in self._parameters]
         by_name = {
             parameter.name: value
@@ -113,6 +124,22 @@ class Question:
 
 
 _encoder = msgspec.msgpack.Encoder()
+
+
+def _bounded(name: str, value: Any) -> Any:
+    """Return an argument as it may reach the store: a peer can't ask for more than the host has memory for."""
+    if name in _MOST:
+        return max(0, min(value, _MOST[name]))
+    if name == "oids":
+        if len(value) > MOST_LOADED:
+            raise LimitError(f"more than {MOST_LOADED} objects at a time: ask for less")
+        return [_in_range(oid) for oid in dict.fromkeys(value)]
+    return _in_range(value) if type(value) is int else value
+
+
+def _in_range(number: int) -> int:
+    """Return ``number`` if an oid or tid can have it, else the nearest one, which names nothing."""
+    return max(_LOWEST, min(number, _HIGHEST))
 
 
 def _is_job(hint: Any) -> bool:

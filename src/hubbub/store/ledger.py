@@ -19,6 +19,7 @@ from hubbub.kernel import (
     Tid,
     UnknownObjectError,
     oid_bytes,
+    tid_at,
     tid_text,
 )
 from hubbub.store.base import Store
@@ -38,6 +39,8 @@ Rebase = Callable[
 write as it did. None if there is none."""
 
 _ABSENT_TID = Tid(0)
+_AHEAD_S = 24 * 3600.0
+"""So far ahead of the clock the tid of a commit may be that is restored."""
 
 
 DEFAULT_CACHE_BYTES = 256 << 20
@@ -159,7 +162,8 @@ class Ledger(Bookkeeping):
         Raises:
             ConflictError: As `validate`.
             ReservedError: A vote has reserved an object that it writes or relies on.
-            LocalProtocolError: A commit that is to be restored is not newer than all others.
+            LocalProtocolError: A commit that is to be restored is not newer than all others, or a day ahead of the
+                clock.
         """
         if self.votes.open:
             self.check_free(changeset.writes, changeset.current)
@@ -231,6 +235,12 @@ class Ledger(Bookkeeping):
 
     def _restored(self, changeset: Changeset) -> tuple[Tid, list[Record], list[int], list[int]]:
         tid = Tid(changeset.restored_tid)
+        if tid > tid_at(self._clock.now() + _AHEAD_S):
+            # All that comes later would have its tids behind it, until there are none left.
+            raise LocalProtocolError(
+                f"commit {tid_text(tid)} can't be restored: it is more than a day ahead of this machine's clock. Set "
+                f"the clock right, or copy into a new file, which takes every history as it is"
+            )
         if tid <= self._last_tid:
             raise LocalProtocolError(
                 f"commit {tid_text(tid)} can't be restored behind {tid_text(self._last_tid)}"

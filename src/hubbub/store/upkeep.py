@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from math import isfinite
 from typing import Protocol
 
 import msgspec
@@ -169,6 +170,7 @@ class Upkeep(Protocol):
         """Declare for how many seconds the space keeps its past, durably; None takes that back. Nothing is packed yet.
 
         Raises:
+            ConfigurationError: It is negative or no number. Nothing has changed.
             HubbubError: As `hubbub.mount.Mount.commit`.
         """
         ...
@@ -315,6 +317,8 @@ class StoreUpkeep:
         return retention_of(self._store)
 
     def declare_retention(self, seconds: float | None) -> None:
+        if seconds is not None and not (seconds >= 0 and isfinite(seconds)):
+            raise ConfigurationError(f"a past of {seconds} seconds can't be kept: say 0 or more")
         value = None if seconds is None else msgspec.msgpack.encode(float(seconds))
         self._writing()([(SPACE, _RETENTION, value)])
 
