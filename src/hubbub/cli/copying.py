@@ -355,6 +355,12 @@ def copy(
     """Copy the space SOURCE into TARGET: a new file, an empty space, or an older copy, which gets what is new."""
     if at is not None and not current:
         raise click.UsageError("--at goes with --current: a history is copied to its end")
+    if source == target or (
+        Path(source).exists() and Path(target).exists() and Path(source).samefile(target)
+    ):
+        raise click.UsageError(
+            "SOURCE and TARGET are the same space: name another file to copy into"
+        )
     with open_space(source, token) as space, job_with_progress() as job:
         tid = moment(at, space)
         is_new = "://" not in target and target != "memory:" and not Path(target).exists()

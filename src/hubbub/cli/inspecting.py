@@ -46,7 +46,12 @@ _TOKEN = click.option(
 @_CONNECT
 @_TOKEN
 @click.option(
-    "--last", "-n", default=10, show_default=True, help="How many past commits are shown first."
+    "--last",
+    "-n",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="How many past commits are shown first.",
 )
 @click.option(
     "--follow/--no-follow",

@@ -49,7 +49,14 @@ def _who(label: Label) -> str:
 @_WORDS
 @token_option
 @at_option
-@click.option("--limit", "-n", default=100, show_default=True, help="So many entries at most.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="So many entries at most.",
+)
 @json_option
 def ls(words: tuple[str, ...], token: str, at: str | None, limit: int, as_json: bool) -> None:
     """List what is in the root, or in the object at PATH.
@@ -241,7 +248,14 @@ def _show_object(
 @_WORDS
 @token_option
 @at_option
-@click.option("--limit", "-n", default=20, show_default=True, help="So many at most.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="So many at most.",
+)
 @json_option
 def history(words: tuple[str, ...], token: str, at: str | None, limit: int, as_json: bool) -> None:
     """Tell who changed the object at PATH, and when; newest first. Without PATH all commits of the space."""
@@ -335,7 +349,14 @@ def _newest(space: Space, after: int, end: Tid, limit: int) -> list[FeedEntry]:
 @token_option
 @click.option("--from", "begin", metavar="TID|TIME", required=True, help="The state before.")
 @click.option("--to", "end", metavar="TID|TIME", help="The state after.  [default: now]")
-@click.option("--limit", "-n", default=100, show_default=True, help="So many objects at most.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="So many objects at most.",
+)
 @json_option
 def diff(
     words: tuple[str, ...], token: str, begin: str, end: str | None, limit: int, as_json: bool

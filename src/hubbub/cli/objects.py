@@ -78,9 +78,13 @@ def find(root: Any, path: str) -> Any:
 
 def _by_oid(root: Any, text: str) -> Any:
     try:
-        return root._p_jar.get(int(text, 16))
+        number = int(text, 16)
     except ValueError:
-        raise ConfigurationError(f"{text!r} is no oid: that is 0x and hexadecimal digits") from None
+        number = -1
+    if not 0 <= number < 1 << 64:
+        raise ConfigurationError(f"{text!r} is no oid: that is 0x and 1 to 16 hexadecimal digits")
+    try:
+        return root._p_jar.get(number)
     except UnknownObjectError as error:
         raise ConfigurationError(str(error)) from None
 

@@ -423,3 +423,23 @@ def test_sizes_and_tables() -> None:
     ]
     shown = click.unstyle(table(["A", "NUMBER"], [["x", "1"], ["long\x1b", "20"]], (1,)))
     assert shown.splitlines() == ["A         NUMBER", "x              1", "long\\x1b      20"]
+
+
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        (("ls", "a.hub", "-n", "-1"), "x>=1"),
+        (("history", "a.hub", "room", "-n", "-1"), "x>=1"),
+        (("diff", "a.hub", "--from", "1h", "-n", "0"), "x>=1"),
+        (("show", "a.hub", "0xfffffffffffffffff"), "16 hexadecimal digits"),
+        (("copy", "a.hub", "a.hub"), "the same space"),
+        (("copy", "a.hub", "./a.hub"), "the same space"),
+    ],
+)
+def test_numbers_out_of_range_and_a_copy_to_itself_are_refused_in_words(
+    tids: list[str], args: tuple[str, ...], said: str
+) -> None:
+    result = CliRunner().invoke(main, ["space", *args])
+    assert result.exit_code
+    assert not isinstance(result.exception, ValueError | OverflowError)
+    assert said in f"{result.output}{result.exception}"
