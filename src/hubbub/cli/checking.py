@@ -14,6 +14,7 @@ from hubbub.cli.addresses import tls_files
 from hubbub.cli.arguments import harmless
 from hubbub.cli.examples import examples
 from hubbub.cli.loading import load_module, module_of
+from hubbub.cli.opening import token_option
 from hubbub.cli.serving import load_hub
 from hubbub.kernel import ConfigurationError, Job, tid_text
 from hubbub.mount import Checked, Finding
@@ -40,13 +41,6 @@ _DATA = click.option(
     metavar="URL",
     help="The space: a file, or hub://HOST:PORT of a host.  [default: what serve would use]",
 )
-_TOKEN = click.option(
-    "--token",
-    metavar="SECRET",
-    envvar="HUBBUB_TOKEN",
-    default="",
-    help="What the host wants peers to show; better in the variable HUBBUB_TOKEN.",
-)
 
 
 @click.command(
@@ -58,7 +52,7 @@ _TOKEN = click.option(
 )
 @_APPLICATION
 @_DATA
-@_TOKEN
+@token_option
 def check(application: str, data: str | None, token: str) -> None:
     """Tell what of a space would not load with APPLICATION's classes. Ends with status 1 if there is anything.
 
@@ -82,7 +76,7 @@ def check(application: str, data: str | None, token: str) -> None:
 )
 @_APPLICATION
 @_DATA
-@_TOKEN
+@token_option
 def upgrade(application: str, data: str | None, token: str) -> None:
     """Rewrite what is of an older shape than APPLICATION's classes, so that old steps can be taken out of the code.
 

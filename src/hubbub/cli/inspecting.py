@@ -16,7 +16,7 @@ import hubbub.mount
 from hubbub.cli.addresses import URL, tls_files
 from hubbub.cli.arguments import harmless
 from hubbub.cli.examples import examples
-from hubbub.cli.opening import at_option, moment
+from hubbub.cli.opening import at_option, moment, token_option
 from hubbub.cli.tables import human_time
 from hubbub.kernel import ConfigurationError, tid_time
 
@@ -28,13 +28,6 @@ _CONNECT = click.option(
     show_default=True,
     help="Which host.",
 )
-_TOKEN = click.option(
-    "--token",
-    metavar="SECRET",
-    envvar="HUBBUB_TOKEN",
-    default="",
-    help="What the host wants peers to show; better in the variable HUBBUB_TOKEN.",
-)
 
 
 @click.command(
@@ -44,7 +37,7 @@ _TOKEN = click.option(
     )
 )
 @_CONNECT
-@_TOKEN
+@token_option
 @click.option(
     "--last",
     "-n",
@@ -112,7 +105,7 @@ def _arguments(data: bytes) -> str:
     )
 )
 @click.argument("url", required=False)
-@_TOKEN
+@token_option
 @at_option
 @click.option("--command", "-x", "script", metavar="CODE", help="Run this and leave.")
 def shell(url: str | None, token: str, at: str | None, script: str | None) -> None:
