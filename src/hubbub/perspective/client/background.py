@@ -14,6 +14,10 @@ T = TypeVar("T")
 CallIn = Callable[[Callable[[], None]], Any]
 
 
+_LAST_TURNS = 3
+"""So many turns the loop goes on for at its end: a connection that has just failed is closed in one that follows."""
+
+
 class Background:
     """A loop in a thread of its own."""
 
@@ -26,6 +30,8 @@ class Background:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        for _ in range(_LAST_TURNS):
+            self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 

@@ -179,6 +179,8 @@ class StreamConnector:
                 failed = BrokenError(str(why), code=why.code)
                 failed.__cause__ = error
             except OSError as error:
+                if address.tls:
+                    await asyncio.sleep(0)  # the same, where the host has cut the handshake short
                 where = self.where if len(self._addresses) == 1 else address
                 failed = BrokenError(
                     f"nobody answers at {where}: {_reason(error)}; {_check(address)}"
