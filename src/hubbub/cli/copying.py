@@ -134,18 +134,14 @@ def _list(manifest: Manifest, as_json: bool) -> None:
         return
     rows = [
         [
-            file.name,
-            "more" if file.after else "full",
+            file.name,  # says the kind and the tid, too
             human_time(file.last),
-            tid_text(file.last),
             f"{file.commits:,}",
-            f"{file.records:,}",
             human_size(file.size),
         ]
         for file in manifest.files
     ]
-    heads = ["FILE", "KIND", "UP TO", "TID", "COMMITS", "RECORDS", "SIZE"]
-    click.echo(table(heads, rows, (4, 5, 6)))
+    click.echo(table(["FILE", "UP TO", "COMMITS", "SIZE"], rows, (2, 3)))
 
 
 @click.command(

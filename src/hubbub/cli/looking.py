@@ -17,7 +17,7 @@ from hubbub.cli.opening import (
     json_option,
     moment,
     open_space,
-    split_url,
+    split_path,
     tid_of,
     token_option,
 )
@@ -63,9 +63,9 @@ def ls(words: tuple[str, ...], token: str, at: str | None, limit: int, as_json: 
 
     PATH is keys, attributes and positions with '/' between, such as room/messages/3; or an oid such as 0x1f.
     """
-    url, rest = split_url(words, 1, "hubbub space ls [URL] [PATH]")
+    url, path = split_path(words, "hubbub space ls [URL] [PATH]")
     with open_space(url, token) as space, space.connect(moment(at, space)) as connection:
-        value = objects.find(connection.root, "/".join(rest))
+        value = objects.find(connection.root, path)
         found = list(islice(objects.entries(value), limit + 1))
         listed = found[:limit]
         records = _records(
@@ -75,7 +75,7 @@ def ls(words: tuple[str, ...], token: str, at: str | None, limit: int, as_json: 
             click.echo(as_text([_entry_json(entry, records) for entry in listed]))
             return
         if not listed:
-            _say_empty(value, rest)
+            _say_empty(value, path or "the root")
             return
         click.echo(_listing(listed, records))
         if len(found) > limit:
@@ -84,8 +84,7 @@ def ls(words: tuple[str, ...], token: str, at: str | None, limit: int, as_json: 
             click.echo(f"... the first {limit:,}{of}; --limit shows more", err=True)
 
 
-def _say_empty(value: Any, rest: list[str]) -> None:
-    where = "/".join(rest) or "the root"
+def _say_empty(value: Any, where: str) -> None:
     if objects.is_object(value) and not objects.is_container_known(value):
         click.echo(
             f"{where} is a container of class {objects.stored_name(value)}, which is not known here: "
@@ -168,9 +167,9 @@ def show(words: tuple[str, ...], token: str, at: str | None, as_json: bool) -> N
 
     Its class need not be known here. PATH is as in 'hubbub space ls'.
     """
-    url, rest = split_url(words, 1, "hubbub space show [URL] [PATH]")
+    url, path = split_path(words, "hubbub space show [URL] [PATH]")
     with open_space(url, token) as space, space.connect(moment(at, space)) as connection:
-        value = objects.find(connection.root, "/".join(rest))
+        value = objects.find(connection.root, path)
         if not objects.is_object(value):
             click.echo(as_text(objects.plain(value)) if as_json else objects.shown(value, 100_000))
             return
@@ -259,10 +258,10 @@ def _show_object(
 @json_option
 def history(words: tuple[str, ...], token: str, at: str | None, limit: int, as_json: bool) -> None:
     """Tell who changed the object at PATH, and when; newest first. Without PATH all commits of the space."""
-    url, rest = split_url(words, 1, "hubbub space history [URL] [PATH]")
+    url, path = split_path(words, "hubbub space history [URL] [PATH]")
     with open_space(url, token) as space:
         end = moment(at, space) or space.tid
-        rows = _object_history(space, rest[0], end, limit) if rest else _commits(space, end, limit)
+        rows = _object_history(space, path, end, limit) if path else _commits(space, end, limit)
         if as_json:
             click.echo(as_text(rows))
             return
@@ -362,19 +361,17 @@ def diff(
     words: tuple[str, ...], token: str, begin: str, end: str | None, limit: int, as_json: bool
 ) -> None:
     """Show which objects differ between two moments, attribute by attribute; or only the object at PATH."""
-    url, rest = split_url(words, 1, "hubbub space diff [URL] [PATH] --from TID|TIME")
+    url, path = split_path(words, "hubbub space diff [URL] [PATH] --from TID|TIME")
     with open_space(url, token) as space:
         last = moment(end, space) or space.tid
         first = min(tid_of(begin), last)
         only = None
-        if rest:
+        if path:
             with space.connect(last) as connection:
-                value = objects.find(connection.root, rest[0])
+                value = objects.find(connection.root, path)
                 only = objects.oid_in(value) if objects.is_object(value) else None
             if only is None:
-                raise ConfigurationError(
-                    f"{rest[0]} is a plain value: give the object that it is in"
-                )
+                raise ConfigurationError(f"{path} is a plain value: give the object that it is in")
         changes = list(islice(compared(space, first, last, only), limit + 1))
         if as_json:
             click.echo(as_text([change.as_json() for change in changes[:limit]]))

@@ -74,8 +74,29 @@ def split_url(words: tuple[str, ...], most: int, usage: str) -> tuple[str, list[
     """
     url, rest = (words[0], list(words[1:])) if words and is_space(words[0]) else (URL, list(words))
     if len(rest) > most:
+        if url is URL and Path(rest[0]).is_dir():
+            raise click.UsageError(f"{rest[0]!r} is a folder, not a space; it is {usage}")
         raise click.UsageError(f"too many words; it is {usage}")
     return url, rest
+
+
+def split_path(words: tuple[str, ...], usage: str) -> tuple[str, str]:
+    """Return the space that ``words`` name first, or the default one, and the path inside it; ``""`` for the root.
+
+    Args:
+        words: As they were typed.
+        usage: What should have been typed.
+
+    Raises:
+        click.UsageError: If there are too many, or the first is the folder that the user is in or one beside it.
+    """
+    url, rest = split_url(words, 1, usage)
+    # In front of a path '.' is harmless; where it stands alone somebody means the folder.
+    if url == URL and rest and rest[0].partition("/")[0] in (".", ".."):
+        raise click.UsageError(
+            f"{rest[0]!r} is no space: give the file of one, such as chat.hub, or its host; it is {usage}"
+        )
+    return url, "".join(rest)
 
 
 @contextmanager

@@ -305,6 +305,24 @@ def test_copy(tids: list[str], options: tuple[str, ...]) -> None:
     assert "that the other does not have" in problem or "is not empty" in problem
 
 
+@pytest.mark.parametrize("word", [".", "..", "./rooms"])
+@pytest.mark.parametrize("command", [("ls",), ("show",), ("history",), ("diff", "--from", "1h")])
+def test_a_folder_is_not_taken_for_a_path_in_the_default_host(
+    tids: list[str], command: tuple[str, ...], word: str
+) -> None:
+    told = run(*command, word, status=2)
+    assert f"{word!r} is no space: give the file of one" in told
+    assert "[URL] [PATH]" in told
+    # Behind a space '.' is its root, as everywhere.
+    assert run("ls", "a.hub", ".") == run("ls", "a.hub")
+
+
+@pytest.mark.parametrize("command", ["stats", "verify", "pack"])
+def test_a_folder_is_no_space(tids: list[str], command: str) -> None:
+    assert "'.' is a folder, not a space" in run(command, ".", status=2)
+    assert "too many words" in run(command, "a.hub", "more", status=2)
+
+
 def test_stats_verify_and_pack(tids: list[str]) -> None:
     shown = run("stats", "a.hub")
     assert "transactions 3" in shown
