@@ -18,6 +18,7 @@ STORIES = [
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     for group in groups(page)
 ]
+FILE = re.compile(r"<!-- test: \S+ file=(?P<name>\S+)")
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
 
 
@@ -40,6 +41,20 @@ def test_every_link_to_a_file_leads_somewhere(page):
         and not (page.parent / Path(link["target"].partition("#")[0])).exists()
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_reader_sees_the_name_of_each_file_in_front_of_it(page):
+    """The comment that names it for the tests is invisible."""
+    text = page.read_text(encoding="utf-8")
+    unnamed = [
+        sample["name"]
+        for sample in FILE.finditer(text)
+        if not re.search(
+            rf"`([^`\s]*/)?{re.escape(Path(sample['name']).name)}`", text[: sample.start()]
+        )
+    ]
+    assert unnamed == []
 
 
 def test_every_page_is_found_from_the_index_once():
