@@ -112,7 +112,7 @@ def export_objects(
             if record.class_name.startswith(_PICKLE):
                 raise UnstorableError(
                     f"object {record.oid:#x} of class {record.class_name}",
-                    "is a pickle of ZODB: export it there, by connection.exportFile()",
+                    "it is a pickle of ZODB's: export it there, by connection.exportFile()",
                 )
             if record.class_name == BLOB_CLASS:
                 with suppress(UnknownObjectError):  # one that was never written has no file

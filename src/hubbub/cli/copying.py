@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -322,6 +323,8 @@ def _import_native(source: Any, url: str, token: str, partial: bool, as_json: bo
 
     # The classes are the application's, and it is run where it is.
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a name for sys.path
+    # What can't be loaded is told as a problem. ZODB's traceback of it would come first, where nothing takes its logs.
+    logging.getLogger("ZODB").addHandler(logging.NullHandler())
     with job_with_progress() as job:
         report = import_native(source, url, token=token, partial=partial, job=job)
     if not as_json:

@@ -19,7 +19,7 @@ from persistent.mapping import PersistentMapping
 from persistent.wref import WeakRef as ZODBWeakRef
 from ZODB.blob import Blob as ZODBBlob
 from ZODB.broken import Broken
-from ZODB.interfaces import BlobError
+from ZODB.interfaces import BlobError, IBlobStorage
 from ZODB.POSException import POSKeyError
 
 from hubbub.kernel import UnstorableError, oid_from_bytes
@@ -67,6 +67,7 @@ class Converter:
 
     def __init__(self, source: Any) -> None:
         self._source = source
+        self._has_blobs = IBlobStorage.providedBy(source.db().storage)
         self._made: dict[bytes, Any] = {}
         self._unfilled: deque[tuple[Any, Any]] = deque()
         self._count = 0
@@ -144,6 +145,8 @@ class Converter:
             raise _NotBroughtError("it refers to another database")
         new = self._made.get(old._p_oid)
         if new is None:
+            if type(old) is ZODBBlob and not self._has_blobs:
+                raise _NotBroughtError("say where this storage has its blobs (--blob-dir)")
             try:
                 old._p_activate()
             except POSKeyError as error:

@@ -84,6 +84,10 @@ def test_blobs_become_hubbubs_own(tmp_path: Path) -> None:
         connection.root()["blob"] = Blob(b"some data")
         connection.root()["empty"] = Blob()
     database.close()
+    with pytest.raises(
+        NotAllBroughtError, match=r"say where this storage has its blobs \(--blob-dir"
+    ):
+        import_native(open_source(tmp_path / "Data.fs"), tmp_path / "own.hub")
     source = open_source(tmp_path / "Data.fs", tmp_path / "blobs")
     assert import_native(source, tmp_path / "own.hub").objects == 2
     with hubbub.open(tmp_path / "own.hub") as space:
