@@ -84,8 +84,11 @@ def _seconds(length: str) -> int:
 def main(verb: str, what: str) -> None:
     with hubbub.open(HOST, token=os.environ.get("TOKEN", ""), read_only=verb == "find") as space:
         if verb == "find":
-            for card in space.read(find, what):
+            cards = space.read(find, what)
+            for card in cards:
                 print(f"{card['artist']}: {card['title']} ({card['year']}), {card['minutes']} min")
+            if not cards:
+                print(f"There is no CD with {what!r} in it.", file=sys.stderr)
         else:
             with Path(what).open(newline="", encoding="utf-8") as file:
                 print(space.run(add, list(csv.DictReader(file))), "CDs")
@@ -96,5 +99,5 @@ if __name__ == "__main__":
         sys.exit("usage: cds.py add FILE.csv | cds.py find WORD")
     try:
         main(*sys.argv[1:])
-    except hubbub.HubbubError as error:
+    except (hubbub.HubbubError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"cds: {error}")

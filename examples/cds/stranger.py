@@ -15,7 +15,7 @@ def look(root: hubbub.Root) -> list[str]:
     """What stands in for a CD has its plain attributes, and those of its tracks."""
     return [
         f"{cd.artist}: {cd.title}, {len(cd.tracks)} tracks, the first is {cd.tracks[0].title!r}"
-        for cd in root["cds"].values()
+        for cd in root.get("cds", {}).values()
     ]
 
 
@@ -23,13 +23,26 @@ def behave(root: hubbub.Root) -> Any:
     return next(iter(root["cds"].values())).minutes()
 
 
-with hubbub.open(sys.argv[1], read_only=True) as world:
-    print(*world.read(look), sep="\n")
+def main(url: str) -> None:
+    with hubbub.open(url, read_only=True) as world:
+        found = world.read(look)
+        if not found:
+            sys.exit("There are no CDs yet.")
+        print(*found, sep="\n")
+        try:
+            world.read(behave)
+        except hubbub.UnknownClassError as error:
+            print("but:", error)
+        try:
+            world.run(lambda root: root.clear())
+        except hubbub.ReadOnlyError as error:
+            print("and:", error)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: stranger.py hub://HOST:PORT")
     try:
-        world.read(behave)
-    except hubbub.UnknownClassError as error:
-        print("but:", error)
-    try:
-        world.run(lambda root: root.clear())
-    except hubbub.ReadOnlyError as error:
-        print("and:", error)
+        main(sys.argv[1])
+    except hubbub.HubbubError as error:
+        sys.exit(f"stranger: {error}")

@@ -113,9 +113,21 @@ def test_what_can_not_be_done_is_one_line(hosts: Hosts, host: Host, tmp_path: Pa
     program = cds(hosts, host, "add", str(bad))
     assert program.logged.startswith("cds: row 2 is no CD: invalid literal for int()")
     assert program.logged.count("\n") == 1
-    assert cds(hosts, host, "find", "").printed == "", "all of them, or none"
+    program = cds(hosts, host, "find", "year")
+    assert program.printed == "", "all of them, or none"
+    assert program.logged == "There is no CD with 'year' in it.\n"
+    program = cds(hosts, host, "add", str(tmp_path / "missing.csv"))
+    assert program.logged.startswith("cds: [Errno 2] No such file")
+    assert program.logged.count("\n") == 1
+    stranger = hosts.run(str(CDS / "stranger.py"), host.hub, directory=CDS)
+    assert stranger.wait() == 1
+    assert stranger.logged == "There are no CDs yet.\n"
     faces = Faces(hosts, host)
     host.kill()
+    stranger = hosts.run(str(CDS / "stranger.py"), host.hub, directory=CDS)
+    assert stranger.wait() == 1
+    assert stranger.logged.startswith("stranger: there is no host at ")
+    assert stranger.logged.count("\n") == 1
     program = cds(hosts, host, "find", "x")
     assert program.logged.startswith("cds: ")
     assert program.logged.count("\n") == 1
