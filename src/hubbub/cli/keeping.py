@@ -155,6 +155,8 @@ def pack(
     dropped can't be read or undone any more, but from a backup.
     """
     url, _ = split_url(words, 0, "hubbub space pack [URL]")
+    if keep is not None and before is not None:
+        raise click.UsageError("give --keep or --before, not both: each says how far to go")
     with open_space(url, token, read_only=False) as space, job_with_progress() as job:
         end = moment(before, space)
         report = space.pack(end, keep=keep, collect=gc, force=force, job=job)

@@ -72,10 +72,10 @@ def split_url(words: tuple[str, ...], most: int, usage: str) -> tuple[str, list[
     Raises:
         click.UsageError: If there are too many.
     """
-    url, rest = (words[0], list(words[1:])) if words and is_space(words[0]) else (URL, list(words))
+    # Where nothing but a space can stand, a word that is none is told by whoever opens it.
+    named = bool(words) and (is_space(words[0]) or (most == 0 and len(words) == 1))
+    url, rest = (words[0], list(words[1:])) if named else (URL, list(words))
     if len(rest) > most:
-        if url is URL and Path(rest[0]).is_dir():
-            raise click.UsageError(f"{rest[0]!r} is a folder, not a space; it is {usage}")
         raise click.UsageError(f"too many words; it is {usage}")
     return url, rest
 

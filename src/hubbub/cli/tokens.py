@@ -127,7 +127,8 @@ def list_(data: str | None, config: str | None) -> None:
     for name, one in found:
         click.echo(_line(name, one, now))
     if not found:
-        click.echo("There are no tokens yet. Add one: hubbub token add NAME", err=True)
+        where = f" --data {data}" if data else f" --config {config}" if config else ""
+        click.echo(f"There are no tokens yet. Add one: hubbub token add NAME{where}", err=True)
 
 
 @token.command()

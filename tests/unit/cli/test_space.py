@@ -319,7 +319,8 @@ def test_a_folder_is_not_taken_for_a_path_in_the_default_host(
 
 @pytest.mark.parametrize("command", ["stats", "verify", "pack"])
 def test_a_folder_is_no_space(tids: list[str], command: str) -> None:
-    assert "'.' is a folder, not a space" in run(command, ".", status=2)
+    assert "is a folder, not a space" in run(command, ".", status=1)
+    assert "there is no file 'nowhere'" in run(command, "nowhere", status=1)
     assert "too many words" in run(command, "a.hub", "more", status=2)
 
 
@@ -346,7 +347,8 @@ def test_stats_verify_and_pack(tids: list[str]) -> None:
     assert "Packed up to" in shown
     assert "1 record, 0 objects" in shown
     assert "is no moment" in run("pack", "a.hub", "--before", "x", status=1)
-    assert "not both" in run("pack", "a.hub", "--before", tids[1], "--keep", "1d", status=1)
+    refused = run("pack", "a.hub", "--before", tids[1], "--keep", "1d", status=2)
+    assert "give --keep or --before, not both" in refused
     assert "'30x' is no length of time" in run("pack", "a.hub", "--keep", "30x", status=1)
     assert "packed       up to" in run("stats", "a.hub")
     json.loads(run("pack", "a.hub", "--no-gc", "--json"))

@@ -35,7 +35,8 @@ def test_a_token_is_shown_once(tmp_path: Path) -> None:
     again = run("remove", "report", "--data", "shop.hub")
     assert again.exit_code == 1
     assert "there is no token 'report'" in again.stderr
-    assert "Add one" in run("list", "--data", "shop.hub").stderr
+    hint = run("list", "--data", "shop.hub").stderr
+    assert hint == "There are no tokens yet. Add one: hubbub token add NAME --data shop.hub\n"
 
 
 def test_by_the_file_of_the_host(tmp_path: Path) -> None:
