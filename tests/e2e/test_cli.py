@@ -197,6 +197,7 @@ def test_a_second_host_on_the_same_file_is_told_of_the_first(hosts: Hosts, chat:
     second = hosts.host(data=chat.data).launch()
     assert second.wait() == 1
     assert f"{chat.data} is in use by process {chat.running.pid}" in second.logged
+    assert f"listening on {chat.hub}. Mount it" in second.logged
     assert "Mount it over the network instead" in second.logged
     assert "Traceback" not in second.logged
     chat.kill()

@@ -12,6 +12,7 @@ from hubbub.mount import open as open_space
 from hubbub.perspective.checkers import Anonymous
 from hubbub.perspective.tokens import TokensFile
 from hubbub.serving.plan import Plan, SpacePlan
+from hubbub.store import SQLiteStore
 
 
 class Serving:
@@ -87,6 +88,7 @@ class Serving:
             )
             await listener.start(listen.address, authenticated=users_prove_themselves)
             self._listeners.append(listener)
+        self._leave_addresses()
         for space in plan.spaces:
             if space.web is None:
                 continue
@@ -104,6 +106,15 @@ class Serving:
                 public=space.public.for_users,
             )
             self._webs.append(web)
+
+    def _leave_addresses(self) -> None:
+        """Write beside each space where it is served, for whoever wants to open its file meanwhile (ST8)."""
+        for space in self.plan.spaces:
+            store = space.hub.host.store
+            if isinstance(store, SQLiteStore):
+                store.side_file.set_addresses(
+                    [_within(url, space.name) for url in self.listen_urls]
+                )
 
     def stop_accepting(self) -> None:
         """Take no new connections; what is there goes on."""
@@ -131,6 +142,13 @@ def _declare_retention(space: SpacePlan) -> None:
     with open_space(space.data) as opened:
         if opened.retention != space.keep:
             opened.declare_retention(space.keep)
+
+
+def _within(url: str, name: str) -> str:
+    """Return the address of one space at a listener's."""
+    if not name:
+        return url
+    return f"{url}?space={name}" if url.startswith("hub+unix:") else f"{url}/{name}"
 
 
 def _is_closed_to_strangers(space: SpacePlan) -> bool:

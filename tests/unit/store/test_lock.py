@@ -26,6 +26,21 @@ def test_the_second_owner_gets_an_error_that_names_the_first(tmp_path: Path) -> 
     SideFile(tmp_path / "chat.hub").release()
 
 
+@pytest.mark.rule("ST6")
+def test_addresses_leave_the_noted_tid_alone(tmp_path: Path) -> None:
+    side = SideFile(tmp_path / "chat.hub")
+    side.check(ID, tid(3))
+    for addresses in (["hub://localhost:1975/a-long-name"], ["hub://b:1"], []):
+        head = side.path.read_bytes()[:50]
+        side.set_addresses(addresses)
+        assert side.path.read_bytes()[:50] == head
+        with pytest.raises(SpaceInUseError) as caught:
+            SideFile(tmp_path / "chat.hub")
+        assert all(address in str(caught.value) for address in addresses)
+        side.note(tid(4))
+    side.release()
+
+
 @pytest.mark.rule("ST8")
 def test_a_first_owner_without_a_name_is_another_process(tmp_path: Path) -> None:
     first = SideFile(tmp_path / "chat.hub")
