@@ -4,8 +4,10 @@ Theory of operation
 ===================
 
     Ask --one of few at a time--> a thread --> Answer, or Failed
-     '--a long job--> a thread of its own --Progress now and then--> Answer, or Failed
+     '--a long job--> a thread for these --Progress now and then--> Answer, or Failed
                         '--StopJob, or the peer is gone--> stops at its next step
+
+How many threads there are for all peers together is `hubbub.gateway.questioning`'s.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from hubbub.gateway.outlet import Outlet
+from hubbub.gateway.questioning import Threads
 from hubbub.kernel import HubbubError, Job, LimitError, ReadOnlyError, RemoteProtocolError
 from hubbub.mount.asking import MOST_ASKED, QUESTIONS, Question
 from hubbub.mount.failures import to_failed
@@ -35,6 +39,7 @@ class Asking:
 
     Args:
         upkeep: Answers; any thread may call it.
+        threads: Where it does.
         outlet: Sends the answers.
         is_read_only: Tells whether the peer may only read.
         limit_bytes: Bytes of one answer.
@@ -43,11 +48,13 @@ class Asking:
     def __init__(
         self,
         upkeep: Upkeep,
+        threads: Threads,
         outlet: Outlet,
         is_read_only: Callable[[], bool],
         limit_bytes: int,
     ) -> None:
         self._upkeep = upkeep
+        self._threads = threads
         self._outlet = outlet
         self._is_read_only = is_read_only
         self._limit_bytes = limit_bytes
@@ -55,6 +62,7 @@ class Asking:
         self._asked = 0
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun: set[Future[Any]] = set()
 
     def ask(self, message: peer.Ask) -> None:
         """Have a question answered."""
@@ -96,14 +104,16 @@ class Asking:
             job.stop()
 
     def close(self) -> None:
-        """The peer is gone: its jobs stop."""
+        """The peer is gone: its jobs stop, and what has not begun does not begin."""
         for job in self._jobs.values():
             job.stop()
+        for future in list(self._begun):
+            future.cancel()
 
     async def _work(self, message: peer.Ask, question: Question) -> None:
         job = self._jobs.get(message.id)
         try:
-            packed = await self._loop.run_in_executor(None, self._called, message, question, job)
+            packed = await self._in_thread(message, question, job)
         except HubbubError as error:
             self._fail(message.id, error)
         except Exception as error:
@@ -116,6 +126,15 @@ class Asking:
                 del self._jobs[message.id]
             else:
                 self._asked -= 1
+
+    async def _in_thread(self, message: peer.Ask, question: Question, job: Job | None) -> Any:
+        threads = self._threads.of(is_long=question.is_long, is_read_only=self._is_read_only())
+        future = threads.begin(lambda: self._called(message, question, job))
+        self._begun.add(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            self._begun.discard(future)
 
     def _called(self, message: peer.Ask, question: Question, job: Job | None) -> Any:
         args, by_name = question.args(message.args)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from hubbub.gateway.questioning import Threads
 from hubbub.kernel import Commit, HubbubError, LimitError, RemoteProtocolError
 from hubbub.mount.failures import to_failed
 from hubbub.perspective.host import Host
@@ -24,6 +25,8 @@ class Following:
 
     Args:
         host: Whose commits.
+        threads: Where its past is read.
+        is_read_only: Tells whether the peer may only read.
         told: Returns the tid up to which the peer was told what changed.
         tell: Sends a message that nobody waits for; False when the peer is gone.
         answer: Sends an answer.
@@ -32,11 +35,15 @@ class Following:
     def __init__(
         self,
         host: Host,
+        threads: Threads,
+        is_read_only: Callable[[], bool],
         told: Callable[[], int],
         tell: Callable[[peer.ToPeer], bool],
         answer: Callable[[peer.ToPeer], None],
     ) -> None:
         self._host = host
+        self._threads = threads
+        self._is_read_only = is_read_only
         self._told = told
         self._tell = tell
         self._answer = answer
@@ -93,10 +100,9 @@ class Following:
         self._answer(peer.Fed(asked.id, commits))
 
     async def _tell_past(self, asked: peer.Follow) -> None:
-        loop = asyncio.get_running_loop()
         last = min(max(asked.last, 0), _MOST)
         try:
-            entries = await loop.run_in_executor(None, self._read_past, last)
+            entries = await self._past_of(last)
         except HubbubError as error:
             self._unfollow()
             self._answer(to_failed(asked.id, error))
@@ -120,10 +126,14 @@ class Following:
                 self._unfollow()
                 return
 
-    def _read_past(self, last: int) -> list[FeedEntry]:
+    async def _past_of(self, last: int) -> list[FeedEntry]:
         if not last:
             # Only where the present is: what settles from here on is told by the listener.
             return []
+        threads = self._threads.of(is_long=True, is_read_only=self._is_read_only())
+        return await asyncio.wrap_future(threads.begin(lambda: self._read_past(last)))
+
+    def _read_past(self, last: int) -> list[FeedEntry]:
         return list(deque(self._host.store.feed(), maxlen=last))
 
     def _settled(self, commits: Sequence[Commit]) -> None:

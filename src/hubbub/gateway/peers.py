@@ -104,7 +104,12 @@ class PeerConnection:
         self._serial = self._peers.next_serial()
         self._read_only = self._options.read_only
         self._following = Following(
-            host, lambda: self._peers.log.newest, self._tell_commit, self.outlet.answer
+            host,
+            peers.threads,
+            lambda: self._read_only,
+            lambda: self._peers.log.newest,
+            self._tell_commit,
+            self.outlet.answer,
         )
         self._is_mounted = False
         self._is_closing = False
@@ -129,6 +134,7 @@ class PeerConnection:
         )
         asking = self._asking = Asking(
             peers.upkeep,
+            peers.threads,
             self.outlet,
             lambda: self._read_only,
             self._options.max_message_bytes,

@@ -22,6 +22,7 @@ from hubbub.gateway.keeping import upkeep_of
 from hubbub.gateway.leases import Leases
 from hubbub.gateway.lookout import Lookout
 from hubbub.gateway.outlet import Outlet
+from hubbub.gateway.questioning import Threads
 from hubbub.kernel import Commit, Record
 from hubbub.mount.base import InvalidationLog
 from hubbub.perspective.host import Host
@@ -53,6 +54,7 @@ class Peers:
         self.upkeep = upkeep_of(
             host, lambda: self.log.newest, self.snapshots, self.leases, self._drop_caches
         )
+        self.threads = Threads()
         self.lookout = Lookout(asyncio.get_running_loop().call_soon, lambda: host.is_at_rest)
         host.on_settled(self._settled)
 

@@ -55,7 +55,8 @@ class Question:
     Attributes:
         name: Of the method.
         is_reading: Who may only read may ask it.
-        is_job: It may take long, tells how far it is, and can be stopped.
+        is_job: It tells how far it is, and can be stopped.
+        is_long: It may take long.
         returns_many: It yields its answer; a list crosses.
     """
 
@@ -65,6 +66,7 @@ class Question:
         self.name = name
         self.is_reading = name in _READING
         self.is_job = any(_is_job(hints[parameter.name]) for parameter in parameters)
+        self.is_long = self.is_job or name == "stats"
         self._parameters = [p for p in parameters if not _is_job(hints[p.name])]
         kinds = tuple(hints[parameter.name] for parameter in self._parameters)
         self._args: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[kinds])  # type: ignore[valid-type]
