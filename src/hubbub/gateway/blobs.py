@@ -47,6 +47,7 @@ class Transfers:
         held: Returns what is held for the peer's mount.
         told: Returns the tid up to which the peer was told what changed.
         is_read_only: Tells whether it may only read.
+        limit_bytes: Bytes of what it has uploaded and not committed.
     """
 
     def __init__(
@@ -56,24 +57,30 @@ class Transfers:
         held: Callable[[], Held],
         told: Callable[[], int],
         is_read_only: Callable[[], bool],
+        limit_bytes: int,
     ) -> None:
         self._host = host
         self._outlet = outlet
         self._held = held
         self._told = told
         self._is_read_only = is_read_only
+        self._limit_bytes = limit_bytes
+        self._failed: dict[str, HubbubError] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def put(self, message: peer.PutPiece) -> None:
         """Keep a piece of an upload."""
         if len(message.data) > PIECE_BYTES or not 0 <= message.offset < _MOST_BYTES:
             raise RemoteProtocolError(f"a piece of a blob has at most {PIECE_BYTES} bytes")
-        uploads = self._held().uploads
+        held = self._held()
+        uploads = held.uploads
         path = uploads.get(message.name)
         try:
             if self._is_read_only():
                 raise ReadOnlyError("peers may only read this space")
             if path is None:
+                if message.offset and message.name in self._failed:
+                    raise self._failed[message.name]  # sent before it was told
                 if message.offset:
                     raise BrokenError(
                         "an upload is gone, for the host was started anew", code=UPLOAD_GONE
@@ -81,19 +88,26 @@ class Transfers:
                 if len(uploads) >= _MOST_UPLOADS or not 0 < len(message.name) <= _MAX_NAME:
                     raise LimitError(f"more than {_MOST_UPLOADS} blobs wait for their commits")
                 path = uploads[message.name] = self._host.live.blobs.stage()
+                self._failed.pop(message.name, None)
+            if message.offset > held.size_of(path.name) + _MOST_PIECES * PIECE_BYTES:
+                # Reading a hole of any size would cost the peer nothing, and those who commit beside it hours.
+                raise LimitError("a piece of a blob is too far behind the end of the others")
+            if held.grows(path.name, message.offset + len(message.data)) > self._limit_bytes:
+                too_much = LimitError(
+                    f"more than {self._limit_bytes} bytes of blobs wait for their commits: commit some of them first"
+                )
+                self._give_up(message.name, too_much)
+                raise too_much
         except HubbubError as error:
             self._outlet.answer(to_failed(message.id, error))
             return
         found = path
-        self._begin(message.id, lambda: self._write(found, message))
+        self._begin(message.id, lambda: self._write(found, message), message.name)
 
     def _write(self, path: Path, message: peer.PutPiece) -> peer.Put:
         try:
             descriptor = os.open(path, os.O_WRONLY)
             try:
-                if message.offset > os.fstat(descriptor).st_size + _MOST_PIECES * PIECE_BYTES:
-                    # Reading a hole of any size would cost the peer nothing, and those who commit beside it hours.
-                    raise LimitError("a piece of a blob is too far behind the end of the others")
                 os.pwrite(descriptor, message.data, message.offset)
                 if message.offset // PIECE_BYTES % _SYNC_PIECES == _SYNC_PIECES - 1:
                     os.fsync(descriptor)
@@ -107,9 +121,24 @@ class Transfers:
 
     def drop(self, message: peer.DropUpload) -> None:
         """Forget an upload."""
-        path = self._held().uploads.pop(message.name, None)
-        if path is not None:
-            self._host.live.blobs.unstage(path.name)
+        self._failed.pop(message.name, None)
+        self._remove(message.name)
+
+    def _give_up(self, name: str, error: HubbubError) -> None:
+        """Remove an upload that has failed: what is half there would take the room that others need."""
+        if self._remove(name):
+            if len(self._failed) >= _MOST_UPLOADS:
+                del self._failed[next(iter(self._failed))]
+            self._failed[name] = error
+
+    def _remove(self, name: str) -> bool:
+        held = self._held()
+        path = held.uploads.pop(name, None)
+        if path is None:
+            return False
+        self._host.live.blobs.unstage(path.name)
+        held.gone(path.name)
+        return True
 
     def get(self, message: peer.GetPiece) -> None:
         """Answer with a piece of a blob."""
@@ -137,20 +166,26 @@ class Transfers:
             ) from error
         return peer.Piece(message.id, data, size)
 
-    def _begin(self, call_id: int, work: Callable[[], peer.Put | peer.Piece]) -> None:
+    def _begin(
+        self, call_id: int, work: Callable[[], peer.Put | peer.Piece], upload: str = ""
+    ) -> None:
         if len(self._tasks) >= _MOST_PIECES:
             refusal = LimitError(f"more than {_MOST_PIECES} pieces of blobs at a time")
             self._outlet.answer(to_failed(call_id, refusal))
             return
-        task = asyncio.get_running_loop().create_task(self._work(call_id, work))
+        task = asyncio.get_running_loop().create_task(self._work(call_id, work, upload))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, call_id: int, work: Callable[[], peer.Put | peer.Piece]) -> None:
+    async def _work(
+        self, call_id: int, work: Callable[[], peer.Put | peer.Piece], upload: str
+    ) -> None:
         try:
             answer: peer.ToPeer = await asyncio.get_running_loop().run_in_executor(None, work)
         except HubbubError as error:
-            answer = to_failed(call_id, error)
+            if isinstance(error, DiskFullError):
+                self._give_up(upload, error)
+            answer = to_failed(call_id, self._failed.get(upload, error))
         except Exception as error:
             log.exception("a piece of a blob could not be written or read")
             answer = to_failed(call_id, error)

@@ -38,6 +38,8 @@ class Held:
         uploads: The files of what it has uploaded, by its own names.
         taken: Uploads of commits that are under way, by their keys.
         connections: How many it has now.
+        staged_bytes: Bytes of all that it has uploaded and not committed.
+        is_over: All of it was dropped: whatever comes back is not held.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,25 @@ class Held:
         self.taken: dict[bytes, dict[str, Path]] = {}
         self.connections = 0
         self.timer: asyncio.TimerHandle | None = None
+        self.staged_bytes = 0
+        self.is_over = False
+        self._sizes: dict[str, int] = {}
+
+    def size_of(self, name: str) -> int:
+        """Return how many bytes the file ``name`` has, or will have when what has come is written."""
+        return self._sizes.get(name, 0)
+
+    def grows(self, name: str, size: int) -> int:
+        """Note that the file ``name`` has ``size`` bytes at least; return the bytes of all."""
+        before = self._sizes.get(name, 0)
+        if size > before:
+            self._sizes[name] = size
+            self.staged_bytes += size - before
+        return self.staged_bytes
+
+    def gone(self, name: str) -> None:
+        """The file ``name`` is committed, or removed."""
+        self.staged_bytes -= self._sizes.pop(name, 0)
 
 
 class Holding:
@@ -90,5 +111,6 @@ class Holding:
         for vote in held.votes.values():
             for path in vote.blobs.values():
                 self._unstage(path.name)
+        held.is_over = True
         held.votes.clear()
         held.uploads.clear()

@@ -53,6 +53,7 @@ class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_message_bytes: Bytes of one message from a peer.
         buffer_limit_bytes: Bytes that may wait for a peer that does not read, before it is told to drop its cache.
         max_commits: Commits of one peer that wait for their answers.
+        max_upload_bytes: Bytes of blobs of one peer that were uploaded and are not committed.
         oid_block: Oids given to a peer when it mounts.
         lease_s: For so many seconds a pack keeps what peers may still read: what was newest, or was loaded.
     """
@@ -63,6 +64,7 @@ class PeerOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_message_bytes: int = 64 << 20
     buffer_limit_bytes: int = 8 << 20
     max_commits: int = 1000
+    max_upload_bytes: int = 64 << 30
     oid_block: int = 1000
     lease_s: float = 60.0
 
@@ -131,6 +133,7 @@ class PeerConnection:
             lambda: writing.held,
             lambda: peers.log.newest,
             lambda: self._read_only,
+            self._options.max_upload_bytes,
         )
         asking = self._asking = Asking(
             peers.upkeep,

@@ -164,7 +164,7 @@ class Writing:
             if self._outlet.is_over:
                 # Nobody has its number: whoever comes back for it votes again.
                 self._host.drop_vote(vote.number)
-                self.held.uploads.update(blobs)
+                self._hold(blobs)
             else:
                 self._forget_lost_votes()
                 answer = peer.Voted(message.id, vote.number, vote.merged)
@@ -177,7 +177,7 @@ class Writing:
         """Those that were given up for their time."""
         still_open = self._host.ledger.votes.open
         for number in [number for number in self.held.votes if number not in still_open]:
-            self.held.uploads.update(self.held.votes.pop(number).blobs)
+            self._hold(self.held.votes.pop(number).blobs)
 
     def finish(self, message: peer.Finish) -> None:
         """Store what has voted."""
@@ -204,7 +204,7 @@ class Writing:
         vote = self.held.votes.pop(message.number, None)
         if vote is not None:
             self._host.drop_vote(message.number)
-            self.held.uploads.update(vote.blobs)
+            self._hold(vote.blobs)
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
@@ -264,10 +264,20 @@ class Writing:
     def _give_blobs_back(self, blobs: dict[str, Path], error: BaseException | None) -> None:
         """What certainly was not looked at may be committed once more; other files may be gone."""
         if isinstance(error, ConflictError | ReservedError):
-            self.held.uploads.update(blobs)
+            self._hold(blobs)
         elif error is not None:
-            for path in blobs.values():
-                self._host.live.blobs.unstage(path.name)
+            self._remove(blobs)
+
+    def _hold(self, blobs: dict[str, Path]) -> None:
+        if self.held.is_over:
+            self._remove(blobs)  # nobody comes back for them
+        else:
+            self.held.uploads.update(blobs)
+
+    def _remove(self, blobs: dict[str, Path]) -> None:
+        for path in blobs.values():
+            self._host.live.blobs.unstage(path.name)
+            self.held.gone(path.name)
 
     def _check_changeset(self, message: peer.Commit | peer.Vote) -> set[int]:
         """Refuse what would hurt others: the disk writes a group for all. Return the oids that are written."""
@@ -325,6 +335,8 @@ class Writing:
             del self._peers.writers[key]
         if outcome.error is None:
             tid, merged = outcome.value
+            for path in blobs.values():
+                self.held.gone(path.name)
             self._outlet.answer(
                 peer.Committed(call_id, tid, merged, self._merged(outcome, written))
             )

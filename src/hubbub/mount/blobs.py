@@ -61,6 +61,7 @@ class RemoteBlobs:
         self._doubted: set[str] = set()
         self._open: dict[str, int] = {}
         self._uploaded: set[str] = set()
+        self._begun: set[str] = set()
 
     # --- to the host --------------------------------------------------------------------------------------------------
 
@@ -80,9 +81,10 @@ class RemoteBlobs:
         if self._staging is not None:
             (self._staging / name).unlink(missing_ok=True)
         with self._lock:
-            was_uploaded = name in self._uploaded
             self._uploaded.discard(name)
-        if was_uploaded:
+            has_begun = name in self._begun
+            self._begun.discard(name)
+        if has_begun:
             self._tell(peer.DropUpload(name))
 
     def upload(self, names: Iterable[str]) -> None:
@@ -96,6 +98,7 @@ class RemoteBlobs:
             with self._lock:
                 if name in self._uploaded:
                     continue
+                self._begun.add(name)
             try:
                 for _ in self._ask_all(_pieces(self._staging / name)):
                     pass
@@ -119,6 +122,7 @@ class RemoteBlobs:
         for oid, name in blobs.items():
             with self._lock:
                 self._uploaded.discard(name)
+                self._begun.discard(name)
             staged = self._staging / name
             size = staged.stat().st_size
             staged.replace(self._folder() / _name(oid, tid))

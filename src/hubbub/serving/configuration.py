@@ -40,12 +40,14 @@ class PeersSection(msgspec.Struct, frozen=True, kw_only=True):
         max_message_bytes: Bytes of one message from a peer, such as a commit.
         buffer_limit_bytes: Bytes that may wait for a peer that does not read, before it is told to drop its cache.
         max_commits: Commits of one peer that wait for their answers.
+        max_upload_bytes: Bytes of blobs of one peer that were uploaded and are not committed.
     """
 
     heartbeat_s: float = PeerOptions().heartbeat_s
     max_message_bytes: int = PeerOptions().max_message_bytes
     buffer_limit_bytes: int = PeerOptions().buffer_limit_bytes
     max_commits: int = PeerOptions().max_commits
+    max_upload_bytes: int = PeerOptions().max_upload_bytes
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
