@@ -19,6 +19,7 @@ import logging
 
 import msgspec
 
+from hubbub.flow.net.sparingly import Sparingly
 from hubbub.kernel import (
     Clock,
     Limits,
@@ -73,6 +74,7 @@ class Admission:
         self._secret = secret.encode()
         self._tokens = tokens
         self._clock = clock or SystemClock()
+        self._warnings = Sparingly(log, most=1)
         self._failures = FailedLogins(limits or Limits(), self._clock)
 
     @property
@@ -122,8 +124,8 @@ class Admission:
         try:
             by_secret = self._tokens.of_secret(shown.token)
             by_subject = self._tokens.of_subject(shown.subject)
-        except StoreError:
-            log.exception("no peer is let in")
+        except StoreError as error:
+            self._warnings.warning("no peer is let in: %s", error)
             raise LoginFailedError(_UNREADABLE) from None
         now = self._clock.now()
         if shown.token:

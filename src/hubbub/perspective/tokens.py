@@ -23,7 +23,7 @@ from typing import Literal
 
 import msgspec
 
-from hubbub.kernel import Clock, ConfigurationError, SystemClock
+from hubbub.kernel import Clock, ConfigurationError, StoreError, SystemClock
 from hubbub.perspective.accounts import checked_name
 from hubbub.perspective.private_file import PrivateFile
 
@@ -106,6 +106,7 @@ class TokensFile:
     def __init__(self, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
         self._file = PrivateFile(path, Token, "tokens")
         self._clock = clock or SystemClock()
+        self._was_there = self._file.exists
         self._indexed: dict[str, Token] = {}
         self._by_digest: dict[str, Token] = {}
         self._subjects: list[tuple[Subject, Token]] = []
@@ -117,8 +118,13 @@ class TokensFile:
 
     @property
     def are_asked_for(self) -> bool:
-        """Whether peers have to show one: from the first that was made on, also when the last is gone again."""
-        return self._file.exists
+        """Whether peers have to show one: from the first that was made on, also when the last is gone again.
+
+        Nor does it end when the file is lost: who takes it away from a host that runs lets nobody in by that.
+        """
+        if not self._was_there:
+            self._was_there = self._file.exists
+        return self._was_there
 
     def add(
         self,
@@ -191,6 +197,11 @@ class TokensFile:
         return [token for wanted, token in self._subjects if wanted <= subject]
 
     def _index(self) -> None:
+        if self.are_asked_for and not self._file.exists:
+            raise StoreError(
+                f"{self._file.path} is gone: put it back, or start the host anew to ask nobody for a token",
+                code="accounts",
+            )
         table = self._file.read()
         if table is self._indexed:
             return

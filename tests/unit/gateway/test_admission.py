@@ -142,3 +142,29 @@ def test_tokens_that_can_not_be_read_let_nobody_in(
     with pytest.raises(LoginFailedError, match="its log says why"):
         admission.admit(Shown(secret), "", is_public=False)
     assert "is no file of tokens" in caplog.text
+    for number in range(20):
+        with pytest.raises(LoginFailedError, match="its log says why"):
+            admission.admit(Shown("anything", address=f"10.0.0.{number}"), "", is_public=False)
+    assert len(caplog.records) <= 3  # strangers can't fill the log by it
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.rule("PE7")
+def test_a_file_of_tokens_that_is_lost_opens_no_door(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host that ran let everybody in, with full rights, as soon as its file had been moved away."""
+    tokens = TokensFile(tmp_path / "tokens")
+    secret = tokens.add("a")
+    admission = Admission(tokens=tokens)
+    assert admission.admit(Shown(secret), "", is_public=False) is Rights.FULL
+    tokens.path.rename(tmp_path / "elsewhere")
+    assert admission.asks
+    with pytest.raises(LoginFailedError, match="asks peers for a token"):
+        admission.admit(Shown(), "", is_public=False)
+    with pytest.raises(LoginFailedError, match="its log says why"):
+        admission.admit(Shown(secret), "", is_public=False)
+    assert "put it back" in caplog.text
+    assert admission.admit(Shown(), "", is_public=True) is Rights.PUBLIC
+    (tmp_path / "elsewhere").rename(tokens.path)
+    assert admission.admit(Shown(secret), "", is_public=False) is Rights.FULL
