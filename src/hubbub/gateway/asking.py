@@ -32,6 +32,7 @@ log = logging.getLogger("hubbub.peers")
 _MOST_JOBS = 2
 _MOST_ARGS_BYTES = 1 << 20
 _PROGRESS_S = 0.1
+_IN_WORDS = {"rows_from": "a backup or copy of all rows"}
 
 
 class Asking:
@@ -76,7 +77,10 @@ class Asking:
         if self._is_read_only() and not question.is_reading:
             self._fail(
                 message.id,
-                ReadOnlyError(f"{message.method} is for peers that may write, not for you"),
+                ReadOnlyError(
+                    f"{_IN_WORDS.get(message.method, message.method)} is for peers that may write, not for you: show a "
+                    "token that may write"
+                ),
             )
             return
         most, running = (

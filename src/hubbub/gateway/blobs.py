@@ -183,7 +183,7 @@ class Transfers:
         try:
             answer: peer.ToPeer = await asyncio.get_running_loop().run_in_executor(None, work)
         except HubbubError as error:
-            if isinstance(error, DiskFullError):
+            if upload:
                 self._give_up(upload, error)
             answer = to_failed(call_id, self._failed.get(upload, error))
         except Exception as error:

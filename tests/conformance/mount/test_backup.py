@@ -118,7 +118,9 @@ def test_more_rows_than_a_message_holds_are_saved(tmp_path: Path) -> None:
 def test_who_may_only_read_gets_no_sessions(open_mount: Open, tmp_path: Path) -> None:
     mount = open_mount(read_only=True)
     if isinstance(mount, RemoteMount):
-        with pytest.raises(ReadOnlyError, match="rows_from is for peers that may write"):
+        with pytest.raises(
+            ReadOnlyError, match="a backup or copy of all rows is for peers that may write"
+        ):
             back_up(mount, tmp_path / "backup")
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from hubbub.gateway import held
 from hubbub.gateway.told import Peers
-from hubbub.kernel import Changeset, Label, Record
-from hubbub.mount import RemoteMount, Space
+from hubbub.kernel import Changeset, DiskFullError, Label, Record
+from hubbub.mount import RemoteMount, Space, blobs
 from hubbub.space.blob import Blob
 from hubbub.store import open_store
+from hubbub.wire import peer
 from tests.conformance.mount.serving import HostThread, free_port
 
 
@@ -96,6 +97,30 @@ def test_uploads_of_a_peer_that_is_gone_are_dropped(
     assert gone.wait(20)
     assert not staged_files(path)
     assert not staged.exists()
+
+
+def test_an_upload_that_was_not_finished_goes_with_its_file(
+    host: HostThread, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only whole uploads were dropped; the part of one that had failed stayed with the host."""
+    mount = RemoteMount(host.url)
+    staged = mount.stage()
+    staged.write_bytes(b"x" * 3_000_000)
+
+    def torn(path: Path) -> Iterator[peer.PutPiece]:
+        yield peer.PutPiece(0, path.name, 0, b"x")
+        raise DiskFullError("a piece later")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(blobs, "_pieces", torn)
+        with pytest.raises(DiskFullError):
+            mount._blobs.upload([staged.name])
+    mount.sync()
+    assert len(staged_files(path)) == 1
+    mount.unstage(staged.name)
+    mount.sync()  # behind what it was told
+    assert not staged_files(path)
+    mount.close()
 
 
 def test_a_broken_connection_costs_no_upload(host: HostThread) -> None:

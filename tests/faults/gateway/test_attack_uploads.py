@@ -86,8 +86,9 @@ async def test_what_one_mount_has_uploaded_is_bounded_and_frees_what_it_took(
 
 
 @pytest.mark.rule("ST5")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
 async def test_an_upload_that_fills_the_disk_gives_it_back(
-    host: Host, staged: Path, monkeypatch: pytest.MonkeyPatch
+    host: Host, staged: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Half a blob stayed as long as its peer did, and nobody could commit for want of room."""
     one = FakePeer(host)
@@ -95,14 +96,14 @@ async def test_an_upload_that_fills_the_disk_gives_it_back(
     assert isinstance(await put(one, "a", 0), peer.Put)
 
     def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
         failed = await put(one, "a", 1000)
-    assert failed.kind == "disk_full"
+    assert failed.kind == {errno.ENOSPC: "disk_full", errno.EFBIG: "store"}[number]
     assert files(staged) == []
-    assert (await put(one, "a", 2000)).kind == "disk_full"  # and not that the host was started anew
+    assert (await put(one, "a", 2000)).kind == failed.kind  # and not that the host was started anew
     assert isinstance(await put(one, "a", 0), peer.Put)
 
 
