@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import code
+import shutil
 import sys
 import time
 import traceback
@@ -19,6 +20,8 @@ from hubbub.cli.examples import examples
 from hubbub.cli.opening import at_option, moment, token_option
 from hubbub.cli.tables import human_time
 from hubbub.kernel import ConfigurationError, tid_time
+
+_WIDE = 116
 
 _CONNECT = click.option(
     "--connect",
@@ -59,27 +62,34 @@ def tail(connect: str, token: str, last: int, follow: bool) -> None:
         for entry in hubbub.mount.tail(
             connect, token=token, last=last, follow=follow, **tls_files(connect)
         ):
-            click.echo(tail_line(entry))
+            columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
+            click.echo(tail_line(entry, columns))
             sys.stdout.flush()
     except KeyboardInterrupt:
         click.echo()
 
 
-def tail_line(entry: Any) -> str:
-    """Return one commit as a line."""
+def tail_line(entry: Any, columns: int = _WIDE) -> str:
+    """Return one commit as a line that fits into ``columns``, from 80 on, unless the command or the note is long."""
+    is_wide = columns >= _WIDE
+    who_width = 20 if is_wide else 16
+    what_width = 44 if is_wide else max(18, columns - 62)
     try:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tid_time(entry.tid)))
+        moment = time.strftime(
+            "%Y-%m-%d %H:%M:%S" if is_wide else "%m-%d %H:%M:%S",
+            time.localtime(tid_time(entry.tid)),
+        )
     except (ValueError, OverflowError, OSError):
         moment = f"(no time: {entry.tid:x})"
     label = entry.label
     # An anonymous user's id is a long digest; its beginning tells them apart.
-    who = harmless(label.identity[:20]) or "host"
+    who = harmless(label.identity[:who_width]) or "host"
     # Peers write labels of their own.
     what = f"{harmless(label.command[:60])}{_arguments(label.args)}" if label.command else "-"
     took = f"{entry.ms:7.1f} ms" if entry.ms >= 0 else "         -"
     size = f"{entry.objects:>3} obj {entry.byte_count:>7} B {took}"
     # What somebody wrote goes last, where its length does no harm.
-    return f"{moment}  {who:<20} {what:<44} {size}  {harmless(label.note[:60])}".rstrip()
+    return f"{moment}  {who:<{who_width}} {what:<{what_width}} {size}  {harmless(label.note[:60])}".rstrip()
 
 
 def _arguments(data: bytes) -> str:
