@@ -152,6 +152,9 @@ class InProcessWire:
             self._hand_over([message])
         self.cut(keep=True)
 
+    async def closed(self) -> None:
+        """Nothing is left behind `close` (Transport)."""
+
     def cut(self, *, keep: bool = False) -> None:
         """Break the connection; what was not read yet is lost, unless it is to be kept."""
         if self._ended:

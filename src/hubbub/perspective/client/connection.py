@@ -262,6 +262,7 @@ class ClientConnection:
             if self._tick_timer is not None:
                 self._tick_timer.cancel()
             transport.close()
+            await transport.closed()
 
     def _take(self, event: told.Event) -> None:
         match event:

@@ -17,6 +17,8 @@ MAX_ANSWER_BYTES = 256 << 20
 """The largest message that the client takes from a host: what it watches is its own choice."""
 
 _FORM = "msgpack"
+_GOODBYE_S = 1.0
+"""So long TLS may wait for the host's goodbye. A loop that ends before that would leave the connection open."""
 
 
 Take = Callable[[Sequence[wire.ToClient]], bool]
@@ -41,6 +43,10 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Send what is under way, then close. Idempotent."""
+        ...
+
+    async def closed(self) -> None:
+        """Wait until nothing of it is left to be closed behind `close`; a second at most."""
         ...
 
 
@@ -78,12 +84,15 @@ class StreamTransport(asyncio.Protocol):
         self._early: list[bytes] = []
         self._take: Take | None = None
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lost = asyncio.Event()
+        self._is_tls = False
 
     # --- the stream's side ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
         self._transport.write(PREFACE_USER)
 
     def data_received(self, data: bytes) -> None:
@@ -102,6 +111,7 @@ class StreamTransport(asyncio.Protocol):
             self._stop(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
         self._stop(None)
 
     # --- the client's side ---
@@ -125,6 +135,15 @@ class StreamTransport(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+    async def closed(self) -> None:
+        if not self._is_tls:
+            return
+        try:
+            await asyncio.wait_for(self._lost.wait(), _GOODBYE_S)
+        except TimeoutError:
+            self._transport.abort()
+        await asyncio.sleep(0)  # its socket goes in the turn behind that
 
     # --- within ---
 
