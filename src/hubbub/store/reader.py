@@ -131,10 +131,14 @@ class Reader:
         with reader.lock:
             if self._is_closed:
                 raise self._closed()
+            # One of its own: who leaves the loop early closes it.
+            cursor = reader.connection.cursor()
             try:
-                yield from reader.cursor.execute(sql, values)
+                yield from cursor.execute(sql, values)
             except (apsw.Error, UnicodeDecodeError) as error:
                 raise explain(self.path, error) from error
+            finally:
+                cursor.close(True)
 
     def load(self, oid: int, at: int) -> Record | None:
         """Return the newest record of ``oid`` whose tid is not above ``at``, or None.

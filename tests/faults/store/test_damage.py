@@ -244,3 +244,20 @@ def test_a_damaged_row_is_an_error(crashed: Path) -> None:
         with pytest.raises(CorruptRecordError, match="job row b'key'"):
             read()
     store.close()
+
+
+@pytest.mark.rule("ST6", "ST7")
+def test_a_pack_that_meets_damage_drops_nothing_and_its_thread_reads_on(tmp_path: Path) -> None:
+    path = tmp_path / "space.hub"
+    store = SQLiteStore(path)
+    store.write([commit(1, [0, 1, 7, 8]), commit(2, [7])])
+    store.close()
+    flip(path, path.read_bytes().index(b"8@1"))
+    store = SQLiteStore(path)
+    for _ in range(2):
+        with pytest.raises(CorruptRecordError, match="object 0x8"):
+            store.pack(tid(2))
+        assert store.load(1).payload.startswith(b"1@1")
+        assert list(store.history(7)) == [tid(2), tid(1)]
+    assert [damage.oid for damage in store.verify() if damage.oid == 8]
+    store.close()
