@@ -54,7 +54,7 @@ def _take_part(
         return _write(gate, url, count, phase, index)
     gate.wait()
     told: dict[str, float] = {}
-    with _watching(pid) as memory:
+    with _Watching(pid) as memory:
         works: list[tuple[str, Callable[[], None]]] = [
             ("alone", lambda: time.sleep(_ALONE_S)),
             ("pack", lambda: _pack(url, told)),
@@ -100,7 +100,7 @@ def _back_up(url: str, folder: Path) -> None:
         mount.close()
 
 
-class _watching:  # noqa: N801 - used as a statement
+class _Watching:
     """Look at how much memory a process has, and remember the most."""
 
     def __init__(self, pid: int) -> None:
@@ -158,7 +158,7 @@ def blob_in_and_out(_seconds: float, size: int = FIVE_GB) -> dict[str, float]:
     with hosting() as server:
         apart.alone(_prepare, server.hub)
         fresh = resident_bytes(server.pid)
-        with _watching(server.pid) as memory:
+        with _Watching(server.pid) as memory:
             wrote_s, write_mib = apart.alone(_put, server.hub, size)
             read_s, read_mib = apart.alone(_get, server.hub, size)
             host_mib = max(0, memory() - fresh) / 2**20
@@ -182,7 +182,7 @@ def _pieces(size: int) -> Iterator[bytes]:
 
 
 def _put(url: str, size: int) -> tuple[float, float]:
-    with hubbub.open(url) as space, _watching(os.getpid()) as memory:
+    with hubbub.open(url) as space, _Watching(os.getpid()) as memory:
         fresh = resident_bytes(os.getpid())
         began = time.perf_counter()
         space.run(lambda root: root["film"].write_from(_pieces(size)))
@@ -190,7 +190,7 @@ def _put(url: str, size: int) -> tuple[float, float]:
 
 
 def _get(url: str, size: int) -> tuple[float, float]:
-    with hubbub.open(url) as space, _watching(os.getpid()) as memory:
+    with hubbub.open(url) as space, _Watching(os.getpid()) as memory:
         fresh = resident_bytes(os.getpid())
         began = time.perf_counter()
         found = space.read(_length)

@@ -49,6 +49,11 @@ class Record(msgspec.Struct, array_like=True, gc=False, eq=False):
         """Whether it says that there is no such object as of its tid."""
         return not self.class_name
 
+    @property
+    def is_opaque(self) -> bool:
+        """Whether nothing is known of what it refers to: its class is called ``?``."""
+        return self.class_name.endswith(":?")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Record) and self.fields() == other.fields()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 
+from hubbub.kernel import Record, StoreError, tid_text
+
 _PAGE_BYTES = 8192
 
 
@@ -72,6 +74,19 @@ class Marking:
                 if page is None:
                     page = waiting[oid >> 16] = array("H")
                 page.append(oid & 0xFFFF)
+
+    def follow(self, record: Record) -> None:
+        """Note that the walk has come to what ``record`` refers to.
+
+        Raises:
+            StoreError: That is not known.
+        """
+        if record.is_opaque:
+            raise StoreError(
+                f"what object {record.oid:#x} refers to at tid {tid_text(record.tid)} is not known, and a pack that "
+                "collects would drop it: pack without collecting (nothing was dropped)"
+            )
+        self.reach(record.refs)
 
     def pieces(self, most: int) -> Iterator[list[int]]:
         """Yield what is to be looked at, sorted, up to ``most`` neighbours at a time, until nothing waits any more.

@@ -358,11 +358,11 @@ class MemoryStore:
         for entry in self.feed(at):
             marking.reach(entry.oids)
             for record in self.records_of(entry.tid):
-                marking.reach(record.refs)
+                marking.follow(record)
         for oids in marking.pieces(1000):
             job.step("marking", len(marking.reached), len(data.revisions))
             for record in self.load_many(oids, at):
-                marking.reach(record.refs)
+                marking.follow(record)
         return marking.reached
 
     def _drop(

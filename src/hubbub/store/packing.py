@@ -124,6 +124,7 @@ class Packing:
 
         Raises:
             CorruptRecordError: A record is damaged; nothing was dropped.
+            StoreError: What a record refers to is not known; nothing was dropped.
             JobStoppedError: Nothing was dropped.
         """
         self._total = self._reader.fetch(_COUNT, ())[0][0]
@@ -140,7 +141,7 @@ class Packing:
             self._mark_as_of(oids)
 
     def _mark_newer(self) -> None:
-        reach, check = self._marking.reach, self._reader.record
+        reach, follow, check = self._marking.reach, self._marking.follow, self._reader.record
         while True:
             self._job.step("marking", len(self._marking.reached), self._total)
             last = 0
@@ -148,20 +149,20 @@ class Packing:
                 last = place
                 if tid > self._at:
                     reach((oid,))
-                    reach(check(oid, tid, *fields).refs)
+                    follow(check(oid, tid, *fields))
             if not last:
                 return
             self._next_place = last + 1
 
     def _mark_as_of(self, oids: list[int]) -> None:
-        reach, check = self._marking.reach, self._reader.record
+        follow, check = self._marking.follow, self._reader.record
         for oid, tid, *fields in self._reader.each(
             _AS_OF, (_encode_numbers(oids).decode(), self._at)
         ):
             record = check(oid, tid, *fields)
             if record.is_gone:
                 self._gone.add(oid)
-            reach(record.refs)
+            follow(record)
 
     # --- drop ---------------------------------------------------------------------------------------------------------
 

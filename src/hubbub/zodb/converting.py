@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -94,11 +93,7 @@ class Converter:
             for key, value in old.items():
                 self._try(old, f"[{key!r}]", (key, value), lambda pair: new.update([pair]))
         elif isinstance(new, Blob):
-            with (
-                suppress(BlobError),
-                old.open("r") as file,
-            ):  # one that was never filled can't be opened
-                new.write_from(file)
+            _fill_blob(old, new)
         elif not isinstance(new, Counter):
             state: dict[str, Any] = {}
             for name, value in (old.__getstate__() or {}).items():
@@ -180,6 +175,15 @@ def _empty(old: Any) -> Any:
         raise _NotBroughtError(f"the class {name} can't be found by its name")
     made: Any = cls
     return made.__new__(made)
+
+
+def _fill_blob(old: Any, new: Blob) -> None:
+    try:
+        file = old.open("r")
+    except BlobError:
+        return  # it was never filled
+    with file:
+        new.write_from(file)
 
 
 def _setter(state: dict[str, Any], name: str) -> Callable[[Any], None]:

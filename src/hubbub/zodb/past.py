@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from base64 import decodebytes, encodebytes
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,7 +36,7 @@ def tid_of_undo_id(name: bytes) -> int:
     """
     try:
         return oid_from_bytes(decodebytes(name + b"\n"))
-    except Exception as error:
+    except (ValueError, struct.error) as error:
         raise POSException.UndoError(f"{name!r} names no transaction") from error
 
 

@@ -65,6 +65,22 @@ def test_what_has_a_successor_goes_and_what_the_root_reaches_stays(
 
 
 @pytest.mark.rule("ST7")
+@pytest.mark.parametrize("number", [1, 3], ids=["old", "new"])
+def test_nothing_is_collected_where_what_a_record_refers_to_is_not_known(
+    store: Store, number: int
+) -> None:
+    store.write([made(1, {0: [1], 1: [], 2: []}), made(2, {1: []})])
+    opaque = Record(1, tid(3), "other:?", (), b"who knows")
+    store.write([Commit(tid(3), Label(), [opaque]), made(4, {3: []})])
+    with pytest.raises(StoreError, match=r"object 0x1 .* is not known.*pack without collecting"):
+        store.pack(tid(number))
+    assert [tids(store, oid) for oid in (0, 1, 2)] == [[1], [3, 2, 1], [1]]
+    assert store.feed_floor == 0
+    assert store.pack(tid(3), collect=False).records == 2
+    assert store.load(2).tid == tid(1)
+
+
+@pytest.mark.rule("ST7")
 def test_without_collecting_only_old_revisions_go(store: Store) -> None:
     store.write([made(1, {0: [], 1: []}), made(2, {1: []}), made(3, {7: []}), made(4, {7: None})])
     report = store.pack(tid(9), collect=False)
