@@ -88,3 +88,9 @@ def test_the_page_of_the_peer_wire_has_every_message_and_member():
         for union in (peer.ToHost, peer.ToPeer)
         for message in sorted(typing.get_args(union), key=lambda each: each.__struct_config__.tag)
     ]
+
+
+def test_the_changelog_says_nothing_twice():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    entries = [re.sub(r"\s+", " ", entry)[:60] for entry in re.split(r"^- ", text, flags=re.M)[1:]]
+    assert [entry for entry in entries if entries.count(entry) > 1] == []
