@@ -30,9 +30,9 @@ from hubbub.kernel import (
     ReservedError,
     SnapshotGoneError,
 )
-from hubbub.mount.committing import MOUNT_KEY_BYTES
 from hubbub.mount.failures import UPLOAD_GONE, to_failed
 from hubbub.perspective.host import Host, Outcome
+from hubbub.store.attempts import MOUNT_KEY_BYTES
 from hubbub.store.votes import Vote
 from hubbub.wire import peer
 

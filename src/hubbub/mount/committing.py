@@ -24,13 +24,13 @@ from hubbub.mount.base import Ballot, MountStats, finish_late
 from hubbub.mount.blobs import RemoteBlobs
 from hubbub.mount.failures import UPLOAD_GONE
 from hubbub.space.containers import merge_records
+from hubbub.store.attempts import MOUNT_KEY_BYTES
 from hubbub.store.votes import VOTE_GONE
 from hubbub.wire import peer
 
 _MERGES = 10
 _DONE_KEYS = 1000
 _UPLOADS = 3
-MOUNT_KEY_BYTES = 12
 
 
 def new_mount_key() -> bytes:

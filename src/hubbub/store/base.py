@@ -269,8 +269,8 @@ class Store(Protocol):
         """Yield the tids of all kept records of ``oid``, newest first."""
         ...
 
-    def rows(self, kind: str) -> list[tuple[bytes, bytes]]:
-        """Return (key, value) of every row of ``kind``, sorted by key."""
+    def rows(self, kind: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Return (key, value) of every row of ``kind`` whose key begins with ``prefix``, sorted by key."""
         ...
 
     def row(self, kind: str, key: bytes) -> bytes | None:

@@ -33,6 +33,7 @@ from hubbub.kernel import (
     oid_from_bytes,
     tid_at,
 )
+from hubbub.store.attempts import Attempts
 from hubbub.store.base import Store
 from hubbub.store.votes import Votes
 
@@ -67,9 +68,9 @@ class Bookkeeping:
         self._pending: list[Commit] = []
         self._pending_records: dict[int, Record] = {}  # the newest of each object
         self._pending_keys: dict[bytes, Tid] = {}
+        self._attempts = Attempts(lambda mount: [key for key, _ in store.rows(PEER_COMMIT, mount)])
         self._ephemerals: dict[int, Record] = {}
         self._absorbed_tid: Tid = store.last_tid
-        self.votes = Votes()
         self._oid_lock = threading.Lock()
         self._next_oid = store.max_oid + 1
         self.votes = Votes()
@@ -246,7 +247,7 @@ class Bookkeeping:
     def outcome_of(self, key: bytes) -> Tid | None:
         """Return the tid of the commit that was made under attempt ``key``, or None."""
         tid = self._pending_keys.get(key)
-        if tid is None:
+        if tid is None and not self._attempts.is_new(key):
             stored = self.store.row(PEER_COMMIT, key)
             tid = Tid(oid_from_bytes(stored)) if stored else None
         return tid

@@ -283,10 +283,11 @@ class MemoryStore:
         end = bisect_right(tids, self._data.last_tid)
         return iter([Tid(tid) for tid in reversed(tids[:end])])
 
-    def rows(self, kind: str) -> list[tuple[bytes, bytes]]:
+    def rows(self, kind: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         self._check_open()
         with self._data.lock:
-            return sorted(self._data.rows.get(kind, {}).items())
+            found = self._data.rows.get(kind, {}).items()
+            return sorted(row for row in found if row[0].startswith(prefix))
 
     def row(self, kind: str, key: bytes) -> bytes | None:
         self._check_open()

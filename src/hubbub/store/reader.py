@@ -46,7 +46,8 @@ _RANGE = """SELECT oid, tid, class, refs, payload, crc FROM record
     WHERE id >= (SELECT min(first) FROM "transaction" WHERE tid BETWEEN ?1 AND ?2)
     AND id < (SELECT max(first + count) FROM "transaction" WHERE tid BETWEEN ?1 AND ?2) ORDER BY id"""
 _ALL_ROWS = 'SELECT kind, key, value, crc FROM "row"'
-_ROWS = 'SELECT key, value, crc FROM "row" WHERE kind = ?'
+_ROWS_FROM = 'SELECT key, value, crc FROM "row" WHERE kind = ? AND key >= ?'
+_ROWS_BETWEEN = _ROWS_FROM + " AND key < ?"
 _ROW = 'SELECT value, crc FROM "row" WHERE kind = ? AND key = ?'
 
 
@@ -296,13 +297,18 @@ class Reader:
                 yield Tid(tid)
             newest = rows[-1][0] - 1
 
-    def rows(self, kind: str) -> dict[bytes, bytes]:
-        """Return every row of ``kind``: key -> value.
+    def rows(self, kind: str, prefix: bytes = b"") -> dict[bytes, bytes]:
+        """Return every row of ``kind`` whose key begins with ``prefix``: key -> value.
 
         Raises:
             CorruptRecordError: If one is damaged.
         """
-        found = self.fetch(_ROWS, (kind,))
+        end = _behind(prefix)
+        found = (
+            self.fetch(_ROWS_FROM, (kind, prefix))
+            if end is None
+            else self.fetch(_ROWS_BETWEEN, (kind, prefix, end))
+        )
         return {key: self._checked(kind, key, value, crc) for key, value, crc in found}
 
     def row(self, kind: str, key: bytes) -> bytes | None:
@@ -333,3 +339,9 @@ class Reader:
         for reader in readers:
             with reader.lock:
                 reader.connection.close()
+
+
+def _behind(prefix: bytes) -> bytes | None:
+    """Return the least key behind all that begin with ``prefix``; None if there is none."""
+    head = prefix.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1]) if head else None

@@ -179,13 +179,13 @@ class Reading:
                 newest = Tid(tid - 1)
         yield from self._reader.history(oid, newest)
 
-    def rows(self, kind: str) -> list[tuple[bytes, bytes]]:
+    def rows(self, kind: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         self._check_open()
         recents = self._recents
-        found = self._reader.rows(kind)
+        found = self._reader.rows(kind, prefix)
         for recent in reversed(recents):
             for (other, key), value in list(recent.rows.items()):
-                if other != kind:
+                if other != kind or not key.startswith(prefix):
                     continue
                 if value is None:
                     found.pop(key, None)

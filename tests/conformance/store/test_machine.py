@@ -38,6 +38,9 @@ COMMITS = st.lists(
 )
 
 
+PREFIXES = st.binary(max_size=2) | st.sampled_from([b"\xff", b"\xff\xff", b"a\xff"])
+
+
 class StoreMachine(RuleBasedStateMachine):
     def open(self) -> Store:
         raise NotImplementedError
@@ -102,10 +105,11 @@ class StoreMachine(RuleBasedStateMachine):
             r.tid for r in reversed(self.revisions.get(oid, []))
         ]
 
-    @rule(kind=st.sampled_from(["job", "call", "none"]))
-    def rows(self, kind: str) -> None:
+    @rule(kind=st.sampled_from(["job", "call", "none"]), prefix=PREFIXES)
+    def rows(self, kind: str, prefix: bytes) -> None:
         expected = sorted((key, value) for (k, key), value in self.stored_rows.items() if k == kind)
         assert self.store.rows(kind) == expected
+        assert self.store.rows(kind, prefix) == [r for r in expected if r[0].startswith(prefix)]
 
     @invariant()
     def ends_agree(self) -> None:
