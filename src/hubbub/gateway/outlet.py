@@ -28,6 +28,8 @@ from hubbub.wire.frames import frame
 _PUSH_BELOW_BYTES = 64 << 10
 _HOLD_S = 0.005
 """So long a peer that waits for an answer may not be told of others' commits."""
+_COMMITS_AGAIN_S = 0.02
+"""Whose commit was answered not longer ago commits one after another."""
 
 _oid_of = attrgetter("oid")
 
@@ -77,6 +79,7 @@ class Outlet:
         self._held: asyncio.TimerHandle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._untold = 0
+        self._answered_at = -_COMMITS_AGAIN_S
         self._is_behind = False
         self.awaited = 0
         self.is_busy = False
@@ -145,11 +148,28 @@ class Outlet:
     def flush_told(self) -> None:
         """Send what the peer was told: at once, so that it is under way before any answer to the same group is.
 
-        A peer that waits for an answer to a commit gets it with that, or after `_HOLD_S`: else all would wake all.
+        A peer that waits for an answer to a commit gets it with that, or after `_HOLD_S`: else all would wake all. Who
+        commits one after another may have sent the next while the disk was waited for: that is read first.
         """
-        if not self.awaited:
+        if self.awaited:
+            self._hold()
+        elif self._loop.time() - self._answered_at < _COMMITS_AGAIN_S:
+            # Its next commit has most likely arrived, and is read before this comes round.
+            if self._flush_handle is not None:
+                self._flush_handle.cancel()
+            self._flush_handle = self._loop.call_soon(self._flush_or_hold)
+        else:
             self.flush()
-        elif self._held is None and self._out:
+
+    def _flush_or_hold(self) -> None:
+        self._flush_handle = None
+        if self.awaited:
+            self._hold()
+        else:
+            self.flush()
+
+    def _hold(self) -> None:
+        if self._held is None and self._out:
             if self._flush_handle is not None:
                 self._flush_handle.cancel()
                 self._flush_handle = None
@@ -218,6 +238,7 @@ class Outlet:
 
     def answered(self) -> None:
         """An answer to a commit has been given."""
+        self._answered_at = self._loop.time()
         if self._untold:
             self._untold -= 1
             if not self._untold:
