@@ -128,7 +128,7 @@ class Hub:
             raise ConfigurationError("this hub is running already")
         where = data or self.data or os.environ.get(DATA_VARIABLE) or "hubbub.hub"
         if store is None:
-            store = open_store(where)
+            store = open_store(where, copies_apart=True)
         else:
             where = "memory:"
         self._give_accounts(where)

@@ -37,12 +37,15 @@ __all__ = [
 ]
 
 
-def open_store(url_or_path: str | os.PathLike[str], *, create: bool = True) -> Store:
+def open_store(
+    url_or_path: str | os.PathLike[str], *, create: bool = True, copies_apart: bool = False
+) -> Store:
     """Open the store that ``url_or_path`` names: ``memory:``, or the path of a file.
 
     Args:
         url_or_path: Where the records are.
         create: Make the space if there is none yet.
+        copies_apart: As for `SQLiteStore`.
 
     Raises:
         StoreError: If it names no store that can be opened here; the message says what would do.
@@ -54,4 +57,5 @@ def open_store(url_or_path: str | os.PathLike[str], *, create: bool = True) -> S
         raise StoreError("an empty name is no space: give a path, or memory:")
     if "://" in name or name.startswith("memory:"):
         raise StoreError(f"{name!r} is no store that can be opened here: give a path, or memory:")
-    return SQLiteStore(os.path.expanduser(name), create=create)  # noqa: PTH111 - no Path for a plain name
+    path = os.path.expanduser(name)  # noqa: PTH111 - no Path for a plain name
+    return SQLiteStore(path, create=create, copies_apart=copies_apart)

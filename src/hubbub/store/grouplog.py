@@ -128,6 +128,12 @@ class GroupLog:
         """Whether the prepared group fits into what is left of the segment."""
         return self._offset + self._length <= self._segment_bytes
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where what was appended to this segment begins and ends, in bytes of the file."""
+        begin = self._segment * self._segment_bytes
+        return begin, begin + self._offset
+
     def append(self) -> None:
         """Write the prepared group. When it returns, the group survives SIGKILL and power loss.
 
@@ -270,6 +276,18 @@ def read_log(path: Path, mark: bytes, number: int) -> list[Entry]:
                 f"log away. Else copy the space's files away, look at the disk, and restore a backup"
             )
     return entries
+
+
+def read_segment(path: Path, mark: bytes, begin: int, end: int, number: int) -> list[Entry]:
+    """Return what stands behind group ``number`` in the log at ``path`` from byte ``begin`` to ``end``, in order.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    with path.open("rb") as file:
+        data = os.pread(file.fileno(), end - begin, begin)
+    entries = [entry for entry in _entries(path, data, mark) if entry.number > number]
+    return sorted(entries, key=lambda entry: entry.number)
 
 
 def _entries(path: Path, data: bytes, mark: bytes) -> Iterator[Entry]:

@@ -38,6 +38,8 @@ _TID_SIZE = 16
 _ID_AT = 17
 _OWNER_AT = 50
 _NO_ID = "0" * 32
+_DYING_S = 10.0
+_DYING_PAUSE_S = 0.005
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -79,7 +81,7 @@ class SideFile:
         self._is_new = not self.path.exists()
         self._file = self._open()
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock()
         except OSError as error:
             owner = self._read_owner()
             os.close(self._file)
@@ -95,6 +97,23 @@ class SideFile:
         self._memory: mmap.mmap | None = None
         self._write_owner()
         self._map()
+
+    def _lock(self) -> None:
+        """Take the lock. Where its owner has died a moment ago, its copy process is about to (`copyprocess`)."""
+        give_up_at = time.monotonic() + _DYING_S
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                owner = self._read_owner()
+                if owner is None or not _is_dead(owner) or time.monotonic() > give_up_at:
+                    raise
+            time.sleep(_DYING_PAUSE_S)
+
+    def fileno(self) -> int:
+        """Return the file that holds the lock. Who inherits it holds it, too."""
+        return self._file
 
     def _open(self) -> int:
         try:
@@ -216,3 +235,16 @@ class SideFile:
                 self._memory = None
             os.close(self._file)
             self._file = -1
+
+
+def _is_dead(owner: Owner) -> bool:
+    """Tell whether ``owner`` was a process of this machine and is none any more."""
+    if owner.host != socket.gethostname():
+        return False
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

@@ -53,6 +53,7 @@ from hubbub.store.base import Damage, PackReport, StoreStats
 from hubbub.store.blobs import BLOB, Blobs, Placing, blob_key
 from hubbub.store.checking import Checking
 from hubbub.store.copier import Copier
+from hubbub.store.copyprocess import CopyProcess, can_copy_apart
 from hubbub.store.counting import count
 from hubbub.store.group import Group
 from hubbub.store.grouplog import Entry, GroupLog, NoRoomError, read_log
@@ -78,6 +79,8 @@ class SQLiteStore(Reading):
         create: Make the space if there is none.
         vfs: Name of the SQLite file system to use, such as a fault-injecting one.
         log_limit_bytes: About how long SQLite's log becomes; a segment of the group log has a quarter of it.
+        copies_apart: Put the group log into the tables in a process of its own, once there is enough to put and where
+            there is a processor for it. Not with ``vfs``.
 
     Raises:
         SpaceInUseError: If another process, or another store here, owns the file; names it.
@@ -94,6 +97,7 @@ class SQLiteStore(Reading):
         create: bool = True,
         vfs: str | None = None,
         log_limit_bytes: int = 16 << 20,
+        copies_apart: bool = False,
     ) -> None:
         self.path = Path(path).absolute()
         self._vfs = vfs
@@ -119,7 +123,11 @@ class SQLiteStore(Reading):
         except BaseException:
             self._side_file.release(discard=not is_space)
             raise
-        self._copier = Copier(self._tables, self._older_is_put)
+        process: CopyProcess | None = None
+        if copies_apart and vfs is None and can_copy_apart():
+            lock = self._side_file.fileno()
+            process = CopyProcess(self.path, self._log.path, log_limit_bytes, lock)
+        self._copier = Copier(self._tables, self._older_is_put, process)
         try:
             self._blobs.sweep_staged(self._has_blob)
         except BaseException:
@@ -328,8 +336,9 @@ class SQLiteStore(Reading):
             raise OutcomeUnknownError(self._tables.doubt)
         older = self._recents[0]
         self._recents = (Recent(), older)
+        place = self._log.place
         self._log.turn_over()
-        self._copier.begin(older)
+        self._copier.begin(older, place)
 
     def _older_is_put(self) -> None:
         self._recents = self._recents[:1]

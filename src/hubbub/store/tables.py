@@ -86,6 +86,7 @@ _PUT_RECORDS = _for_rows("INSERT INTO record VALUES ", 7)
 _PUT_TRANSACTIONS = _for_rows('INSERT INTO "transaction" VALUES ', 8)
 _PUT_ROWS = _for_rows('INSERT OR REPLACE INTO "row" VALUES ', 4)
 _DELETE_ROWS = _for_rows('DELETE FROM "row" WHERE (kind, key) IN (VALUES ', 2, ")")
+_NUMBER = "SELECT value FROM meta WHERE key = 'groups'"
 _PUT_NUMBER = "INSERT OR REPLACE INTO meta VALUES ('groups', ?)"
 
 
@@ -146,13 +147,18 @@ class Tables:
     def put(self, recents: Sequence[Recent]) -> None:
         """Store all of ``recents``, oldest first, in one SQLite transaction with one fsync.
 
+        One that is there already, whole as they all are, is made durable again, and not put twice.
+
         Raises:
             DiskFullError: Certainly nothing was stored.
             OutcomeUnknownError: It may be stored or not; `doubt` is set.
             StoreError: Nothing was stored; the tables are damaged or can't be used.
         """
         with self._turn.now(), self._transaction() as execute:
+            there = self.number
             for recent in recents:
+                if recent.number <= there:
+                    continue
                 self._execute(_PUT_RECORDS, recent.records)
                 self._execute(_PUT_TRANSACTIONS, recent.transactions)
                 rows = recent.rows.items()
@@ -160,7 +166,18 @@ class Tables:
                 kept = [(*name, v, row_crc(*name, v)) for name, v in rows if v is not None]
                 self._execute(_DELETE_ROWS, gone)
                 self._execute(_PUT_ROWS, kept)
-            execute(_PUT_NUMBER, (recents[-1].number,))
+            execute(_PUT_NUMBER, (max(there, recents[-1].number),))
+
+    @property
+    def number(self) -> int:
+        """The number of the newest group that they hold."""
+        return int(self._connection.execute(_NUMBER).get or 0)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Leave the tables to another process for this block, instead of `put`."""
+        with self._turn.now():
+            yield
 
     @contextmanager
     def change(self) -> Iterator[Execute]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from unittest import mock
 
 from hubbub.store import CommitQueue, Settled, SQLiteStore
 from tests.conformance.store.building import commit, tid
@@ -11,9 +12,11 @@ from tests.conformance.store.building import commit, tid
 OIDS_PER_COMMIT = 3
 
 
-def main(path: str) -> None:
+def main(path: str, *words: str) -> None:
+    # On a machine with one processor, too.
+    mock.patch("hubbub.store.sqlite.can_copy_apart", return_value=True).start()
     # A small log limit, so that checkpoints of both kinds are hit too.
-    store = SQLiteStore(path, log_limit_bytes=1 << 20)
+    store = SQLiteStore(path, log_limit_bytes=1 << 20, copies_apart="apart" in words)
 
     def acknowledge(settled: Settled) -> None:
         assert settled.error is None
@@ -29,4 +32,4 @@ def main(path: str) -> None:
         queue.wait_settled(tid(number))
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

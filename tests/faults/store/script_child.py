@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from unittest import mock
 
 from hubbub.store import SQLiteStore
 from tests.conformance.store.building import tid
@@ -14,8 +15,10 @@ def say(what: str, number: int) -> None:
     os.write(1, b"%s %06d\n" % (what.encode(), number))
 
 
-def main(path: str) -> None:
-    store = SQLiteStore(path, log_limit_bytes=LOG_LIMIT_BYTES)
+def main(path: str, *words: str) -> None:
+    # On a machine with one processor, too.
+    mock.patch("hubbub.store.sqlite.can_copy_apart", return_value=True).start()
+    store = SQLiteStore(path, log_limit_bytes=LOG_LIMIT_BYTES, copies_apart="apart" in words)
     number = store.last_tid - tid(0) if store.last_tid else 0
     while True:
         number += 1
@@ -29,4 +32,4 @@ def main(path: str) -> None:
             say("ready", pack_behind(number))
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

@@ -23,9 +23,9 @@ OIDS_PER_COMMIT = 3
 LINE_BYTES = 13
 
 
-def start(path: Path, command: list[str] = CHILD) -> subprocess.Popen[bytes]:
+def start(path: Path, command: list[str] = CHILD, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*command, str(path)], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE
+        [*command, str(path), *words], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE
     )
 
 
@@ -39,8 +39,12 @@ def read_then_kill(child: subprocess.Popen[bytes], byte_count: int) -> list[int]
     return [int(line, 16) for line in data.split(b"\n") if len(line) == 16]
 
 
-@pytest.mark.rule("ST2", "ST6")
-def test_all_that_was_acknowledged_survives_sigkill_in_whole_commits(tmp_path: Path) -> None:
+@pytest.mark.rule("ST2", "ST6", "ST8")
+@pytest.mark.parametrize("words", [(), ("apart",)], ids=["thread", "process"])
+def test_all_that_was_acknowledged_survives_sigkill_in_whole_commits(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """With the log copied by a thread, and by a process that has to be gone before the space is opened again."""
     path = tmp_path / "chat.hub"
     seed = random.randrange(1 << 30)
     print("seed", seed)
@@ -48,7 +52,7 @@ def test_all_that_was_acknowledged_survives_sigkill_in_whole_commits(tmp_path: P
     newest = 0
     for _ in range(10):
         # The pipe, not a clock, says when: the child is somewhere in its work by then.
-        acknowledged = read_then_kill(start(path), chance.randrange(17, 17 * 900))
+        acknowledged = read_then_kill(start(path, CHILD, *words), chance.randrange(17, 17 * 900))
         assert acknowledged
         newest = max(newest, *acknowledged)
         store = SQLiteStore(path)
@@ -78,9 +82,9 @@ def test_a_second_process_is_told_who_is_the_first(tmp_path: Path) -> None:
     SQLiteStore(path).close()  # the lock ended with its process
 
 
-def play_and_kill(path: Path, told: Told, line_count: int) -> None:
+def play_and_kill(path: Path, told: Told, line_count: int, *words: str) -> None:
     """Have a child play the script on, kill it after that many lines, and note what it said."""
-    child = start(path, SCRIPT_CHILD)
+    child = start(path, SCRIPT_CHILD, *words)
     assert child.stdout is not None
     with child:
         said = child.stdout.read(line_count * LINE_BYTES)
@@ -99,14 +103,14 @@ def play_and_kill(path: Path, told: Told, line_count: int) -> None:
     assert len(said) >= line_count * LINE_BYTES, "the child has ended by itself"
 
 
-def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
+def kill_again_and_again(folder: Path, rounds: int, seed: int, *words: str) -> None:
     chance = random.Random(seed)
     for number in range(rounds):
         # A new space now and then, so that its beginning is met, too.
         if number % 8 == 0:
             path = folder / f"{number}.hub"
             told = Told()
-        play_and_kill(path, told, chance.randrange(1, 40))
+        play_and_kill(path, told, chance.randrange(1, 40), *words)
         try:
             store = SQLiteStore(path)
             try:
@@ -121,8 +125,11 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
 
 
 @pytest.mark.rule("ST2", "ST6", "ST7")
-def test_a_kill_in_commits_blobs_and_packs_loses_nothing(tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path, 10, random.randrange(1 << 30))
+@pytest.mark.parametrize("words", [(), ("apart",)], ids=["thread", "process"])
+def test_a_kill_in_commits_blobs_and_packs_loses_nothing(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    kill_again_and_again(tmp_path, 10, random.randrange(1 << 30), *words)
 
 
 @pytest.mark.long
@@ -132,4 +139,4 @@ def test_a_kill_in_commits_blobs_and_packs_loses_nothing(tmp_path: Path) -> None
 def test_a_thousand_kills_in_commits_blobs_and_packs_lose_nothing(
     tmp_path: Path, seed: int
 ) -> None:
-    kill_again_and_again(tmp_path, 250, seed)
+    kill_again_and_again(tmp_path, 250, seed, *(["apart"] if seed % 2 else []))
