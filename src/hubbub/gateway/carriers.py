@@ -269,7 +269,7 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 def split_messages(data: bytes) -> list[bytes]:
     """Return the texts of the messages in ``data``: one object, or an array of them. They may still be garbled."""
-    if data.lstrip()[:1] != b"[":
+    if data[:1] == b"{" or data.lstrip()[:1] != b"[":
         return [data]
     try:
         return [bytes(raw) for raw in _list.decode(data)]

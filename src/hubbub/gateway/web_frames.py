@@ -15,6 +15,7 @@ except ImportError:  # pragma: no cover - no wheel for this machine
 
 _PLAIN: Final = 0x81  # the last frame of a message, of text, without extensions
 _MASKED: Final = 0x80
+_SHORT_HEAD: Final = 6  # two bytes and the mask
 _LONGER: Final = {126: 2, 127: 8}  # so many bytes of length follow
 
 
@@ -73,8 +74,15 @@ class FrameCutter:
             rest.clear()
         if self._broken:
             return [(0, data)]
-        found: list[tuple[int, bytes]] = []
         begin, end = 0, len(data)
+        if (
+            end > _SHORT_HEAD
+            and data[0] == _PLAIN
+            and data[1] == end - _SHORT_HEAD + _MASKED < _MASKED + 126
+            and end - _SHORT_HEAD <= self._limit_bytes
+        ):
+            return [(_SHORT_HEAD, data)]  # one short frame, as most often: an acknowledgement
+        found: list[tuple[int, bytes]] = []
         while begin < end:
             start, stop = _ends(data, begin, end)
             if stop - start > self._limit_bytes:

@@ -27,15 +27,14 @@ from itertools import islice
 
 from hubbub.kernel import RemoteProtocolError
 from hubbub.perspective.offers import Acknowledged, StreamBounds
+from hubbub.perspective.tallies import items_of, tally_of
 from hubbub.wire.deliveries import Encoded, numbered
 from hubbub.wire.session import (
     Answer,
-    End,
     Gap,
     Item,
     Lagged,
     MindCall,
-    Result,
     cursor_text,
     encode,
 )
@@ -178,33 +177,31 @@ class Outgoing:
             raise RemoteProtocolError(
                 f"delivery {seq} was acknowledged, {self.newest} is the newest"
             )
-        done = Acknowledged([], [])
         before = self.newest - len(self._sent)
         if seq <= before:
-            return done
+            return Acknowledged([], [])
         gone = self._sent[: seq - before]
         del self._sent[: seq - before]
-        size = 0
-        for n, entry in enumerate(gone, before + 1):
-            size += entry.cost
-            kind = entry.kind
-            if kind is Item:
-                stream = self._streams.get(entry.id)
-                if stream is not None and n > stream.since:
-                    stream.items -= 1
-                    stream.size -= entry.cost
-            elif kind is Result:
-                self._results.pop(entry.id, None)
-                done.calls.append(entry.id)
-            elif kind is End:
-                done.ended.append(entry.id)
+        tally = tally_of(gone)
+        for stream_id, count, size in tally.items:
+            stream = self._streams.get(stream_id)
+            if stream is None:
+                continue
+            if (
+                stream.since > before
+            ):  # the first of them were of a stream before it, with the same number
+                count, size = items_of(gone[stream.since - before :], stream_id)
+            stream.items -= count
+            stream.size -= size
+        for call_id in tally.calls:
+            self._results.pop(call_id, None)
         self._items -= len(gone)
-        self._bytes -= size
-        self._sent_bytes -= size
+        self._bytes -= tally.size
+        self._sent_bytes -= tally.size
         if self._again and self._again <= seq:
             self._again = seq + 1 if seq < self.newest else 0
         self.acknowledged = seq
-        return done
+        return Acknowledged(list(tally.calls), list(tally.ended))
 
     def rewind(self, seq: int) -> bool:
         """Send everything after number ``seq`` again. Returns False, and changes nothing, if not all of it is here."""

@@ -263,6 +263,24 @@ def test_a_stream_opens_once():
             backlog.open_stream(stream_id, 2, BIG, "lag")
 
 
+def test_what_was_sent_of_a_stream_before_does_not_count_for_the_next_one_of_its_number():
+    backlog = make()
+    backlog.open_stream(1, 3, BIG, "disconnect")
+    for number in range(3):
+        backlog.offer(item(number))
+    assert len(taken(backlog)) == 3
+    backlog.forget(1)
+    backlog.open_stream(1, 2, BIG, "disconnect")
+    backlog.offer(item(3))
+    assert len(taken(backlog)) == 1
+    backlog.ack(4)  # three of the old one and one of the new
+    assert [backlog.offer(item(number)) for number in (4, 5, 6)] == [
+        Offered.KEPT,
+        Offered.KEPT,
+        Offered.ENDED,
+    ]
+
+
 def test_a_new_epoch_begins_with_nothing():
     backlog = make()
     backlog.open_stream(1, 2, BIG, "lag")
