@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -65,6 +66,7 @@ def oids_of_chain(open_storage: Open) -> list[bytes]:
 def walk_once(open_storage: Open, oids: list[bytes]) -> float:
     """Walk in this process; return objects/s. The connection is open before the time begins."""
     with connected(open_storage) as connection:
+        gc.collect()  # as in `bench.peers.loads`
         began = time.perf_counter()
         connection.prefetch(oids)
         found = count_chain(connection.root())

@@ -7,9 +7,14 @@ A version is valid from the tid that wrote it *until* some tid, or, as long as n
 snapshot up to the newest known. Several connections at several snapshots share the versions of one object.
 
     add(record) --> newest, valid until now --close(oid, until)--> past, its span is fixed --bytes run out--> gone
+                            |  ^
+         memory runs out    v  | used again, or something is learned of it
+                           in a file --close--> gone
 
 Two generations stand in for an exact order of use: what is used moves to the young one; when that holds half of the
-bytes it becomes the old one, and what was in the old one is dropped.
+bytes it becomes the old one, and what was in the old one leaves memory. Newest versions go to a file then
+(`hubbub.mount.spilled`), past ones are dropped. While an object has something in memory, what a file may still hold of
+it is not looked at: it is replaced when that goes to a file, and discarded when that is closed or dropped.
 """
 
 from __future__ import annotations
@@ -18,9 +23,12 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from hubbub.kernel import Record
+from hubbub.mount.spilled import Spilled
 
 _OVERHEAD_BYTES = 400
 _VERSIONS = 8
+MEMORY_BYTES = 2 << 20
+"""So many bytes of a cache are in memory, about; the rest is in files."""
 
 _oid_of = attrgetter("oid")
 _payload_of = attrgetter("payload")
@@ -50,39 +58,49 @@ class _Generation:
 class RecordCache:
     """Keep records within ``limit_bytes``. Guarded by its owner's lock.
 
+    Args:
+        limit_bytes: How many bytes of memory and of files it may have.
+        memory_bytes: How many of them in memory, about.
+
     Attributes:
         recent: The newest records of what was used lately, right for every snapshot from their tid on. Anybody may look
             into it without the lock: a record that is closed at this moment is right for all snapshots begun before.
         recent_hits: How often `recent` had what was wanted; its users count.
-        evictions: How many records were let go of, for there was no room.
         has_dropped: Whether bytes ran out since this was last set to False.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._half_bytes = max(1, limit_bytes // 2)
+    def __init__(self, limit_bytes: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        memory_bytes = min(limit_bytes, memory_bytes)
+        self._half_bytes = max(1, memory_bytes // 2)
+        self._spilled = Spilled(limit_bytes - memory_bytes)
+        self._dropped = 0
         self.recent_hits = 0
-        self.evictions = 0
         self.has_dropped = False
         self.clear()
 
     @property
     def byte_count(self) -> int:
         """About how many bytes are kept."""
-        return self._young.byte_count + self._old.byte_count
+        return self._young.byte_count + self._old.byte_count + self._spilled.byte_count
 
     @property
     def count(self) -> int:
         """How many objects have records here."""
         young, old = self._young, self._old
-        return len(young.newest) + len(young.past) + len(old.newest) + len(old.past)
+        in_memory = len(young.newest) + len(young.past) + len(old.newest) + len(old.past)
+        return in_memory + len(self._spilled)
+
+    @property
+    def evictions(self) -> int:
+        """How many records were let go of, for there was no room."""
+        return self._dropped + self._spilled.evictions
 
     def get(self, oid: int, at: int) -> Record | None:
         """Return the record of ``oid`` that is right at the snapshot ``at``, or None."""
-        if oid not in self._old.newest and oid not in self._old.past:
-            return self._young_at(oid, at)
-        self._make_young(oid)
         found = self._young_at(oid, at)
-        self._age()
+        if found is None and self._make_young(oid):
+            found = self._young_at(oid, at)
+            self._age()
         return found
 
     def _young_at(self, oid: int, at: int) -> Record | None:
@@ -146,6 +164,8 @@ class RecordCache:
 
     def close(self, oids: Iterable[int], until: int) -> None:
         """Note that the newest versions of ``oids`` are not known to be right from ``until`` on."""
+        oids = list(oids)
+        self._spilled.discard(oids)
         for oid in oids:
             if oid in self._old.newest:
                 self._make_young(oid)
@@ -155,6 +175,7 @@ class RecordCache:
 
     def clear(self) -> None:
         """Drop everything."""
+        self._spilled.clear()
         self._young, self._old = _Generation(), _Generation()
         self.recent = self._young.newest
 
@@ -190,7 +211,8 @@ class RecordCache:
         if len(versions) > _VERSIONS:
             self._young.byte_count -= _size(versions.pop(0).record)
 
-    def _make_young(self, oid: int) -> None:
+    def _make_young(self, oid: int) -> bool:
+        """Bring what is known of ``oid`` into the young generation; tell whether there was anything elsewhere."""
         old, young, size = self._old, self._young, 0
         newest = old.newest.pop(oid, None)
         if newest is not None:
@@ -200,16 +222,29 @@ class RecordCache:
         if past:
             young.past[oid] = past
             size += sum(_size(version.record) for version in past)
-        if size:
-            old.byte_count -= size
-            young.byte_count += size
+        old.byte_count -= size
+        if not size and oid not in young.newest and oid in self._spilled:
+            newest = self._spilled.take(oid)
+            if newest is not None:
+                young.newest[oid] = newest
+                size = _size(newest)
+        young.byte_count += size
+        return size > 0
 
     def _age(self) -> None:
         if self._young.byte_count > self._half_bytes:
-            self.has_dropped = self.has_dropped or bool(self._old.newest)
-            self.evictions += len(self._old.newest) + len(self._old.past)
-            self._old, self._young = self._young, _Generation()
+            old, self._old, self._young = self._old, self._young, _Generation()
             self.recent = self._young.newest
+            # What has past versions in memory may not be in a file as well.
+            past = self._old.past
+            unfit = old.newest.keys() & past.keys() if past else ()
+            for oid in unfit:
+                del old.newest[oid]
+            let_go = self.evictions
+            self._dropped += len(old.past) + len(unfit)
+            self._spilled.discard(unfit)
+            self._spilled.put(old.newest.values())
+            self.has_dropped = self.has_dropped or self.evictions > let_go
 
 
 def _size(record: Record) -> int:

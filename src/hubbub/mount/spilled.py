@@ -1,0 +1,156 @@
+"""Records that a peer has no room for in memory, in files that have no name (as ZEO keeps its client's cache in one).
+
+Theory of operation
+===================
+
+Records come in the order in which they were last used, and are put down in *chunks* of a few, one behind the other. An
+index says in which chunk an object is; a record that is taken out or discarded leaves the index, and its bytes where
+they are, and one that is put again stands in another place from then on. Two files stand in for an exact order of age: when the younger one is full the older one is dropped.
+
+    put --> young file --half of the bytes--> becomes the old one; what was in that is gone
+
+    chunk:  length 4 | crc32 4 | records, in MessagePack
+
+An index costs 24 bytes for each object, a record in memory about 350 and its payload. A file that can't be written or
+read is no error: what was in it is asked of the host again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import IO
+from zlib import crc32
+
+import msgspec
+from BTrees.LLBTree import LLBTree
+
+from hubbub.kernel import Record
+
+_log = logging.getLogger("hubbub.mount")
+
+_CHUNK = 16
+_HEAD = struct.Struct("<II")
+
+_oid = attrgetter("oid")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Record]).decode
+
+
+class _File:
+    """Chunks, and where each object's is. Nothing is there before something is put."""
+
+    def __init__(self) -> None:
+        self.places = LLBTree()
+        self.byte_count = 0
+        self._file: IO[bytes] | None = None
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Put ``records`` down. Raises OSError; some may be there then."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="hubbub-", buffering=0)  # noqa: SIM115 - lives as long
+        parts: list[bytes] = []
+        places: list[tuple[int, int]] = []
+        begin = end = self.byte_count
+        for first in range(0, len(records), _CHUNK):
+            some = records[first : first + _CHUNK]
+            data = _encode(some)
+            parts += (_HEAD.pack(len(data), crc32(data)), data)
+            places += zip(map(_oid, some), repeat(end))
+            end += _HEAD.size + len(data)
+        data = b"".join(parts)
+        while data:
+            count = os.pwrite(self._file.fileno(), data, begin)
+            begin, data = begin + count, data[count:]
+        self.byte_count = end
+        self.places.update(places)
+
+    def take(self, oid: int) -> Record | None:
+        """Return the record of ``oid`` and forget it; None if it can't be read."""
+        place = self.places.pop(oid)
+        assert self._file is not None
+        file = self._file.fileno()
+        try:
+            length, crc = _HEAD.unpack(os.pread(file, _HEAD.size, place))
+            data = os.pread(file, length, place + _HEAD.size)
+            if crc32(data) == crc:
+                return next(record for record in _decode(data) if record.oid == oid)
+        except (OSError, struct.error) as error:
+            _log.warning("a cached record can't be read: %s", error)
+        return None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class Spilled:
+    """Keep one record of each object, the last that was put, within ``limit_bytes``. Guarded by its owner's lock.
+
+    Attributes:
+        evictions: How many records were let go of, for there was no room.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._half_bytes = limit_bytes // 2
+        self._young, self._old = _File(), _File()
+        self._is_broken = limit_bytes <= 0
+        self.evictions = 0
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of the files."""
+        return self._young.byte_count + self._old.byte_count
+
+    def __len__(self) -> int:
+        """Return how many there are, about: one that was put again may count twice."""
+        return len(self._young.places) + len(self._old.places)
+
+    def __contains__(self, oid: int) -> bool:
+        return oid in self._young.places or oid in self._old.places
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Keep ``records``. What there is no room for is counted as an eviction."""
+        waiting = list(records)
+        if self._is_broken:
+            self.evictions += len(waiting)
+            return
+        try:
+            self._young.put(waiting)
+        except OSError as error:
+            _log.warning("the cache of records is kept in memory only from now on: %s", error)
+            self.evictions += len(self) + len(waiting)
+            self.clear()
+            self._is_broken = True
+            return
+        if self._young.byte_count > self._half_bytes:
+            self.evictions += len(self._old.places)
+            self._old.close()
+            self._old, self._young = self._young, _File()
+
+    def take(self, oid: int) -> Record | None:
+        """Return the record of ``oid`` and forget it; None if there is none."""
+        for file in (self._young, self._old):
+            if oid in file.places:
+                found = file.take(oid)
+                self._old.places.pop(oid, None)
+                return found
+        return None
+
+    def discard(self, oids: Iterable[int]) -> None:
+        """Forget the records of ``oids``."""
+        for places in (self._young.places, self._old.places):
+            if places:
+                for oid in oids:
+                    places.pop(oid, None)
+
+    def clear(self) -> None:
+        """Forget everything, and give the files back."""
+        for file in (self._young, self._old):
+            file.close()
+        self._young, self._old = _File(), _File()

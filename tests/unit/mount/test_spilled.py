@@ -1,0 +1,95 @@
+"""Records in files: what was put is there, within bounds, and what goes wrong with a file is no error."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from hubbub.kernel import Record
+from hubbub.mount.cache import RecordCache
+from hubbub.mount.spilled import Spilled
+
+
+def record(oid: int, tid: int = 1, size: int = 200) -> Record:
+    return Record(oid, tid, "test:Thing", (oid + 1, 7), b"%d" % oid + b"x" * size)
+
+
+def test_what_is_put_can_be_taken_once() -> None:
+    spilled = Spilled(1 << 20)
+    spilled.put([record(oid) for oid in range(20)])
+    assert len(spilled) == 20
+    assert 7 in spilled
+    assert spilled.take(7) == record(7)
+    assert 7 not in spilled
+    assert spilled.take(7) is None
+    spilled.discard([8, 99])
+    assert (8 in spilled, len(spilled)) == (False, 18)
+    spilled.put([record(7, 2)])
+    assert spilled.take(7) == record(7, 2)
+    spilled.clear()
+    assert (len(spilled), spilled.byte_count) == (0, 0)
+    spilled.put([record(1)])
+    assert spilled.take(1) == record(1)
+    spilled.clear()
+
+
+def test_its_bytes_are_bounded_and_the_oldest_go_first() -> None:
+    spilled = Spilled(100_000)
+    for first in range(0, 2000, 50):
+        spilled.put([record(oid) for oid in range(first, first + 50)])
+        assert spilled.byte_count < 100_000 + 50 * 300
+        assert len(spilled) + spilled.evictions == first + 50
+    assert spilled.take(0) is None
+    assert spilled.take(1999) == record(1999)
+    spilled.clear()
+
+
+@pytest.mark.parametrize("full_at", [0, 3])
+def test_a_full_disk_leaves_a_cache_in_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, full_at: int
+) -> None:
+    really = os.pwrite
+    count = 0
+
+    def pwrite(file: int, data: bytes, offset: int) -> int:
+        nonlocal count
+        count += 1
+        if count > full_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return really(file, data[: len(data) // 2 + 1], offset)  # a short write is gone on with
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    cache = RecordCache(1 << 20, 5000)
+    for oid in range(100):
+        cache.add(record(oid), None)
+        assert cache.get(oid, 1) == record(oid)
+    assert cache.has_dropped
+    assert cache.evictions == 100 - cache.count
+    assert caplog.text.count("kept in memory only") == 1
+    assert cache.get(0, 1) is None
+    cache.clear()
+
+
+def test_a_folder_for_files_that_is_missing_leaves_a_cache_in_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/no/such/folder")
+    spilled = Spilled(1 << 20)
+    spilled.put([record(1)])
+    assert (len(spilled), spilled.evictions) == (0, 1)
+    assert "/no/such/folder" in caplog.text
+
+
+def test_bytes_that_somebody_else_has_changed_are_no_record() -> None:
+    spilled = Spilled(1 << 20)
+    spilled.put([record(oid) for oid in range(16)])
+    file = spilled._young._file
+    assert file is not None
+    os.pwrite(file.fileno(), b"?", 100)
+    assert spilled.take(3) is None
+    assert spilled.take(9) == record(9)
+    os.ftruncate(file.fileno(), 500)
+    assert spilled.take(10) is None
+    spilled.clear()
