@@ -337,9 +337,8 @@ class Writing:
             tid, merged = outcome.value
             for path in blobs.values():
                 self.held.gone(path.name)
-            self._outlet.answer(
-                peer.Committed(call_id, tid, merged, self._merged(outcome, written))
-            )
+            sent, kept = self._merged(outcome, written)
+            self._outlet.answer(peer.Committed(call_id, tid, merged, sent, kept))
         else:
             if blobs:
                 self._give_blobs_back(blobs, outcome.error)
@@ -347,23 +346,26 @@ class Writing:
         self._outlet.answered()
         self._answered()
 
-    def _merged(self, outcome: Outcome, written: set[int]) -> list[Any]:
-        """Return what is stored instead of what the peer sent, if that is small; note what it has now."""
+    def _merged(self, outcome: Outcome, written: set[int]) -> tuple[list[Any], list[int]]:
+        """Return what is stored instead of what the peer sent, if that is small, and the oids where that is what was
+        there before; note what the peer has now."""
         if outcome.commit is None:
-            return []  # a repeat
+            return [], []  # a repeat
         records = outcome.commit.records
         merged = outcome.value[1]
         sent: list[Record] = []
+        kept: list[int] = []
         if merged:
             names = set(merged)
             sent = [record for record in records if record.oid in names]
+            kept = list(names.difference(map(_oid_of, sent)))
             if sum(len(record.payload) for record in sent) > _MERGED_BYTES:
                 sent = []
             names.difference_update(map(_oid_of, sent))
             records = [r for r in records if r.oid in written and r.oid not in names]
         if len(records) <= _REMEMBERED_WRITES:
             self._outlet.neighbours.remember(map(_oid_of, records))
-        return peer.written(sent)
+        return peer.written(sent), kept
 
 
 def _is_gone_rightly(write: Record, restored_tid: int) -> bool:

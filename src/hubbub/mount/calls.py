@@ -234,8 +234,16 @@ class Calls:
             raise RemoteProtocolError(f"the host sent {type(message).__name__} unasked")
         take_in(message)
 
+    def _in_flight_oids(self) -> list[int]:
+        return [write.oid for writes in self._commits.values() for write in writes]
+
+    def _without_doubt(self, oids: list[int]) -> list[int]:
+        """Return those of ``oids`` that no commit in flight may change."""
+        perhaps = self._in_flight_oids()
+        return [oid for oid in oids if oid not in perhaps]
+
     def _invalidate(self, message: peer.Invalidate) -> None:
-        in_flight = [write.oid for writes in self._commits.values() for write in writes]
+        in_flight = self._in_flight_oids() if self._commits else ()
         self._replica.invalidated(message.tid, message.oids, in_flight, message.records)
         self._stats.invalidations += len(message.oids)
         self.news()
@@ -274,7 +282,8 @@ class Calls:
         elif isinstance(message, peer.Committed):
             # A repeat is answered without the list of what was merged.
             merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
-            replica.committed(message.tid, call.writes, merged, message.records)
+            kept = self._without_doubt(message.kept) if message.kept else ()
+            replica.committed(message.tid, call.writes, merged, message.records, kept)
             call.answer = (Tid(message.tid), merged)
         elif isinstance(message, peer.OidBlock):
             replica.oids.extend(range(message.first, message.first + message.count))

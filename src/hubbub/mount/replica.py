@@ -11,7 +11,8 @@ no change since.
 
 One thing is not told: what this peer wrote itself. `Invalidate` leaves it out, and `Committed` follows a moment
 later. In between, another thread may begin at the new tid; so the objects of every commit in flight count as *perhaps*
-changed by each `Invalidate`, and `Committed` then says what they really are.
+changed by each `Invalidate`, and `Committed` then says what they really are. What it has not written after all (a
+node of a B-tree whose split was put elsewhere) is again what it was before the doubt.
 
 Some records come along with the news that they changed. Such a one is right from its tid on, so older snapshots go on
 with the version that is closed at that moment.
@@ -23,13 +24,15 @@ with the version that is closed at that moment.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from hubbub.kernel import Record, RemoteProtocolError, Tid
 from hubbub.mount.ahead import Ahead
 from hubbub.mount.base import InvalidationLog
 from hubbub.mount.cache import RecordCache
 from hubbub.wire import peer
+
+_DOUBTED = 10_000
 
 
 class Replica:
@@ -45,6 +48,9 @@ class Replica:
         self.epoch = ""
         self.ahead = Ahead()
         self.oids: deque[int] = deque()
+        self._doubted: dict[
+            int, Record
+        ] = {}  # right until now, but for what our commits may have done
 
     @property
     def newest(self) -> Tid:
@@ -93,15 +99,33 @@ class Replica:
         perhaps = set(in_flight).difference(oids) if in_flight else ()
         if oids:
             self.cache.close(oids, newest + 1)
+            if self._doubted:
+                self._trust_no_more(oids)
         if perhaps:
+            self._doubt(perhaps)
             self.cache.close(perhaps, newest + 1)
         self.log.add(tid, oids, perhaps)
         for record in records:
             if record.class_name:  # else it is gone: that is no record to be loaded
                 self.cache.add(record, None)
 
+    def _doubt(self, oids: Iterable[int]) -> None:
+        """Remember what is right of ``oids`` if our commits do not change them."""
+        recent, doubted = self.cache.recent, self._doubted
+        for oid in oids:
+            record = recent.get(oid)
+            if record is not None:
+                doubted[oid] = record
+        if len(doubted) > _DOUBTED:
+            doubted.clear()
+
+    def _trust_no_more(self, oids: Iterable[int]) -> None:
+        for oid in oids:
+            self._doubted.pop(oid, None)
+
     def dropped(self, tid: int) -> None:
         """Forget every record: nobody knows what changed up to ``tid``."""
+        self._doubted.clear()
         self.cache.clear()
         self.log.reset(tid)
 
@@ -138,6 +162,7 @@ class Replica:
         writes: Iterable[Record],
         merged: Iterable[int],
         records: Sequence[Record] = (),
+        kept: Collection[int] = (),
     ) -> None:
         """Take in that this peer's ``writes`` are stored as ``tid``, except ``merged``, whose state is another.
 
@@ -146,6 +171,7 @@ class Replica:
             writes: What was sent.
             merged: The oids of those whose stored state is not the one sent.
             records: The stored states of some of ``merged``.
+            kept: Those of ``merged`` that the commit has not written, and no other of this peer's may have.
 
         Raises:
             RemoteProtocolError: If a record is none of these; nothing has changed.
@@ -154,7 +180,13 @@ class Replica:
         if any(record.tid != tid or record.oid not in others for record in records):
             raise RemoteProtocolError("the host sent a record that was not merged", code="garbled")
         if others:
-            self.cache.close(others, tid)
+            self.cache.close(others.difference(kept), tid)
+        if self._doubted:
+            for oid in kept:
+                record = self._doubted.get(oid)
+                if record is not None:
+                    self.cache.add(record, None)
+            self._trust_no_more([write.oid for write in writes])
         mine = [write for write in writes if write.oid not in others] if others else list(writes)
         gone: list[int] = []
         for write in mine:

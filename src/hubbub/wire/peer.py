@@ -227,12 +227,13 @@ class Loaded(_Message, tag=21):
 
 class Committed(_Message, tag=22):
     """Answer to `Commit`: durable as ``tid``. ``merged`` lists oids whose stored state is not the one sent; ``records``
-    are the small ones of these states."""
+    are the small ones of these states. ``kept`` are those of ``merged`` that this commit has not written at all."""
 
     id: int
     tid: int
     merged: list[int]
     records: list[Record] = []
+    kept: list[int] = []
 
 
 class Failed(_Message, tag=23):

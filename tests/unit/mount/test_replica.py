@@ -65,6 +65,49 @@ def test_merged_writes_are_not_kept() -> None:
     assert tid_at(made, 1, 20) is None
 
 
+def test_what_a_commit_has_not_written_after_all_is_as_it_was() -> None:
+    made = replica()
+    made.loaded(10, [record(1, 5), record(2, 5)])
+    made.invalidated(20, [], in_flight=[1, 2])
+    assert [tid_at(made, oid, 20) for oid in (1, 2)] == [None, None]
+    made.committed(20, [record(1, 5), record(2, 5)], [1, 2], kept=[1])
+    assert [tid_at(made, 1, at) for at in (10, 20)] == [5, 5]
+    assert [tid_at(made, 2, at) for at in (10, 20)] == [5, None]
+    made.invalidated(30, [1], ())
+    assert [tid_at(made, 1, at) for at in (20, 30)] == [5, None]
+
+
+@pytest.mark.rule("SP1")
+def test_what_others_have_changed_meanwhile_is_not_as_it_was() -> None:
+    made = replica()
+    made.loaded(10, [record(1, 5)])
+    made.invalidated(20, [], in_flight=[1])
+    made.invalidated(25, [1], in_flight=[1])
+    made.committed(20, [record(1, 5)], [1], kept=[1])
+    assert [tid_at(made, 1, at) for at in (10, 20, 25)] == [5, None, None]
+
+
+@pytest.mark.rule("SP1")
+def test_what_another_commit_of_ours_has_changed_is_not_as_it_was() -> None:
+    made = replica()
+    made.loaded(10, [record(1, 5)])
+    made.invalidated(20, [], in_flight=[1])
+    made.committed(20, [record(1, 5)], [1])  # merged, and not sent
+    made.committed(21, [record(1, 5)], [1], kept=[1])
+    assert [tid_at(made, 1, at) for at in (10, 21)] == [5, None]
+
+
+def test_a_newer_state_that_came_before_the_answer_stays() -> None:
+    made = replica()
+    made.loaded(10, [record(1, 5)])
+    made.invalidated(20, [1], [1], [record(1, 15)])
+    made.committed(20, [record(1, 5)], [1], kept=[1])
+    assert [tid_at(made, 1, at) for at in (10, 20)] == [5, 15]
+    made.invalidated(30, [], in_flight=[1])
+    made.committed(30, [record(1, 15)], [1], kept=[1])
+    assert tid_at(made, 1, 30) == 15
+
+
 def test_a_commit_that_fails_costs_a_look() -> None:
     made = replica()
     made.loaded(10, [record(1, 5)])
