@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -111,7 +112,9 @@ class Transaction:
     def unique(self) -> str:
         """Return a key that sorts by time and that nobody else makes."""
         self._count += 1
-        return f"{tid_at(self.now):016x}{self._count:04x}{self.random().getrandbits(48):012x}"
+        # As good as `random`, whose source takes five times as long to make.
+        chance = blake2b(b"%x %x" % (self.seed, self._count), digest_size=6).hexdigest()
+        return f"{tid_at(self.now):016x}{self._count:04x}{chance}"
 
 
 @contextmanager

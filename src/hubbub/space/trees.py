@@ -17,14 +17,22 @@ from typing import Any
 
 import msgspec
 
-from hubbub.kernel import CorruptRecordError, Record, UnstorableError
+from hubbub.kernel import (
+    CorruptRecordError,
+    Record,
+    UnstorableError,
+    oid_bytes,
+    oid_from_bytes,
+)
 from hubbub.space.blame import Refusal
 from hubbub.space.classes import class_name, register
+from hubbub.space.leaves import ONE_PART, KnownLeaves, array_head
 from hubbub.space.reading import ObjectOf, Reader, read
 from hubbub.space.states import UNSHAREABLE, use_codec_finder
 from hubbub.space.writing import SIMPLE, Encoded, RefOf, Writer, encode_value, encode_with
 
 _encode = msgspec.msgpack.Encoder().encode
+_ONE_PART = bytes((ONE_PART,))
 
 split_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 """Cut a node's payload into its parts, each still encoded."""
@@ -74,25 +82,81 @@ class _Node:
 class Buckets(_Node):
     """Codec of leaf nodes. Memo: (items, oid of the next or None)."""
 
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self._leaves = KnownLeaves()
+
     def encode(self, obj: Any, ref_of: RefOf) -> Encoded:
         items, *rest = obj.__getstate__()
-        return self._with_items(obj, items, [ref_of(following) for following in rest], ref_of)
+        oids = [ref_of(following) for following in rest]
+        if obj._p_oid is None or SIMPLE.issuperset(map(type, items)):
+            return self._with_items(obj, items, oids, ref_of)
+        oid = oid_from_bytes(obj._p_oid)
+        if not rest:
+            return self._last(obj, oid, items, ref_of)
+        first = self._leaves.split(oid, items, *oids)
+        if first is None:
+            return self._with_items(obj, items, oids, ref_of)
+        return b"".join((b"\x92", array_head(len(items)), first, _encode(*oids))), (*oids,), False
+
+    def _last(self, obj: Any, oid: int, items: tuple[Any, ...], ref_of: RefOf) -> Encoded:
+        """Encode a leaf that no other follows: what has come behind it, where the rest is known."""
+        before, count = self._leaves.unread(oid, items) or (b"", 0)
+        used: list[Writer] = []
+
+        def pack(writer: Writer) -> Any:
+            used.append(writer)
+            return writer.nested(items[count:])
+
+        try:
+            packed, refs, has_mutable = encode_with(pack, ref_of)
+        except (Refusal, UnstorableError) as error:
+            raise _blamed(obj, items, self.step, ref_of, error) from None
+        head = array_head(len(items))
+        leaf = b"".join((_ONE_PART, head, before, packed[len(array_head(len(items) - count)) :]))
+        if not (count or has_mutable or used[-1].has_refs):
+            self._leaves.remember(oid, leaf, items)
+        return leaf, refs, has_mutable
 
     def fill(self, obj: Any, record: Record, object_of: ObjectOf) -> bool:
         memo = record.memo
         cls = type(obj)
         has_mutable = False
+        if memo is None:
+            memo = self._grown(record, object_of)
         if memo is None or memo is UNSHAREABLE:
             decoded = read(lambda reader: self._read(reader, record.payload), object_of)
             memo = decoded.value
             has_mutable = decoded.has_mutable
-            record.memo = memo if decoded.is_shareable else UNSHAREABLE
+            if decoded.is_shareable:
+                self._keep(record, memo)
+            else:
+                record.memo = UNSHAREABLE
         items, following = memo
         if following is None:
             _set_state(obj, (items,))
         else:
             _set_state(obj, (items, _checked(object_of(following, class_name(cls)), cls)))
         return has_mutable
+
+    def _grown(self, record: Record, object_of: ObjectOf) -> Any:
+        """Return the memo of a leaf that is known but for what stands behind that; None if it is another."""
+        known = self._leaves.read(record.oid, record.payload)
+        if known is None:
+            return None
+        first, rest = known
+        decoded = read(lambda reader: reader.read_tuple(rest), object_of)
+        items = first + decoded.value
+        if not decoded.is_shareable or len(items) % self.step:
+            return None
+        self._keep(record, (items, None))
+        return record.memo
+
+    def _keep(self, record: Record, memo: tuple[tuple[Any, ...], int | None]) -> None:
+        record.memo = memo
+        items, following = memo
+        if following is None and not SIMPLE.issuperset(map(type, items)):
+            self._leaves.remember(record.oid, record.payload, items)
 
     def _read(self, reader: Reader, payload: bytes) -> tuple[tuple[Any, ...], int | None]:
         parts = split_parts(payload)
@@ -121,11 +185,18 @@ class Trees(_Node):
         nodes, first = state
         children, keys = nodes[::2], nodes[1::2]
         kind = int(type(children[0]) is not self.bucket)
-        oids = [ref_of(child) for child in children]
+        jar = obj._p_jar or ref_of
+        packed_oids = b"".join(
+            [
+                child._p_oid if child._p_jar is jar else oid_bytes(ref_of(child))
+                for child in children
+            ]
+        )
+        oids = read_children(packed_oids)
         first_oid = ref_of(first)
 
         def pack(writer: Writer) -> Any:
-            packed = [kind, writer.nested(keys), struct.pack(f">{len(oids)}Q", *oids), first_oid]
+            packed = [kind, writer.nested(keys), packed_oids, first_oid]
             writer.refs.update(dict.fromkeys((*oids, first_oid)))
             return packed
 
@@ -152,7 +223,14 @@ class Trees(_Node):
             child = type(obj) if kind else bucket
             name = class_name(child)
             nodes: list[Any] = [None] * (2 * len(oids) - 1)
-            nodes[::2] = [_checked(object_of(oid, name), child) for oid in oids]
+            jar = obj._p_jar
+            if jar is None:
+                children = [object_of(oid, name) for oid in oids]
+            else:
+                children = jar.get_all(oids, child)
+            nodes[::2] = children
+            for node in children if set(map(type, children)) != {child} else ():
+                _checked(node, child)
             nodes[1::2] = keys
             head = _checked(object_of(first, class_name(bucket)), bucket)
             _set_state(obj, (tuple(nodes), head))
@@ -192,6 +270,18 @@ def is_tree_class(cls: type) -> bool:
     """Tell whether ``cls`` is one of the classes of `BTrees`, not based on one."""
     module = cls.__module__
     return module.startswith("BTrees.") and module.endswith("BTree")
+
+
+_bases: dict[type, Any] = {}
+
+
+def tree_base(cls: type) -> Any:
+    """Return the class of `BTrees` that ``cls`` is or is based on, or None."""
+    try:
+        return _bases[cls]
+    except KeyError:
+        found = _bases[cls] = next(filter(is_tree_class, cls.__mro__), None)
+        return found
 
 
 def _tree_codec(cls: type) -> Buckets | Trees | None:

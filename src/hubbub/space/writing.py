@@ -46,9 +46,10 @@ class Writer:
     Attributes:
         refs: Oids met, each once, in order.
         has_mutable: Whether it met a plain value that can be changed in place (SP8).
+        has_refs: Whether it met a reference, weak ones included.
     """
 
-    __slots__ = ("_depth", "_in_key", "_plain", "has_mutable", "ref_of", "refs")
+    __slots__ = ("_depth", "_in_key", "_plain", "has_mutable", "has_refs", "ref_of", "refs")
 
     def __init__(self, ref_of: RefOf, *, careful: bool = False) -> None:
         self.ref_of = ref_of
@@ -57,6 +58,7 @@ class Writer:
         self._depth = 0
         self._in_key = 0
         self.has_mutable = False
+        self.has_refs = False
 
     def packed(self, value: Any) -> Any:
         """Return ``value`` in a form that msgspec encodes. Raises `Refusal`."""
@@ -162,12 +164,14 @@ class Writer:
                 f"a {cls.__qualname__} has a hash of its own, which is not known before it is loaded; "
                 "use its id as the key"
             )
+        self.has_refs = True
         oid = self.ref_of(value)
         self.refs[oid] = None
         return Ext(REF, _number(oid) + class_name(cls).encode())
 
     def write_weak_reference(self, value: WeakRef[Any]) -> Any:
         """Write a weak reference, which is not among the oids that the record refers to."""
+        self.has_refs = True
         target = value.target
         oid = self.ref_of(target)
         if not oid:
@@ -179,6 +183,7 @@ class Writer:
 
     def write_opaque(self, value: OpaqueReference) -> Any:
         """Write a reference as it was read."""
+        self.has_refs = True
         self.refs[value.oid] = None
         return Ext(REF, _number(value.oid) + value.class_name.encode())
 

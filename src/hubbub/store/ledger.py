@@ -258,15 +258,18 @@ class Ledger(Bookkeeping):
         done: Sequence[bytes],
     ) -> tuple[Commit, list[int]]:
         # A peer may still use oids that a host before this one gave it: nobody else must get them.
-        newest_oid = max((write.oid for write in changeset.writes if not write.tid), default=0)
-        with self._oid_lock:
-            self._next_oid = max(self._next_oid, newest_oid + 1)
+        made = [write.oid for write in changeset.writes if not write.tid]
+        if made:
+            with self._oid_lock:
+                self._next_oid = max(self._next_oid, max(made) + 1)
         rows: list[tuple[str, bytes, bytes | None]] = [(PEER_COMMIT, key, None) for key in done]
         if changeset.key:
             rows.append((PEER_COMMIT, changeset.key, oid_bytes(tid)))
             self._pending_keys[changeset.key] = tid
         merged += moved
-        changes = {oid: c for oid, c in changeset.changes.items() if oid not in merged}
+        changes = changeset.changes
+        if changes:
+            changes = {oid: c for oid, c in changes.items() if oid not in merged}
         commit = Commit(tid, changeset.label, records, rows, changes=changes)
         if changeset.blobs:
             # What was merged has no file of this changeset's any more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,9 +16,12 @@ from hubbub.gateway import outlet
 from hubbub.gateway.peers import PeerConnection, PeerOptions
 from hubbub.kernel import Label, Record
 from hubbub.perspective.host import Host
+from hubbub.space.containers import SortedMap
+from hubbub.space.context import running
 from hubbub.store import MemoryStore
 from hubbub.wire import peer
 from hubbub.wire.frames import FrameReader, frame
+from tests.property.space.test_rebase import Adder
 
 
 class FakePeer:
@@ -415,3 +419,31 @@ async def test_a_peer_of_another_version_is_told_which_side_to_upgrade(
     assert f"version {protocol}" in fault.message
     assert "upgrade the" in fault.message
     assert fake.is_closed
+
+
+@pytest.mark.rule("SP6")
+async def test_a_peer_hears_which_of_its_writes_were_left_out(host: Host) -> None:
+    one = FakePeer(host)
+    one.mount()
+
+    async def say(number: int, adder: Adder) -> peer.Committed:
+        made = adder.changeset()
+        one.say(peer.Commit(number, b"", made.base, made.writes, made.current, {}, Label(), []))
+        (answer,) = [m for m in await one.until(peer.Committed) if isinstance(m, peer.Committed)]
+        return answer
+
+    space = SimpleNamespace(ledger=host.ledger)
+    first = Adder(space)
+    with running(first.transaction):
+        first.connection.root["held"] = SortedMap({f"{n:04}": "x" for n in range(40)})
+    assert (await say(1, first)).kept == []
+    adders = [Adder(space), Adder(space)]
+    for adder in adders:  # both split the last leaf
+        for number in range(30):
+            adder.add(f"{1000 + number}{adders.index(adder)}", "y")
+    assert (await say(2, adders[0])).kept == []
+    answer = await say(3, adders[1])
+    written = {record.oid for record in host.ledger.records_of(answer.tid)}
+    assert answer.kept
+    assert set(answer.kept) == set(answer.merged) - written
+    assert {record.oid for record in answer.records} == set(answer.merged) & written

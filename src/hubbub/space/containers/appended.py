@@ -9,17 +9,16 @@ of all three states.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from hubbub.kernel import Record
+from hubbub.space.leaves import ONE_PART, array_head, cut_items
 
 _split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _key_of = msgspec.msgpack.Decoder(str).decode
-_ONE_PART = 0x91
-_SMALL, _MEDIUM, _LARGE = 0x90, b"\xdc", b"\xdd"
-_SMALL_LENGTH, _MEDIUM_LENGTH = 15, 0xFFFF
 
 
 def merge_appended(old: Record, committed: Record, new: Record, step: int) -> bytes | None:
@@ -31,17 +30,18 @@ def merge_appended(old: Record, committed: Record, new: Record, step: int) -> by
         new: What the second would make of it.
         step: How many parts an item has.
     """
-    if committed.refs or new.refs or old.payload[:1] == b"\x90":
+    if committed.refs or new.refs or old.payload[0] != ONE_PART:
         return None
-    cut = [_cut(record.payload) for record in (old, committed, new)]
-    if None in cut:
+    if committed.payload[0] != ONE_PART or new.payload[0] != ONE_PART:
         return None
-    (count, before), (count_theirs, theirs), (count_ours, ours) = cut  # type: ignore[misc]
+    count, before = cut_items(old.payload)
+    count_theirs, theirs = cut_items(committed.payload)
+    count_ours, ours = cut_items(new.payload)
     if not count or not (theirs.startswith(before) and ours.startswith(before)):
         return None
     added: dict[str, Any] = {}
     for tail, length in ((theirs, count_theirs - count), (ours, count_ours - count)):
-        parts = _split(_head(length) + tail[len(before) :])
+        parts = _split(array_head(length) + tail[len(before) :])
         try:
             for place in range(0, length, step):
                 key = _key_of(parts[place])
@@ -52,27 +52,26 @@ def merge_appended(old: Record, committed: Record, new: Record, step: int) -> by
             return None  # a key that is no text
     items = b"".join([part for key in sorted(added) for part in added[key]])
     total = count + step * len(added)
-    return b"".join((bytes((_ONE_PART,)), _head(total), before, items))
+    return b"".join((bytes((ONE_PART,)), array_head(total), before, items))
 
 
-def _cut(payload: bytes) -> tuple[int, bytes] | None:
-    """Return how many parts the items of a leaf without a following one have, and their bytes."""
-    if payload[0] != _ONE_PART:
+def items_behind(old: bytes, new: Sequence[bytes]) -> bytes | None:
+    """Return the items that the leaves ``new`` have together behind those of the leaf ``old``; None if that is not all.
+
+    Returns:
+        An encoded array.
+
+    Raises:
+        ValueError, LookupError, msgspec.DecodeError: One of them is no leaf.
+    """
+    count, before = cut_items(old)
+    cut = [cut_items(payload) for payload in new]
+    after = b"".join([items for _, items in cut])
+    if not after.startswith(before):
         return None
-    first = payload[1]
-    if _SMALL <= first <= _SMALL | _SMALL_LENGTH:
-        return first - _SMALL, payload[2:]
-    if payload[1:2] == _MEDIUM:
-        return int.from_bytes(payload[2:4], "big"), payload[4:]
-    if payload[1:2] == _LARGE:
-        return int.from_bytes(payload[2:6], "big"), payload[6:]
-    return None
+    return array_head(sum([length for length, _ in cut]) - count) + after[len(before) :]
 
 
-def _head(count: int) -> bytes:
-    """Return the beginning of an array of ``count`` parts."""
-    if count <= _SMALL_LENGTH:
-        return bytes((_SMALL | count,))
-    if count <= _MEDIUM_LENGTH:
-        return _MEDIUM + count.to_bytes(2, "big")
-    return _LARGE + count.to_bytes(4, "big")
+def part_count(leaf: bytes) -> int:
+    """Return how many parts the items of ``leaf`` have. Raises as `items_behind`."""
+    return cut_items(leaf)[0]

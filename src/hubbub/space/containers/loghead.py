@@ -12,12 +12,12 @@ from hubbub.space.blame import Refusal
 from hubbub.space.containers.parts import (
     Inline,
     Part,
-    array_head,
     encoded_inline,
     items_of,
     packed_part,
     read_part,
 )
+from hubbub.space.leaves import array_head
 from hubbub.space.reading import ObjectOf, Reader, read
 from hubbub.space.states import UNSHAREABLE
 from hubbub.space.trees import split_parts

@@ -28,7 +28,7 @@ from hubbub.space.containers.counter import Counter, merge_counts
 from hubbub.space.containers.log import Log
 from hubbub.space.containers.logmerge import merge_logs
 from hubbub.space.reading import note_references, read
-from hubbub.space.trees import is_tree_class, split_parts
+from hubbub.space.trees import split_parts, tree_base
 from hubbub.space.writing import SIMPLE
 
 Merged = tuple[bytes, tuple[int, ...]] | str
@@ -88,7 +88,7 @@ def _merge(old: Record, committed: Record, new: Record, *, plain_only: bool) -> 
         # One that was renamed since is the same.
         if other != name and find_class(other) is not cls:
             return "its class was changed"
-    base = next(filter(is_tree_class, cls.__mro__), None)
+    base = tree_base(cls)
     try:
         if base is not None:
             return _merge_nodes(base, old, committed, new, plain_only)
@@ -141,8 +141,10 @@ def _merge_nodes(
     interned = _Interned()
     tokens: dict[int, msgspec.Raw] = {}
     states: list[Any] = []
-    for record in (old, committed, new):
-        parts = split_parts(record.payload)
+    split = [split_parts(record.payload) for record in (old, committed, new)]
+    if not is_tree and len({tuple(map(bytes, parts[1:])) for parts in split}) > 1:
+        return _REASONS[0]  # as C would say, and nothing need be decoded for it
+    for parts in split:
         if is_tree and len(parts) > 1:
             return "a node of a B-tree was changed by a split"
         if not parts:

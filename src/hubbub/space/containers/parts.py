@@ -23,6 +23,7 @@ import msgspec
 
 from hubbub.kernel import CorruptRecordError, Record, UnstorableError, oid_from_bytes
 from hubbub.space.blame import Refusal
+from hubbub.space.leaves import array_head
 from hubbub.space.persistent import Persistent
 from hubbub.space.reading import ObjectOf, Reader, read
 from hubbub.space.states import UNSHAREABLE, use_codec
@@ -240,15 +241,6 @@ def encoded_inline(part: Inline) -> bytes | None:
         return None
     head = array_head(len(part.items))
     return b"".join((b"\x92", head, part.packed_times, head, packed))
-
-
-def array_head(count: int) -> bytes:
-    """Return how an encoded array of ``count`` begins."""
-    if count < 16:
-        return bytes((0x90 | count,))
-    if count < 1 << 16:
-        return b"\xdc" + count.to_bytes(2, "big")
-    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def items_of(array: msgspec.Raw) -> bytearray:

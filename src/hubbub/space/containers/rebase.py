@@ -29,8 +29,10 @@ import msgspec
 
 from hubbub.kernel import Changeset, ConflictError, CorruptRecordError, Record, UnknownObjectError
 from hubbub.space.classes import find_class
+from hubbub.space.containers.appended import items_behind, part_count
+from hubbub.space.leaves import array_head
 from hubbub.space.reading import note_references
-from hubbub.space.trees import is_tree_class, read_children, split_parts
+from hubbub.space.trees import read_children, split_parts, tree_base
 from hubbub.space.writing import SIMPLE
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -47,19 +49,21 @@ class _Unfit(Exception):  # noqa: N818 - a way out, not an error
 class _Inner:
     """A node right above leaves: children, and the key at which each but the first begins."""
 
-    __slots__ = ("children", "first", "keys", "raw")
+    __slots__ = ("children", "first", "keys", "packed_keys")
 
     def __init__(self, record: Record) -> None:
         parts = split_parts(record.payload)
         if len(parts) != 4 or _decode(parts[0]) != 0:
             raise _Unfit
-        self.raw = split_parts(parts[1])
-        self.keys = [_plain(raw) for raw in self.raw]
+        self.packed_keys = parts[1]
+        self.keys = _plain(parts[1])
         self.children = list(read_children(_decode(parts[2])))
         self.first = _decode(parts[3])
 
     def has_grown_from(self, old: _Inner) -> bool:
         """Whether it is ``old`` with children added."""
+        if self.children[: len(old.children)] == old.children:
+            return self.keys[: len(old.keys)] == old.keys
         mine = iter(zip((None, *self.keys), self.children, strict=True))
         pairs = zip((None, *old.keys), old.children, strict=True)
         return self.children[0] == old.children[0] and all(pair in mine for pair in pairs)
@@ -70,14 +74,16 @@ class _Inner:
     def add(self, key: Any, raw: Any, child: int) -> None:
         place = bisect_right(self.keys, key)
         self.keys.insert(place, key)
-        self.raw.insert(place, raw)
+        keys = split_parts(self.packed_keys)
+        keys.insert(place, raw)
+        self.packed_keys = msgspec.Raw(_encode(keys))
         self.children.insert(place + 1, child)
 
     def record_after(self, now: Record) -> Record:
         """Return its record, as a change of what is stored ``now``."""
         packed = struct.pack(f">{len(self.children)}Q", *self.children)
         refs = tuple(dict.fromkeys((*self.children, self.first)))
-        payload = _encode([0, self.raw, packed, self.first])
+        payload = _encode([0, self.packed_keys, packed, self.first])
         return Record(now.oid, now.tid, now.class_name, refs, payload)
 
 
@@ -90,12 +96,11 @@ class _Leaf:
         items, *following = split_parts(record.payload)
         self.step = step
         self.raw = split_parts(items)
-        self.keys = [_plain(raw) for raw in self.raw[::step]]
+        self.keys = _keys_of(self.raw, step)
         self.following = [bytes(raw) for raw in following]
 
     def items(self) -> dict[Any, list[Any]]:
-        step = self.step
-        return {key: self.raw[step * n : step * n + step] for n, key in enumerate(self.keys)}
+        return _by_key(self.keys, self.raw, self.step)
 
     def add(self, key: Any, item: list[Any]) -> None:
         place = bisect_left(self.keys, key)
@@ -126,11 +131,25 @@ class _Leaf:
         return Record(oid, tid, class_name, tuple(found), payload)
 
 
-def _plain(raw: Any) -> Any:
-    key = _decode(raw)
-    if type(key) not in SIMPLE:
+def _plain(packed: Any) -> list[Any]:
+    """Return the keys in an encoded array."""
+    keys: list[Any] = _decode(packed)
+    if not SIMPLE.issuperset(map(type, keys)):
         raise _Unfit
-    return key
+    return keys
+
+
+def _keys_of(raw: list[Any], step: int) -> list[Any]:
+    keys = raw[::step]
+    return _plain(array_head(len(keys)) + b"".join(keys))
+
+
+def _by_key(keys: list[Any], raw: list[Any], step: int) -> dict[Any, list[Any]]:
+    return {key: raw[step * n : step * n + step] for n, key in enumerate(keys)}
+
+
+def _following(record: Record) -> list[bytes]:
+    return [bytes(raw) for raw in split_parts(record.payload)[1:]]
 
 
 def rebase(changeset: Changeset, latest: Latest, at: At) -> tuple[Changeset, list[int]] | None:
@@ -165,7 +184,7 @@ def rebase(changeset: Changeset, latest: Latest, at: At) -> tuple[Changeset, lis
 def _step_of(class_name: str) -> tuple[bool, int] | None:
     """Return whether it is a class of trees (else of leaves), and how many parts an item has; None if it is neither."""
     cls = find_class(class_name)
-    base: Any = next(filter(is_tree_class, getattr(cls, "__mro__", ())), None)
+    base = None if cls is None else tree_base(cls)
     if base is None:
         return None
     is_tree = hasattr(base, "_bucket_type")
@@ -224,40 +243,55 @@ class _Rebase:
             made = [writes[oid] for oid in ours.children if oid not in known]
             self._moved.append(read.oid)
         else:
-            leaves = [leaf for leaf in leaves if self._is_split(leaf, step)]
+            leaves = [leaf for leaf in leaves if self._is_split(leaf)]
         self._current[read.oid] = now.tid
         added = self._taken_out(leaves, made, step)
-        enough = max((len(_Leaf(leaf, step).keys) for leaf in (*leaves, *made)), default=0)
         spare = [leaf.oid for leaf in made]
+        full = 0
+        if made:
+            enough = max(part_count(leaf.payload) for leaf in (*leaves, *made)) // step
+            full = 2 * enough - len(made)
         for oid, items in self._placed(added, after).items():
-            self._store(oid, items, step, after, spare, 2 * enough - len(made))
+            self._store(oid, items, step, after, spare, full)
         if len(spare) < len(made):
             self._writes[read.oid] = after.record_after(now)
             del self._current[read.oid]
 
-    def _is_split(self, write: Record, step: int) -> bool:
+    def _is_split(self, write: Record) -> bool:
         now = self._latest(write.oid)
         if now is None:
             raise _Unfit
         if now.tid == write.tid:
             return False
-        return _Leaf(now, step).following != _Leaf(self._at(write.oid, write.tid), step).following
+        return _following(now) != _following(self._at(write.oid, write.tid))
 
     def _taken_out(
         self, leaves: Sequence[Record], made: Sequence[Record], step: int
-    ) -> dict[Any, tuple[list[Any], Record]]:
-        """Take these leaves out of what is written, and return the items that are new in them, with where they were."""
-        before: dict[Any, list[Any]] = {}
-        after: dict[Any, tuple[list[Any], Record]] = {}
-        for write in leaves:
-            before.update(_Leaf(self._at(write.oid, write.tid), step).items())
-        for write in (*leaves, *made):
-            if bool(write.tid) == (write in made):
-                raise _Unfit
-            for key, item in _Leaf(write, step).items().items():
-                after[key] = item, write
+    ) -> dict[Any, tuple[list[Any], Iterable[int]]]:
+        """Take these leaves out of what is written, and return the items that are new in them, with what they, and
+        perhaps others there, refer to."""
+        if not all(leaf.tid for leaf in leaves) or any(leaf.tid for leaf in made):
+            raise _Unfit
+        written = (*leaves, *made)
+        for write in written:
             del self._writes[write.oid]
             self._moved.append(write.oid)
+        old = [self._at(leaf.oid, leaf.tid) for leaf in leaves]
+        if len(old) == 1:  # what has been split off one leaf stands behind it
+            added = items_behind(old[0].payload, [write.payload for write in written])
+            if added is not None:
+                raw = split_parts(added)
+                items = _by_key(_keys_of(raw, step), raw, step)
+                refs = {ref for write in written for ref in write.refs}
+                refs.difference_update(*(map(_decode, _following(write)) for write in written))
+                return {key: (item, refs) for key, item in items.items()}
+        before: dict[Any, list[Any]] = {}
+        after: dict[Any, tuple[list[Any], Iterable[int]]] = {}
+        for record in old:
+            before.update(_Leaf(record, step).items())
+        for write in written:
+            for key, item in _Leaf(write, step).items().items():
+                after[key] = item, write.refs
         for key, item in before.items():
             found, _ = after.pop(key, (None, None))
             if found != item:
@@ -265,9 +299,9 @@ class _Rebase:
         return after
 
     def _placed(
-        self, added: dict[Any, tuple[list[Any], Record]], parent: _Inner
-    ) -> dict[int, dict[Any, tuple[list[Any], Record]]]:
-        placed: dict[int, dict[Any, tuple[list[Any], Record]]] = {}
+        self, added: dict[Any, tuple[list[Any], Iterable[int]]], parent: _Inner
+    ) -> dict[int, dict[Any, tuple[list[Any], Iterable[int]]]]:
+        placed: dict[int, dict[Any, tuple[list[Any], Iterable[int]]]] = {}
         for key, item in added.items():
             placed.setdefault(parent.child_for(key), {})[key] = item
         return placed
@@ -275,7 +309,7 @@ class _Rebase:
     def _store(
         self,
         oid: int,
-        items: dict[Any, tuple[list[Any], Record]],
+        items: dict[Any, tuple[list[Any], Iterable[int]]],
         step: int,
         parent: _Inner,
         spare: list[int],
@@ -287,9 +321,9 @@ class _Rebase:
             raise _Unfit
         leaf = _Leaf(now, step)
         refs = set(now.refs)
-        for key, (item, source) in items.items():
+        for key, (item, others) in items.items():
             leaf.add(key, item)
-            refs.update(source.refs)
+            refs.update(others)
         if spare and len(leaf.keys) >= full:
             following = spare.pop()
             second = leaf.cut_off(following)
