@@ -4,8 +4,9 @@ Theory of operation
 ===================
 
 Records come in the order in which they were last used, and are put down in *chunks* of a few, one behind the other. An
-index says in which chunk an object is; a record that is taken out or discarded leaves the index, and its bytes where
-they are, and one that is put again stands in another place from then on. Two files stand in for an exact order of age: when the younger one is full the older one is dropped.
+index says in which chunk an object is. A record that is taken out or discarded leaves the index, and its bytes where
+they are; one that is put again stands in another place from then on. Two files stand in for an exact order of age: when
+the younger one is full the older one is dropped.
 
     put --> young file --half of the bytes--> becomes the old one; what was in that is gone
 

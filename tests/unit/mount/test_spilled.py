@@ -84,12 +84,12 @@ def test_a_folder_for_files_that_is_missing_leaves_a_cache_in_memory(
 
 def test_bytes_that_somebody_else_has_changed_are_no_record() -> None:
     spilled = Spilled(1 << 20)
-    spilled.put([record(oid) for oid in range(16)])
+    spilled.put([record(oid) for oid in range(32)])
     file = spilled._young._file
     assert file is not None
     os.pwrite(file.fileno(), b"?", 100)
     assert spilled.take(3) is None
-    assert spilled.take(9) == record(9)
+    assert spilled.take(19) == record(19)
     os.ftruncate(file.fileno(), 500)
-    assert spilled.take(10) is None
+    assert spilled.take(20) is None
     spilled.clear()
