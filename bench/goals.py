@@ -56,6 +56,7 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "axon": ("kamaelia", "kamaelia-axon"),
     "axon-in-hundreds": ("kamaelia", "kamaelia-axon"),
     "asyncio-queues": (),  # Python's own
+    "bare-durable": (),
     "starlette": ("starlette", "uvicorn", "uvloop"),
 }
 
@@ -187,6 +188,7 @@ WORKS: tuple[Work, ...] = (
             "twisted-pb": "bench.rivals.twisted_pb:sequential",
             "pyro5": "bench.rivals.pyro5_calls:sequential",
             "rpyc": "bench.rivals.rpyc_calls:sequential",
+            "bare-durable": "bench.rivals.bare:sequential",
         },
         starred=True,
     ),

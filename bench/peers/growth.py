@@ -15,6 +15,7 @@ from bench.peers import things
 from bench.peers.bulk_space import PER_PAGE, build
 from bench.peers.commits import rate
 from bench.server import cpu_seconds, hosting, serving
+from hubbub.mount.remote import RemoteMount
 
 _SAMPLE = 500
 
@@ -34,7 +35,7 @@ def objects(seconds: float, count: int) -> dict[str, float]:
 
 
 def load_and_commit(url: str, seconds: float, count: int) -> dict[str, float]:
-    """Load objects that another peer has just rewritten, then commit to them one by one.
+    """Load objects that this peer has forgotten, again and again, then commit to them one by one.
 
     They are one of a page each: what a load brings along of its own page is none of them.
     """
@@ -42,24 +43,25 @@ def load_and_commit(url: str, seconds: float, count: int) -> dict[str, float]:
     pages = range(count // PER_PAGE)
     chosen = chance.sample(pages, min(_SAMPLE, len(pages)))
     places = [page * PER_PAGE + chance.randrange(PER_PAGE) for page in chosen]
-    with hubbub.open(url) as writer, hubbub.open(url) as space:
-        space.read(touch, places)
-        loading = 0.0
-        rounds = 0
+    with hubbub.open(url) as writer, hubbub.open(url) as space, space.connect() as connection:
+        mount = space._mount
+        assert isinstance(mount, RemoteMount)
+        items = items_at(connection.root, places)
+        loading, loads = 0.0, 0
         while loading < seconds / 2:
-            writer.run(rewrite, places)
-            tid = writer.tid
-            while space.tid < tid:
-                time.sleep(0.001)
-            loading += space.read(timed_touch, places)
-            rounds += 1
+            for item in items:
+                item._p_deactivate()
+            mount.forget()
+            before = space.stats.requests
+            loading += timed_touch(items)
+            loads += space.stats.requests - before
         commits_done, began = 0, time.perf_counter()
         while time.perf_counter() < began + seconds / 2:
             writer.run(rewrite, places[commits_done % len(places) :][:1])
             commits_done += 1
         committing = time.perf_counter() - began
     return {
-        "us/load": loading / rounds / len(places) * 1e6,
+        "us/load": loading / loads * 1e6,
         "us/commit": committing / commits_done * 1e6,
     }
 
@@ -69,13 +71,8 @@ def items_at(root: Any, places: list[int]) -> list[Any]:
     return [pages[place // PER_PAGE].items[place % PER_PAGE] for place in places]
 
 
-def touch(root: Any, places: list[int]) -> int:
-    return sum(item.number for item in items_at(root, places))
-
-
-def timed_touch(root: Any, places: list[int]) -> float:
-    """Return how long the loads of the items themselves take; the pages are there."""
-    items = items_at(root, places)
+def timed_touch(items: list[Any]) -> float:
+    """Return how long it takes to load ``items``, one after the other."""
     began = time.perf_counter()
     for item in items:
         assert item.number >= 0

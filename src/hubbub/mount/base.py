@@ -328,6 +328,11 @@ class InvalidationLog:
         while self._size > self._limit:
             self._forget_oldest()
 
+    def settle(self, oid: int, tid: int) -> None:
+        """Note that ``oid``, which perhaps changed lately, has changed at ``tid`` and not later."""
+        if self._last.get(oid, 0) > tid:
+            self._last[oid] = tid
+
     def _forget_oldest(self) -> None:
         old, changed = self._entries.popleft()
         self._size -= 1 + len(changed)

@@ -283,7 +283,8 @@ class Calls:
             # A repeat is answered without the list of what was merged.
             merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
             kept = self._without_doubt(message.kept) if message.kept else ()
-            replica.committed(message.tid, call.writes, merged, message.records, kept)
+            in_flight = self._in_flight_oids() if self._commits else ()
+            replica.committed(message.tid, call.writes, merged, message.records, kept, in_flight)
             call.answer = (Tid(message.tid), merged)
         elif isinstance(message, peer.OidBlock):
             replica.oids.extend(range(message.first, message.first + message.count))

@@ -163,6 +163,7 @@ class Replica:
         merged: Iterable[int],
         records: Sequence[Record] = (),
         kept: Collection[int] = (),
+        in_flight: Collection[int] = (),
     ) -> None:
         """Take in that this peer's ``writes`` are stored as ``tid``, except ``merged``, whose state is another.
 
@@ -172,6 +173,7 @@ class Replica:
             merged: The oids of those whose stored state is not the one sent.
             records: The stored states of some of ``merged``.
             kept: Those of ``merged`` that the commit has not written, and no other of this peer's may have.
+            in_flight: What is written by other commits of this peer that are not answered yet.
 
         Raises:
             RemoteProtocolError: If a record is none of these; nothing has changed.
@@ -205,3 +207,6 @@ class Replica:
         for record in mine:
             is_newest = self.log.is_unchanged(record.oid, tid - 1, certain_only=True)
             self.cache.add(record, None if is_newest else tid + 1)
+            if is_newest and record.oid not in in_flight:
+                # The doubt of its group was about this commit: who made it need not wake the object again.
+                self.log.settle(record.oid, tid)

@@ -38,6 +38,8 @@ _log = logging.getLogger("hubbub.mount")
 _CHUNK = 16
 _HEAD = struct.Struct("<II")
 
+# Without the memo: it is anything.
+_fields = attrgetter("oid", "tid", "class_name", "refs", "payload")
 _oid = attrgetter("oid")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Record]).decode
@@ -60,7 +62,7 @@ class _File:
         begin = end = self.byte_count
         for first in range(0, len(records), _CHUNK):
             some = records[first : first + _CHUNK]
-            data = _encode(some)
+            data = _encode(list(map(_fields, some)))
             parts += (_HEAD.pack(len(data), crc32(data)), data)
             places += zip(map(_oid, some), repeat(end))
             end += _HEAD.size + len(data)
@@ -81,7 +83,7 @@ class _File:
             data = os.pread(file, length, place + _HEAD.size)
             if crc32(data) == crc:
                 return next(record for record in _decode(data) if record.oid == oid)
-        except (OSError, struct.error) as error:
+        except (OSError, struct.error, msgspec.MsgspecError, StopIteration) as error:
             _log.warning("a cached record can't be read: %s", error)
         return None
 

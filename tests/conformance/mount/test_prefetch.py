@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+import pytest
 
 from hubbub.kernel import Changeset, Record
 from hubbub.mount import Mount, RemoteMount, Space
+from hubbub.mount.cache import RecordCache
 from hubbub.space.containers import Map
 from hubbub.space.persistent import Persistent
 
@@ -102,3 +106,37 @@ def test_a_prefetch_is_as_of_its_snapshot(open_mount: Open) -> None:
     two.prefetch([oid], second)
     assert two.load(oid, two.begin()).payload == b"2"
     assert two.load(oid, first).payload == b"1"
+
+
+def test_a_peer_that_keeps_its_records_in_files_sees_and_changes_the_same(
+    open_mount: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for two records in memory; some were woken before, by this connection or another one."""
+    monkeypatch.setattr("hubbub.mount.replica.RecordCache", partial(RecordCache, memory_bytes=5000))
+    one, two = Space(open_mount()), open_mount()
+    one.run(fill)
+    two.sync()
+    space = Space(two)
+    expected = sorted(f"story {number}" for number in range(300))
+    assert space.read(page) == expected
+    if isinstance(two, RemoteMount):
+        assert len(two._replica.cache._spilled) > 200
+    before = space.stats.requests
+    with space.connect() as connection:
+        for _ in range(2):
+            assert page(connection.root) == expected
+            connection.abort()
+            for story in connection.root["stories"].values():
+                story._p_deactivate()
+    assert space.read(page) == expected
+    assert space.stats.requests == before
+    for number in (0, 7, 299):
+        space.run(rename, number, f"{number} by two")
+        one.run(rename, number + 1 if number < 299 else 5, f"{number} by one")
+    two.sync()
+    assert space.read(page) == one.read(page)
+    assert space.stats.evictions == 0
+
+
+def rename(root: Any, number: int, title: str) -> None:
+    root["stories"][str(number)].title = title

@@ -39,7 +39,9 @@ class Space:
 
     def record(self, oid: int, at: int) -> Record:
         tid = self.right(oid, at)
-        return Record(oid, tid, "test:Thing", (oid + 1,), b"%d@%d" % (oid, tid) * 3)
+        made = Record(oid, tid, "test:Thing", (oid + 1,), b"%d@%d" % (oid, tid) * 3)
+        made.memo = "what was decoded" if oid % 3 else None
+        return made
 
     def write(self, oids: list[int], sent: bool) -> None:
         """Somebody changes ``oids``; perhaps the new records are sent along."""

@@ -250,3 +250,33 @@ def test_a_reconnection_keeps_only_what_did_not_change() -> None:
     made.invalidated(20, [1, 2], (), [record(1, 20), record(2, 20)])
     made.mounted(mounted(30, "a", [1]))
     assert [tid_at(made, oid, 30) for oid in (1, 2)] == [None, 20]
+
+
+@pytest.mark.rule("SP1")
+def test_who_has_written_an_object_in_a_shared_group_need_not_look_again() -> None:
+    made = replica()
+    made.invalidated(21, [2], in_flight=[1])
+    made.committed(20, [record(1, 5)], [])
+    assert made.log.since(10, {1: 20}) == frozenset({2})
+    assert made.log.since(10) == frozenset({1, 2})
+    made.invalidated(30, [1], ())
+    assert made.log.since(21, {1: 20}) == frozenset({1})
+
+
+@pytest.mark.rule("SP1")
+def test_a_doubt_stays_while_another_commit_may_have_written_the_object() -> None:
+    made = replica()
+    made.invalidated(21, [2], in_flight=[1, 1])
+    made.committed(20, [record(1, 5)], [], in_flight=[1])
+    assert made.log.since(10, {1: 20}) == frozenset({1, 2})
+    made.committed(21, [record(1, 20)], [])
+    assert made.log.since(10, {1: 20}) == frozenset({1, 2})
+    assert made.log.since(10, {1: 21}) == frozenset({2})
+
+
+@pytest.mark.rule("SP1")
+def test_what_others_wrote_in_the_same_group_is_looked_at_again() -> None:
+    made = replica()
+    made.invalidated(21, [1], in_flight=[1])
+    made.committed(20, [record(1, 5)], [])
+    assert made.log.since(10, {1: 20}) == frozenset({1})

@@ -35,6 +35,20 @@ def test_what_is_put_can_be_taken_once() -> None:
     spilled.clear()
 
 
+def test_what_was_decoded_of_a_record_stays_behind() -> None:
+    spilled = Spilled(1 << 20)
+    records = [record(oid) for oid in range(3)]
+    for kept, memo in zip(records, ("woken", ({"a": None}, object()), None), strict=True):
+        kept.memo = memo
+    spilled.put(records)
+    for oid in range(3):
+        found = spilled.take(oid)
+        assert found == record(oid)
+        assert found is not None
+        assert found.memo is None
+    spilled.clear()
+
+
 def test_its_bytes_are_bounded_and_the_oldest_go_first() -> None:
     spilled = Spilled(100_000)
     for first in range(0, 2000, 50):
