@@ -14,7 +14,7 @@ snapshot up to the newest known. Several connections at several snapshots share 
 Two generations stand in for an exact order of use: what is used moves to the young one; when that holds half of the
 bytes it becomes the old one, and what was in the old one leaves memory. Newest versions go to a file then
 (`hubbub.mount.spilled`), past ones are dropped. While an object has something in memory, what a file may still hold of
-it is not looked at: it is replaced when that goes to a file, and discarded when that is closed or dropped.
+it is not looked at: it is replaced when that goes to a file, and discarded when that is closed, replaced or dropped.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ class RecordCache:
                 until = newest.tid if until is None else min(until, newest.tid)
             else:
                 self._close(newest, tid)
+                self._spilled.discard((oid,))
         self._end_before(oid, tid)
         if until is None:
             past = self._young.past.get(oid)

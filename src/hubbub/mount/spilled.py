@@ -13,7 +13,7 @@ the younger one is full the older one is dropped.
     chunk:  length 4 | crc32 4 | records, in MessagePack
 
 An index costs 24 bytes for each object, a record in memory about 350 and its payload. A file that can't be written or
-read is no error: what was in it is asked of the host again.
+read is no error: what was in it is asked of the host again. A fork reads its parent's files until it writes its own.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class Spilled:
         self._half_bytes = limit_bytes // 2
         self._young, self._old = _File(), _File()
         self._is_broken = limit_bytes <= 0
+        self._pid = os.getpid()
         self.evictions = 0
 
     @property
@@ -123,6 +124,11 @@ class Spilled:
         if self._is_broken:
             self.evictions += len(waiting)
             return
+        if self._pid != os.getpid():
+            # A fork: what stands in the files is its parent's, who goes on writing there.
+            self.evictions += len(self)
+            self.clear()
+            self._pid = os.getpid()
         try:
             self._young.put(waiting)
         except OSError as error:

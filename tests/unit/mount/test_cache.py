@@ -100,3 +100,32 @@ def test_it_says_when_bytes_ran_out() -> None:
     assert not cache.has_dropped
     cache.add_many([record(oid, 1, 1000) for oid in range(10, 20)])
     assert cache.has_dropped
+
+
+def test_what_a_file_holds_of_an_object_does_not_come_back_when_it_was_replaced() -> None:
+    cache = RecordCache(1 << 20, 2500)
+    cache.add_many([record(oid, 10) for oid in range(8)])
+    cache.add_many([record(oid, 10) for oid in range(10, 20)])
+    cache.add_many([record(oid, 10) for oid in range(20, 30)])
+    cache.add_many([record(oid, 12) for oid in (1, 2)])
+    cache.add(record(1, 14), 15)
+    assert [tid_of(cache, 1, at) for at in (14, 16, 99)] == [14, None, None]
+    assert [tid_of(cache, oid, 16) for oid in (0, 1, 2)] == [10, None, 12]
+    cache.clear()
+
+
+def test_what_leaves_memory_before_its_past_versions_is_in_no_file() -> None:
+    cache = RecordCache(1 << 20, 2500)
+    for first in (0, 10, 20):
+        cache.add_many([record(oid, 10) for oid in range(first, first + 8)])
+    cache.add_many([record(oid, 12) for oid in (1, 2)])
+    cache.add(record(1, 11), 12)
+    cache.make_old(1)
+    cache.add_many([record(oid, 10) for oid in range(30, 32)])
+    cache.add(record(1, 14), 15)
+    assert [tid_of(cache, 1, at) for at in (11, 14, 16)] == [11, 14, None]
+    cache.add_many([record(oid, 10) for oid in range(40, 48)])
+    cache.add_many([record(oid, 10) for oid in range(50, 58)])
+    assert [tid_of(cache, 1, at) for at in (11, 14, 16)] == [None, None, None]
+    assert [tid_of(cache, oid, 16) for oid in (0, 2, 30)] == [10, 12, 10]
+    cache.clear()

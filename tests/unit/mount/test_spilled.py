@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -46,6 +48,17 @@ def test_what_was_decoded_of_a_record_stays_behind() -> None:
         assert found == record(oid)
         assert found is not None
         assert found.memo is None
+    spilled.clear()
+
+
+def test_what_was_put_again_leaves_both_files() -> None:
+    spilled = Spilled(10_000)
+    spilled.put([record(oid) for oid in range(30)])
+    assert not spilled._young.places  # the first file is full
+    spilled.put([record(7, 2), record(8, 2)])
+    assert spilled.take(7) == record(7, 2)
+    spilled.discard([8])
+    assert (7 in spilled, 8 in spilled, 9 in spilled) == (False, False, True)
     spilled.clear()
 
 
@@ -107,3 +120,27 @@ def test_bytes_that_somebody_else_has_changed_are_no_record() -> None:
     os.ftruncate(file.fileno(), 500)
     assert spilled.take(20) is None
     spilled.clear()
+
+
+def test_a_fork_writes_no_file_of_its_parent() -> None:
+    program = """
+import os
+from hubbub.kernel import Record
+from hubbub.mount.spilled import Spilled
+
+def records(tid):
+    return [Record(oid, tid, "test:Thing", (), b"state") for oid in range(40)]
+
+spilled = Spilled(1 << 20)
+spilled.put(records(1)[:20])
+child = os.fork()
+if not child:
+    assert spilled.take(3) == records(1)[3]
+    spilled.put(records(9)[20:])
+    assert (spilled.evictions, spilled.take(3), spilled.take(23)) == (19, None, records(9)[23])
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+spilled.put(records(1)[20:])
+assert [spilled.take(oid) for oid in range(40)] == records(1)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
