@@ -93,7 +93,7 @@ def open(  # noqa: A001 - the public name is hubbub.open
         read_only: Refuse every change.
         wait_timeout_s: How many seconds a call waits for a host that is gone; and for how long at most, ten seconds or
             this, an answer is waited for when the space is opened.
-        cache_bytes: Bytes of records of a host that are kept here: two MiB in memory, the rest in temporary files.
+        cache_bytes: Bytes of records of a host that are kept here: 1.5 MiB in memory, the rest in temporary files.
         ca: A PEM file with the certificates that are trusted for ``hubs://``; those of the system without it.
         cert: A PEM file with a certificate of ours, for a host that asks for one.
         key: A PEM file with its private key, if that is not in the same file.

@@ -27,7 +27,7 @@ from hubbub.mount.spilled import Spilled
 
 _OVERHEAD_BYTES = 400
 _VERSIONS = 8
-MEMORY_BYTES = 2 << 20
+MEMORY_BYTES = 3 << 19
 """So many bytes of a cache are in memory, about; the rest is in files."""
 
 _oid_of = attrgetter("oid")
@@ -149,9 +149,11 @@ class RecordCache:
                     for record in fresh.values():
                         self.add(record, None)
                     return
+        size = sum(map(len, map(_payload_of, records))) + _OVERHEAD_BYTES * len(fresh)
+        # What is about to be used stays young: else each of them had to be made so.
+        self._age(size)
         self.recent.update(fresh)
-        size = sum(map(len, map(_payload_of, records)))
-        self._young.byte_count += size + _OVERHEAD_BYTES * len(fresh)
+        self._young.byte_count += size
         self._age()
 
     def make_old(self, oid: int) -> None:
@@ -216,24 +218,28 @@ class RecordCache:
         """Bring what is known of ``oid`` into the young generation; tell whether there was anything elsewhere."""
         old, young, size = self._old, self._young, 0
         newest = old.newest.pop(oid, None)
+        past = old.past.pop(oid, None)
+        if newest is not None or past:
+            if past:
+                young.past[oid] = past
+                size = sum(_size(version.record) for version in past)
+            if newest is not None:
+                size += _size(newest)
+            old.byte_count -= size
+        elif oid in young.newest:
+            return False
+        else:
+            newest = self._spilled.take(oid)
+            if newest is None:
+                return False
+            size = _size(newest)
         if newest is not None:
             young.newest[oid] = newest
-            size += _size(newest)
-        past = old.past.pop(oid, None)
-        if past:
-            young.past[oid] = past
-            size += sum(_size(version.record) for version in past)
-        old.byte_count -= size
-        if not size and oid not in young.newest and oid in self._spilled:
-            newest = self._spilled.take(oid)
-            if newest is not None:
-                young.newest[oid] = newest
-                size = _size(newest)
         young.byte_count += size
-        return size > 0
+        return True
 
-    def _age(self) -> None:
-        if self._young.byte_count > self._half_bytes:
+    def _age(self, more: int = 0) -> None:
+        if self._young.byte_count + more > self._half_bytes:
             old, self._old, self._young = self._old, self._young, _Generation()
             self.recent = self._young.newest
             # What has past versions in memory may not be in a file as well.

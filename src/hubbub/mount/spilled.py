@@ -10,17 +10,18 @@ the younger one is full the older one is dropped.
 
     put --> young file --half of the bytes--> becomes the old one; what was in that is gone
 
-    chunk:  length 4 | crc32 4 | records, in MessagePack
+    chunk:  crc32 4 | records, in MessagePack
+    place:  where the chunk begins, in bytes of the file | its length, in the lowest 28 bits
 
-An index costs 24 bytes for each object, a record in memory about 350 and its payload. A file that can't be written or
-read is no error: what was in it is asked of the host again. A fork reads its parent's files until it writes its own.
+A larger chunk costs less to put down, and more to read one record of. An index costs 24 bytes for each object, a record
+in memory about 350 and its payload. A file that can't be written or read is no error: what was in it is asked of the
+host again. A fork reads its parent's files until it writes its own.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 from itertools import repeat
@@ -35,8 +36,12 @@ from hubbub.kernel import Record
 
 _log = logging.getLogger("hubbub.mount")
 
-_CHUNK = 16
-_HEAD = struct.Struct("<II")
+_CHUNK = 4
+_CRC_BYTES = 4
+_LENGTH_BITS = 28
+_LONGEST = (1 << _LENGTH_BITS) - 1
+_MOST_BYTES = 1 << (63 - _LENGTH_BITS - 1)
+"""A file has no more: a place is a signed number of 64 bits."""
 
 # Without the memo: it is anything.
 _fields = attrgetter("oid", "tid", "class_name", "refs", "payload")
@@ -53,39 +58,46 @@ class _File:
         self.byte_count = 0
         self._file: IO[bytes] | None = None
 
-    def put(self, records: Sequence[Record]) -> None:
-        """Put ``records`` down. Raises OSError; some may be there then."""
+    def put(self, records: Sequence[Record]) -> int:
+        """Put ``records`` down; return how many were too long for that. Raises OSError; some may be there then."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="hubbub-", buffering=0)  # noqa: SIM115 - lives as long
         parts: list[bytes] = []
         places: list[tuple[int, int]] = []
         begin = end = self.byte_count
-        for first in range(0, len(records), _CHUNK):
-            some = records[first : first + _CHUNK]
-            data = _encode(list(map(_fields, some)))
-            parts += (_HEAD.pack(len(data), crc32(data)), data)
-            places += zip(map(_oid, some), repeat(end))
-            end += _HEAD.size + len(data)
+        fields = list(map(_fields, records))
+        oids = list(map(_oid, records))
+        for first in range(0, len(oids), _CHUNK):
+            data = _encode(fields[first : first + _CHUNK])
+            length = _CRC_BYTES + len(data)
+            if length <= _LONGEST:
+                parts += (crc32(data).to_bytes(_CRC_BYTES, "little"), data)
+                places += zip(oids[first : first + _CHUNK], repeat(end << _LENGTH_BITS | length))
+                end += length
         data = b"".join(parts)
         while data:
             count = os.pwrite(self._file.fileno(), data, begin)
             begin, data = begin + count, data[count:]
         self.byte_count = end
         self.places.update(places)
+        return len(oids) - len(places)
 
-    def take(self, oid: int) -> Record | None:
-        """Return the record of ``oid`` and forget it; None if it can't be read."""
-        place = self.places.pop(oid)
+    def take(self, oid: int) -> tuple[bool, Record | None]:
+        """Forget the record of ``oid``. Tell whether there was one, and return it unless it can't be read."""
+        place = self.places.pop(oid, 0)
+        if not place:
+            return False, None
         assert self._file is not None
-        file = self._file.fileno()
         try:
-            length, crc = _HEAD.unpack(os.pread(file, _HEAD.size, place))
-            data = os.pread(file, length, place + _HEAD.size)
-            if crc32(data) == crc:
-                return next(record for record in _decode(data) if record.oid == oid)
-        except (OSError, struct.error, msgspec.MsgspecError, StopIteration) as error:
+            found = os.pread(self._file.fileno(), place & _LONGEST, place >> _LENGTH_BITS)
+            data = found[_CRC_BYTES:]
+            if crc32(data) == int.from_bytes(found[:_CRC_BYTES], "little"):
+                for record in _decode(data):
+                    if record.oid == oid:
+                        return True, record
+        except (OSError, msgspec.MsgspecError) as error:
             _log.warning("a cached record can't be read: %s", error)
-        return None
+        return True, None
 
     def close(self) -> None:
         if self._file is not None:
@@ -100,7 +112,7 @@ class Spilled:
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._half_bytes = limit_bytes // 2
+        self._half_bytes = min(limit_bytes // 2, _MOST_BYTES)
         self._young, self._old = _File(), _File()
         self._is_broken = limit_bytes <= 0
         self._pid = os.getpid()
@@ -115,9 +127,6 @@ class Spilled:
         """Return how many there are, about: one that was put again may count twice."""
         return len(self._young.places) + len(self._old.places)
 
-    def __contains__(self, oid: int) -> bool:
-        return oid in self._young.places or oid in self._old.places
-
     def put(self, records: Iterable[Record]) -> None:
         """Keep ``records``. What there is no room for is counted as an eviction."""
         waiting = list(records)
@@ -130,7 +139,7 @@ class Spilled:
             self.clear()
             self._pid = os.getpid()
         try:
-            self._young.put(waiting)
+            self.evictions += self._young.put(waiting)
         except OSError as error:
             _log.warning("the cache of records is kept in memory only from now on: %s", error)
             self.evictions += len(self) + len(waiting)
@@ -144,12 +153,11 @@ class Spilled:
 
     def take(self, oid: int) -> Record | None:
         """Return the record of ``oid`` and forget it; None if there is none."""
-        for file in (self._young, self._old):
-            if oid in file.places:
-                found = file.take(oid)
-                self._old.places.pop(oid, None)
-                return found
-        return None
+        is_there, found = self._young.take(oid)
+        if is_there:
+            self._old.places.pop(oid, 0)  # an older one
+            return found
+        return self._old.take(oid)[1]
 
     def discard(self, oids: Iterable[int]) -> None:
         """Forget the records of ``oids``."""

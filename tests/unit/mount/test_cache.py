@@ -77,6 +77,20 @@ def test_many_are_added_as_one_by_one() -> None:
     assert cache.byte_count == size
 
 
+def test_what_comes_together_is_not_made_old_by_itself() -> None:
+    cache = RecordCache(1 << 20, 10_000)
+    for first in range(0, 50, 5):
+        cache.add_many([record(oid, 1) for oid in range(first, first + 5)])
+        assert set(range(first, first + 5)) <= cache.recent.keys()
+    # But for what is more than there is room for at a time.
+    cache.add_many([record(oid, 1) for oid in range(100, 130)])
+    assert not cache.recent
+    cache.add_many([record(oid, 1) for oid in range(200, 230)])
+    assert len(cache._old.newest) == 30
+    assert [tid_of(cache, oid, 1) for oid in (0, 49, 100, 129, 200)] == [1] * 5
+    cache.clear()
+
+
 def test_recent_holds_what_was_used_lately_and_is_right_now() -> None:
     cache = RecordCache(1 << 20)
     cache.add_many([record(oid, 10) for oid in range(3)])

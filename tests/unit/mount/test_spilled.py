@@ -22,12 +22,12 @@ def test_what_is_put_can_be_taken_once() -> None:
     spilled = Spilled(1 << 20)
     spilled.put([record(oid) for oid in range(20)])
     assert len(spilled) == 20
-    assert 7 in spilled
     assert spilled.take(7) == record(7)
-    assert 7 not in spilled
+    assert len(spilled) == 19
     assert spilled.take(7) is None
     spilled.discard([8, 99])
-    assert (8 in spilled, len(spilled)) == (False, 18)
+    assert len(spilled) == 18
+    assert spilled.take(8) is None
     spilled.put([record(7, 2)])
     assert spilled.take(7) == record(7, 2)
     spilled.clear()
@@ -58,7 +58,17 @@ def test_what_was_put_again_leaves_both_files() -> None:
     spilled.put([record(7, 2), record(8, 2)])
     assert spilled.take(7) == record(7, 2)
     spilled.discard([8])
-    assert (7 in spilled, 8 in spilled, 9 in spilled) == (False, False, True)
+    assert [spilled.take(oid) for oid in (7, 8, 9)] == [None, None, record(9)]
+    spilled.clear()
+
+
+def test_what_is_too_long_for_a_place_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubbub.mount.spilled._LONGEST", 2047)
+    spilled = Spilled(1 << 20)
+    spilled.put([record(oid, size=700 if 4 <= oid < 8 else 200) for oid in range(10)])
+    assert (len(spilled), spilled.evictions) == (6, 4)
+    assert spilled.take(4) is None
+    assert [spilled.take(oid) for oid in (3, 8, 9)] == [record(3), record(8), record(9)]
     spilled.clear()
 
 
