@@ -58,6 +58,20 @@ class Space(Transactions, Copies, Keeping):
         """The newest snapshot known."""
         return self._mount.begin()
 
+    def sync(self) -> Tid:
+        """Make a round trip to the host: what anybody was told is committed before this call is seen from now on.
+
+        News of others come by themselves, and most often within a millisecond. So this is for who has heard of a
+        commit by another way, such as an answer of another process.
+
+        Returns:
+            The newest snapshot.
+
+        Raises:
+            BrokenError: If the host is gone for too long.
+        """
+        return self._mount.sync()
+
     def prefetch(self, *wanted: Any) -> int:
         """Fetch shared objects that are about to be used, all in one round trip, such as ``root["stories"].values()``.
 

@@ -41,7 +41,7 @@ def test_what_is_written_is_read_by_all(open_mount: Open) -> None:
     data = bytes(range(256)) * 20_000
     one.run(put, data)
     assert one.read(read) == data
-    two._mount.sync()
+    two.sync()
     assert two.read(read) == data
     blob = two.connect().root["blob"]
     assert (blob.size, blob.digest) == (len(data), hashlib.sha256(data).hexdigest())
@@ -96,15 +96,15 @@ def test_all_ways_to_write(open_mount: Open, tmp_path: Path) -> None:
 def test_others_see_it_after_the_commit_and_a_snapshot_keeps_what_it_had(open_mount: Open) -> None:
     one, two = Space(open_mount()), Space(open_mount())
     one.run(put, b"1")
-    two._mount.sync()
+    two.sync()
     before = two.connect()
     assert before.root["blob"].read() == b"1"
     with one.transaction() as root:
         root["blob"].write_from(b"2")
         assert root["blob"].read() == b"2"
-        two._mount.sync()
+        two.sync()
         assert two.read(read) == b"1"
-    two._mount.sync()
+    two.sync()
     assert two.read(read) == b"2"
     assert before.root["blob"].read() == b"1"
     before.sync()
@@ -162,11 +162,11 @@ def test_a_savepoint_has_the_bytes_that_it_had(open_mount: Open) -> None:
 def test_two_writers_of_one_blob_conflict(open_mount: Open) -> None:
     one, two = Space(open_mount()), Space(open_mount())
     one.run(put, b"1")
-    two._mount.sync()
+    two.sync()
     with pytest.raises(ConflictError), one.transaction() as root:
         root["blob"].write_from(b"one")
         two.run(lambda root: root["blob"].write_from(b"two"))
-    one._mount.sync()
+    one.sync()
     assert one.read(read) == b"two"
     one.run(lambda root: root["blob"].write_from(b"again"))
     assert one.read(read) == b"again"
@@ -180,7 +180,7 @@ def test_the_same_bytes_may_be_in_many_blobs(open_mount: Open) -> None:
             root[name] = Blob(b"same")
 
     one.run(fill)
-    two._mount.sync()
+    two.sync()
     assert two.read(lambda root: [root[name].read() for name in "abc"]) == [b"same"] * 3
     two.run(lambda root: root["a"].write_from(b"same"))
     assert two.read(lambda root: [root[name].read() for name in "abc"]) == [b"same"] * 3
@@ -226,10 +226,10 @@ def test_an_undo_brings_the_bytes_back(open_mount: Open) -> None:
     one.run(lambda root: root["blob"].write_from(b"2"))
     second = one.tid
     one.undo(int(second))
-    two._mount.sync()
+    two.sync()
     assert two.read(read) == b"1"
     one.undo(int(one.tid))
-    two._mount.sync()
+    two.sync()
     assert two.read(read) == b"2"
     assert one.at(int(second) - 1).read(read) == b"1"
 
@@ -311,7 +311,7 @@ def test_a_large_blob_goes_in_and_out_in_little_memory(open_mount: Open) -> None
     tracemalloc.start()
     try:
         one.run(lambda root: root.__setitem__("blob", Blob(pieces(100))))
-        two._mount.sync()
+        two.sync()
 
         def count(root: Any) -> int:
             with root["blob"].open() as file:

@@ -79,6 +79,7 @@ def test_those_who_count_never_conflict(open_mount: OpenMount) -> None:
             peer.run(visit, attempts=1)
 
     in_threads(4, count)
+    space.sync()
     assert space.read(lambda root: root["room"].visits.value) == 120
 
 
@@ -98,6 +99,7 @@ def test_sets_and_maps_of_ints_take_the_changes_of_all(open_mount: OpenMount) ->
             peer.run(add, 3 * number + writer)
 
     in_threads(3, work)
+    space.sync()
     tags, ints = space.read(lambda root: (set(root["room"].tags), list(root["ints"].items())))
     assert tags == {f"t{number}" for number in range(60)}
     assert ints == [(number, ("n", number)) for number in range(60)]
@@ -127,6 +129,7 @@ def test_writers_of_a_collection_leave_no_index_stale(open_mount: OpenMount) -> 
             peer.run(lambda root: root["people"].update({7000: Person(f"{writer}-0", 1)}))
 
     in_threads(3, work)
+    space.sync()
 
     def look(root: Any) -> Any:
         people = root["people"]

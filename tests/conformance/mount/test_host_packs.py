@@ -255,7 +255,7 @@ def test_who_may_only_read_may_ask_what_only_reads(host: HostThread) -> None:
     writer = Space(RemoteMount(host.url))
     count_up(writer, 2)
     reader = Space(RemoteMount(host.url, read_only=True))
-    reader._mount.sync()
+    reader.sync()
     upkeep = reader._mount.upkeep
     assert len(upkeep.history(0)) == 2
     assert reader.count().objects >= 2

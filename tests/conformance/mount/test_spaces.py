@@ -179,7 +179,7 @@ def test_a_transaction_sees_one_snapshot(open_space: Open) -> None:
         for _ in range(3):
             one.run(lambda root: setattr(root["other"], "value", one.run(count)))
         if two is not one:
-            two._mount.sync()
+            two.sync()
         return first, root["other"].value
 
     assert two.read(look) == (0, 0)
@@ -379,7 +379,7 @@ async def test_the_async_face(open_space: Open) -> None:
     assert await one.aread(value) == 1
     answers = two.awatch(value)
     changes = two.achanges()
-    await two.aread(lambda root: two._mount.sync())
+    await two.acall(two.sync)
     assert await anext(answers) == 1
     assert (await anext(changes)).oids is None
     coming = asyncio.ensure_future(anext(answers))

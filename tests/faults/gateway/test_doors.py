@@ -305,7 +305,7 @@ def test_strangers_read_and_only_who_has_a_token_writes(cds: tuple[OpenDoors, st
     doors, token = cds
     with hubbub.open(local(doors), token=token) as writer, hubbub.open(local(doors)) as stranger:
         writer.run(put)
-        stranger._mount.sync()
+        stranger.sync()
         assert stranger.read(lambda root: root["n"]) == 1
         changes = stranger.watch(lambda root: root["n"])
         assert next(changes) == 1
@@ -365,7 +365,7 @@ def test_a_long_reading_goes_on_where_it_began(cds: tuple[OpenDoors, str]) -> No
         with hubbub.open(local(doors), cache_bytes=1) as stranger, stranger.connect() as reading:
             assert reading.root["n"] == 1
             writer.run(put)
-            stranger._mount.sync()
+            stranger.sync()
             at = reading.tid
             assert stranger._mount.load(0, at).tid <= at  # a snapshot of a moment ago
 
@@ -407,7 +407,7 @@ def test_calls_wait_so_long_when_the_host_falls_silent(serve: Serve, mute: Mute)
     try:
         space.run(put)
         doors.close()
-        for call in (lambda: space.read(len), lambda: space.run(put), space._mount.sync):
+        for call in (lambda: space.read(len), lambda: space.run(put), space.sync):
             with pytest.raises(BrokenError, match=r"no connection to 127\.0\.0\.1:\d+, 127"):
                 call()
         with pytest.raises(HubbubError):

@@ -113,7 +113,7 @@ def test_a_peer_that_would_be_told_too_much_drops_its_cache() -> None:
         other.connect().sync()
         other.run(touch_all)
         other.run(touch_all)
-        space._mount.sync()
+        space.sync()
         assert space.read(lambda root: {tally.count for tally in root.values()}) == {2}
         assert space._mount.changed_since(before)[1] is None
     finally:
