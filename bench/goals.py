@@ -98,6 +98,7 @@ WORKS: tuple[Work, ...] = (
             HUBBUB: "bench.peers.commits:one",
             "zeo": "bench.rivals.commits:one zeo",
             "relstorage-pg": "bench.rivals.commits:one relstorage-pg",
+            "bare-durable": "bench.rivals.bare:one",
         },
         starred=True,
     ),
@@ -108,6 +109,7 @@ WORKS: tuple[Work, ...] = (
             HUBBUB: "bench.peers.commits:sixteen",
             "zeo": "bench.rivals.commits:sixteen zeo",
             "relstorage-pg": "bench.rivals.commits:sixteen relstorage-pg",
+            "bare-durable": "bench.rivals.bare:sixteen",
         },
         starred=True,
     ),
@@ -124,7 +126,11 @@ WORKS: tuple[Work, ...] = (
     Work(
         "visible",
         {"visible-p50": "ms", "visible-p99": "ms"},
-        {HUBBUB: "bench.peers.seen:visible", "zeo": "bench.rivals.seen:visible"},
+        {
+            HUBBUB: "bench.peers.seen:visible",
+            "zeo": "bench.rivals.seen:visible",
+            "bare-durable": "bench.rivals.bare:visible",
+        },
         starred=True,
     ),
     Work(
