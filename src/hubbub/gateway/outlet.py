@@ -75,6 +75,7 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._has_answers = False
         self._flush_handle: asyncio.Handle | None = None
         self._held: asyncio.TimerHandle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
@@ -163,7 +164,7 @@ class Outlet:
 
     def _flush_or_hold(self) -> None:
         self._flush_handle = None
-        if self.awaited:
+        if self.awaited and not self._has_answers:
             self._hold()
         else:
             self.flush()
@@ -212,6 +213,7 @@ class Outlet:
         if self._is_behind:
             # An answer says that everything before it was told.
             self._catch_up(now=True)
+        self._has_answers = True
         self._put(frame(peer.encode(message)))
 
     def _put(self, data: bytes) -> None:
@@ -219,6 +221,13 @@ class Outlet:
         self._out_bytes += len(data)
         if self._flush_handle is None and not self.is_busy:
             self._flush_handle = self._loop.call_soon(self.flush)
+
+    def flush_read(self) -> None:
+        """Send the answers to what has just been read. News alone wait for the answer to a commit, if there is one."""
+        if self._has_answers or not self.awaited:
+            self.flush()
+        else:
+            self._hold()
 
     def flush(self) -> None:
         """Send all that waits, in one piece."""
@@ -231,6 +240,7 @@ class Outlet:
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         self._out_bytes = 0
+        self._has_answers = False
         self._write(data)
         self._sent()
         if self._buffered_bytes() > 4 * self._limit_bytes + len(data):

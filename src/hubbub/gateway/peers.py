@@ -190,7 +190,7 @@ class PeerConnection:
             return
         finally:
             self.outlet.is_busy = False
-        self.outlet.flush()
+        self.outlet.flush_read()
 
     def lost(self) -> None:
         """The connection is gone. Commits that have begun go on."""

@@ -87,6 +87,21 @@ async def test_who_has_committed_and_commits_no_more_is_told_when_the_loop_comes
     assert out.writes == [[peer.Invalidate]]
 
 
+async def test_news_stay_behind_when_a_commit_has_been_read_and_leave_with_any_answer() -> None:
+    out = Out()
+    out.outlet.awaited = 1
+    out.answer(2)
+    del out.writes[:]
+    out.tell(3)
+    out.outlet.awaited = 1
+    out.outlet.flush_read()
+    assert out.writes == []
+    out.outlet.is_busy = True
+    out.outlet.answer(peer.Pong(2, 3))
+    out.outlet.flush_read()
+    assert out.writes == [[peer.Invalidate, peer.Pong]]
+
+
 async def test_who_waits_long_for_an_answer_is_told_before_it() -> None:
     out = Out()
     out.outlet.awaited = 1

@@ -31,6 +31,7 @@ class FakePeer:
         self.buffered = 0
         self.is_closed = False
         self.messages: list[peer.ToPeer] = []
+        self.writes = 0
         self._reader = FrameReader(1 << 30)
         self._arrived = asyncio.Event()
         self.connection = PeerConnection(
@@ -38,6 +39,7 @@ class FakePeer:
         )
 
     def _write(self, data: bytes) -> None:
+        self.writes += 1
         self.messages += [peer.decode_to_peer(part) for part in self._reader.feed(data)]
         self._arrived.set()
 
@@ -366,6 +368,34 @@ async def test_who_waits_for_a_commit_hears_of_others_with_its_answer_or_a_momen
     assert told.oids == [11]
     held_up.set()
     await two.until(peer.Committed)
+
+
+async def test_who_commits_again_is_woken_once_for_the_answer_and_for_what_others_did_meanwhile(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "_HOLD_S", 60)
+    monkeypatch.setattr(outlet, "_COMMITS_AGAIN_S", 60)
+    one, two = FakePeer(host), FakePeer(host)
+    one.mount()
+    two.mount()
+    one.say(commit(1, (11, 0), key=b"mount-000001" + b"1" * 8))
+    await one.until(peer.Committed)
+    await two.until(peer.Invalidate)
+    one.writes = 0
+    again = [commit(2, (13, 0), key=b"mount-000001" + b"2" * 8)]
+
+    def say_again(_: object) -> None:
+        if again:  # it is read behind the news of two's commit, which has not gone out yet
+            one.say(again.pop())
+
+    host.on_settled(say_again)
+    two.say(commit(1, (12, 0), key=b"mount-000002" + b"1" * 8))
+    answered = await one.until(peer.Committed)
+    assert [type(message) for message in answered] == [
+        *(peer.Invalidate, peer.Invalidate),
+        peer.Committed,
+    ]
+    assert one.writes == 1
 
 
 @pytest.mark.rule("ST1", "ST2")
