@@ -319,10 +319,12 @@ class InvalidationLog:
         self._newest = tid
         changed = frozenset(oids)
         if changed:
-            self._last_certain.update(dict.fromkeys(changed, tid))
+            fresh = dict.fromkeys(changed, tid)
+            self._last_certain.update(fresh)
+            self._last.update(fresh)
         if perhaps:
+            self._last.update(dict.fromkeys(perhaps, tid))
             changed = changed.union(perhaps)
-        self._last.update(dict.fromkeys(changed, tid))
         self._entries.append((tid, changed))
         self._size += 1 + len(changed)
         while self._size > self._limit:
@@ -357,12 +359,12 @@ class InvalidationLog:
             return frozenset()
         if not self._floor <= tid < self._newest:
             return None
-        changed: set[int] = set()
+        found: list[frozenset[int]] = []
         for entry_tid, oids in reversed(self._entries):
             if entry_tid <= tid:
                 break
-            changed |= oids
-        return frozenset(changed)
+            found.append(oids)
+        return found[0].union(*found[1:]) if len(found) > 1 else found[0]
 
     def is_unchanged(self, oid: int, after: int, *, certain_only: bool = False) -> bool:
         """Tell whether it is known that ``oid`` did not change after ``after``.

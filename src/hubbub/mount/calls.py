@@ -9,12 +9,13 @@ Theory of operation
            '----> abandoned         ... but a commit that was sent stays, until the host answers or a new link tells
 
 While a commit is in flight, what it writes is perhaps changed (see `hubbub.mount.replica`): that is why an abandoned
-one is remembered.
+one is remembered. Where the answer has arrived together with the news, nobody has to doubt: both are taken in under one
+hold of the lock, and what the commit was is known before anybody looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hubbub.kernel import (
@@ -36,9 +37,10 @@ from hubbub.wire.frames import frame
 
 _REPEATS = 50
 
+_NOTHING: Mapping[int, int] = {}
+
 _ASKED: dict[type, tuple[type, ...]] = {
     peer.Loaded: (peer.Load, peer.More, peer.LoadMany),
-    peer.Committed: (peer.Commit, peer.Finish),
     peer.Voted: (peer.Vote,),
     peer.Answer: (peer.Ask,),
     peer.Put: (peer.PutPiece,),
@@ -51,7 +53,6 @@ _ASKED: dict[type, tuple[type, ...]] = {
 
 _Answer = (
     peer.Loaded
-    | peer.Committed
     | peer.Failed
     | peer.OidBlock
     | peer.Pong
@@ -141,7 +142,7 @@ class Calls:
             peer.Fault: self._fault,
             peer.Closing: self._closing,
             peer.Loaded: self._answer,
-            peer.Committed: self._answer,
+            peer.Committed: self._committed,
             peer.Failed: self._answer,
             peer.OidBlock: self._answer,
             peer.Pong: self._answer,
@@ -154,6 +155,7 @@ class Calls:
         }
         self._in_flight: dict[int, Call] = {}
         self._commits: dict[int, Sequence[Record]] = {}
+        self._settling: Mapping[int, int] = _NOTHING
         self._next_id = 1
 
     def add(self, message: Any, writes: Sequence[Record], limit_bytes: int | None) -> Call:
@@ -222,13 +224,42 @@ class Calls:
         for waiter in self.for_news:
             self._turn.wake(waiter)
 
-    def apply(self, message: peer.ToPeer) -> None:
-        """Take in what the host says.
+    def apply(self, messages: Sequence[peer.ToPeer]) -> None:
+        """Take in what the host says, in order.
 
         Raises:
             RemoteProtocolError: If it makes no sense here.
             ConnectionAbortedError: If the host ends the connection.
         """
+        if self._commits and len(messages) > 1:
+            self._apply_together(messages)
+            return
+        for message in messages:
+            self._apply(message)
+
+    def _apply_together(self, messages: Sequence[peer.ToPeer]) -> None:
+        """As `apply`, where answers to commits may be among ``messages``."""
+        self._settling = settling = {
+            message.id: message.tid
+            for message in messages
+            if type(message) is peer.Committed
+            and message.id in self._commits
+            # What is known of a repeat is less.
+            and self._in_flight[message.id].sends == 1
+        }
+        before = self._replica.newest
+        writes = [self._commits[call_id] for call_id in settling]
+        try:
+            for message in messages:
+                self._apply(message)
+        except BaseException:
+            # An answer that was relied on was not taken in.
+            self._replica.doubt([write.oid for some in writes for write in some], before)
+            raise
+        finally:
+            self._settling = _NOTHING
+
+    def _apply(self, message: peer.ToPeer) -> None:
         take_in = self._how.get(type(message))
         if take_in is None:
             raise RemoteProtocolError(f"the host sent {type(message).__name__} unasked")
@@ -243,10 +274,20 @@ class Calls:
         return [oid for oid in oids if oid not in perhaps]
 
     def _invalidate(self, message: peer.Invalidate) -> None:
-        in_flight = self._in_flight_oids() if self._commits else ()
-        self._replica.invalidated(message.tid, message.oids, in_flight, message.records)
-        self._stats.invalidations += len(message.oids)
-        self.news()
+        tid, oids = message.tid, message.oids
+        settling = self._settling
+        in_flight: list[int] = []
+        settled: list[int] = []
+        for call_id, writes in self._commits.items():
+            committed = settling.get(call_id) if settling else None
+            if committed is None:
+                in_flight += [write.oid for write in writes]
+            elif committed <= tid:
+                settled += [write.oid for write in writes]
+        self._replica.invalidated(tid, oids, in_flight, message.records, settled)
+        self._stats.invalidations += len(oids)
+        if self.for_news:
+            self.news()
 
     def _drop(self, message: peer.DropCache) -> None:
         self._replica.dropped(message.tid)
@@ -279,13 +320,6 @@ class Calls:
         if isinstance(message, peer.Loaded):
             replica.loaded_piece(call.message, message)
             call.answer = message.records
-        elif isinstance(message, peer.Committed):
-            # A repeat is answered without the list of what was merged.
-            merged = message.merged if call.sends == 1 else [w.oid for w in call.writes]
-            kept = self._without_doubt(message.kept) if message.kept else ()
-            in_flight = self._in_flight_oids() if self._commits else ()
-            replica.committed(message.tid, call.writes, merged, message.records, kept, in_flight)
-            call.answer = (Tid(message.tid), merged)
         elif isinstance(message, peer.OidBlock):
             replica.oids.extend(range(message.first, message.first + message.count))
             call.answer = message
@@ -299,6 +333,23 @@ class Calls:
             call.error = from_failed(message)
             if replica.ahead.asked == message.id:
                 replica.ahead.broken()
+        self._turn.wake(call.waiter)
+
+    def _committed(self, message: peer.Committed) -> None:
+        call = self._in_flight.get(message.id)
+        if call is None:
+            return
+        asked = type(call.message)
+        if asked is not peer.Commit and asked is not peer.Finish:
+            raise RemoteProtocolError(f"the host answered {asked.__name__} with Committed")
+        self._forget(call)
+        writes = call.writes
+        # A repeat is answered without the list of what was merged.
+        merged = message.merged if call.sends == 1 else [write.oid for write in writes]
+        kept = self._without_doubt(message.kept) if message.kept else ()
+        in_flight = self._in_flight_oids() if self._commits else ()
+        self._replica.committed(message.tid, writes, merged, message.records, kept, in_flight)
+        call.answer = (Tid(message.tid), merged)
         self._turn.wake(call.waiter)
 
     def _fault(self, message: peer.Fault) -> None:

@@ -348,8 +348,7 @@ class Conversation:
             return False
         try:
             messages = link.receive()
-            for message in messages:
-                self._calls.apply(message)
+            self._calls.apply(messages)
         except (OSError, RemoteProtocolError) as error:
             self._lose(link, error)
             return False

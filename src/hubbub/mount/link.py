@@ -104,6 +104,10 @@ class Link:
         self._poller = select.poll()
         self._poller.register(self._socket, select.POLLIN)
         self._poller.register(bell, select.POLLIN)
+        self._glance = select.poll()
+        self._glance.register(self._socket, select.POLLIN)
+        self._is_secured = address.tls
+        self._bell_descriptor = bell.fileno()
         self._is_quick = False
         self._sleeps_yet = 0
         self.heartbeat_s = 15.0
@@ -179,8 +183,10 @@ class Link:
             OSError: If the connection is broken.
             RemoteProtocolError: If what arrives makes no sense.
         """
-        messages = list(self._early)
-        self._early.clear()
+        messages: list[peer.ToPeer] = []
+        if self._early:
+            messages += self._early
+            self._early.clear()
         size = _READ_BYTES
         while True:
             try:
@@ -191,13 +197,19 @@ class Link:
                 if messages:
                     return messages  # the next call finds the end again
                 raise ConnectionResetError("the host closed the connection")
-            self.bytes_in += len(data)
+            count = len(data)
+            self.bytes_in += count
             self.received_at = time.monotonic()
             self.pinged_at = None
-            messages += [peer.decode_to_peer(payload) for payload in self._frames.feed(data)]
-            if len(data) < size:
+            messages += map(peer.decode_to_peer, self._frames.feed(data))
+            if count < size:
                 return messages
             size = _MORE_BYTES
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `receive` may find something: to look costs a third of reading in vain. One thread at a time."""
+        return bool(self._is_secured or self._early or self._glance.poll(0))
 
     def poll(self, timeout_s: float, look_s: float = LOOK_S) -> None:
         """Wait until something arrives, the bell rings or the time is over. One thread at a time.
@@ -223,7 +235,7 @@ class Link:
         ready = ready or poll(max(0.0, timeout_s * 1000))
         self._is_quick = time.perf_counter() - began < look_s
         for descriptor, _ in ready:
-            if descriptor == self._bell.fileno():
+            if descriptor == self._bell_descriptor:
                 self._bell.clear()
 
     def send(self, data: bytes, drain: Callable[[], None]) -> None:

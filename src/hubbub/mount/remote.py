@@ -142,7 +142,7 @@ class RemoteMount(Conversation):
             self._check()
             link = self._link
             if link is not None:
-                while self._take_in(link):
+                while link.has_news and self._take_in(link):
                     pass
                 is_fresh = time.monotonic() - link.received_at < 2 * link.heartbeat_s
                 if self._link is link and is_fresh:

@@ -12,7 +12,8 @@ no change since.
 One thing is not told: what this peer wrote itself. `Invalidate` leaves it out, and `Committed` follows a moment
 later. In between, another thread may begin at the new tid; so the objects of every commit in flight count as *perhaps*
 changed by each `Invalidate`, and `Committed` then says what they really are. What it has not written after all (a
-node of a B-tree whose split was put elsewhere) is again what it was before the doubt.
+node of a B-tree whose split was put elsewhere) is again what it was before the doubt. Where both arrive together nobody
+can begin in between, and nothing is doubted (`hubbub.mount.calls`).
 
 Some records come along with the news that they changed. Such a one is right from its tid on, so older snapshots go on
 with the version that is closed at that moment.
@@ -76,6 +77,7 @@ class Replica:
         oids: Sequence[int],
         in_flight: Sequence[int],
         records: Sequence[Record] = (),
+        settled: Sequence[int] = (),
     ) -> None:
         """Take in that ``oids`` changed up to ``tid``, some of them to ``records``.
 
@@ -84,11 +86,12 @@ class Replica:
             oids: What others wrote.
             in_flight: What is written by commits not answered yet.
             records: The states as of ``tid`` of some of ``oids``.
+            settled: What is written by commits up to ``tid`` whose answers are taken in before anybody looks.
 
         Raises:
             RemoteProtocolError: If a record is not of one of these commits; nothing has changed.
         """
-        newest = self.newest
+        newest = self.log.newest
         if records:
             changed = set(oids)
             for record in records:
@@ -102,15 +105,19 @@ class Replica:
             if self._doubted:
                 self._trust_no_more(oids)
         if perhaps:
-            self._doubt(perhaps)
-            self.cache.close(perhaps, newest + 1)
+            self.doubt(perhaps, newest)
+        if settled:
+            perhaps = {*perhaps, *settled}.difference(oids)
         self.log.add(tid, oids, perhaps)
         for record in records:
             if record.class_name:  # else it is gone: that is no record to be loaded
                 self.cache.add(record, None)
 
-    def _doubt(self, oids: Iterable[int]) -> None:
-        """Remember what is right of ``oids`` if our commits do not change them."""
+    def doubt(self, oids: Collection[int], newest: int) -> None:
+        """Serve nothing of ``oids`` that is newer than ``newest``: what our commits may have changed.
+
+        What is right of them if our commits do not change them is remembered.
+        """
         recent, doubted = self.cache.recent, self._doubted
         for oid in oids:
             record = recent.get(oid)
@@ -118,6 +125,7 @@ class Replica:
                 doubted[oid] = record
         if len(doubted) > _DOUBTED:
             doubted.clear()
+        self.cache.close(oids, newest + 1)
 
     def _trust_no_more(self, oids: Iterable[int]) -> None:
         for oid in oids:
@@ -179,16 +187,17 @@ class Replica:
             RemoteProtocolError: If a record is none of these; nothing has changed.
         """
         others = frozenset(merged)
-        if any(record.tid != tid or record.oid not in others for record in records):
+        if records and any(record.tid != tid or record.oid not in others for record in records):
             raise RemoteProtocolError("the host sent a record that was not merged", code="garbled")
-        if others:
-            self.cache.close(others.difference(kept), tid)
+        # Nobody may have doubted them.
+        written = [write.oid for write in writes]
+        self.cache.close(others.union(written).difference(kept) if others else written, tid)
         if self._doubted:
             for oid in kept:
                 record = self._doubted.get(oid)
                 if record is not None:
                     self.cache.add(record, None)
-            self._trust_no_more([write.oid for write in writes])
+            self._trust_no_more(written)
         mine = [write for write in writes if write.oid not in others] if others else list(writes)
         gone: list[int] = []
         for write in mine:
@@ -204,9 +213,14 @@ class Replica:
             # Nobody came later, in this group of commits or another.
             self.cache.add_many(mine)
             return
+        log = self.log
         for record in mine:
-            is_newest = self.log.is_unchanged(record.oid, tid - 1, certain_only=True)
-            self.cache.add(record, None if is_newest else tid + 1)
-            if is_newest and record.oid not in in_flight:
+            oid = record.oid
+            is_newest = log.is_unchanged(oid, tid - 1, certain_only=True)
+            if in_flight and oid in in_flight:
+                # Another commit of this peer's may have changed it since.
+                is_newest = is_newest and log.is_unchanged(oid, tid)
+            elif is_newest:
                 # The doubt of its group was about this commit: who made it need not wake the object again.
-                self.log.settle(record.oid, tid)
+                log.settle(oid, tid)
+            self.cache.add(record, None if is_newest else tid + 1)

@@ -22,21 +22,28 @@ from collections.abc import Callable
 
 
 class Waiter:
-    """One thread's place to sleep. `wake` needs the owner's lock, `park` must not have it."""
+    """One thread's place to sleep. `wake` and `get_ready` need the owner's lock, `park` must not have it."""
 
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
+        # Most of them never sleep: whoever leads waits at the socket.
+        self._lock: threading.Lock | None = None
 
     def wake(self) -> None:
-        """Let the thread go on; without one that sleeps, the next `park` returns at once."""
-        if self._lock.locked():
+        """Let the thread go on. If it is ready and does not sleep yet, `park` returns at once."""
+        if self._lock is not None and self._lock.locked():
             self._lock.release()
+
+    def get_ready(self) -> None:
+        """Call it before `park`, once it is seen that there is something to wait for."""
+        if self._lock is None:
+            self._lock = threading.Lock()
+            self._lock.acquire()
 
     def park(self, timeout_s: float | None) -> None:
         """Sleep until `wake`, or until the time is over."""
+        assert self._lock is not None
         self._lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
 
 
@@ -115,6 +122,7 @@ class Turn:
                         return False
                     is_leader = self._leader is waiter or self.take(waiter)
                     if not is_leader:
+                        waiter.get_ready()
                         self._parked[waiter] = None
                 if is_leader:
                     self._lead(remaining)

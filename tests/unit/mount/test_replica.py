@@ -58,6 +58,16 @@ def test_own_writes_that_others_wrote_over_are_not_taken_for_new() -> None:
     assert tid_at(made, 1, 21) is None
 
 
+@pytest.mark.rule("SP1")
+def test_what_another_own_commit_may_have_changed_since_is_not_taken_for_new() -> None:
+    made = replica()
+    made.invalidated(12, [], in_flight=[1])
+    made.committed(11, [Record(1, 5, "test:Thing", (), b"first")], [], in_flight=[1])
+    assert [tid_at(made, 1, at) for at in (11, 12)] == [11, None]
+    made.committed(12, [Record(1, 11, "test:Thing", (), b"second")], [])
+    assert [tid_at(made, 1, at) for at in (11, 12)] == [11, 12]
+
+
 def test_merged_writes_are_not_kept() -> None:
     made = replica()
     made.invalidated(20, [], in_flight=[1])
