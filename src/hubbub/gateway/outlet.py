@@ -10,7 +10,7 @@ A peer that does not read is not queued for without end (PE5):
     any --buffer over four times the limit--> ended
 
 What is written in one turn of the loop leaves in one piece. A peer that waits for an answer to a commit gets the news
-with that.
+with that, those of several groups as one message: nobody can have begun at a tid that the peer has never heard of.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hubbub.wire import peer
 from hubbub.wire.frames import frame
 
 _PUSH_BELOW_BYTES = 64 << 10
+_OID_BYTES = 9
 _HOLD_S = 0.005
 """So long a peer that waits for an answer may not be told of others' commits."""
 _COMMITS_AGAIN_S = 0.02
@@ -76,8 +77,12 @@ class Outlet:
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._has_answers = False
+        self._news: dict[int, Record] = {}  # told and not put into words yet, up to:
+        self._news_tid = 0
+        self._news_bytes = 0
         self._flush_handle: asyncio.Handle | None = None
         self._held: asyncio.TimerHandle | None = None
+        self._held_since = 0.0
         self._drain_timer: asyncio.TimerHandle | None = None
         self._untold = 0
         self._answered_at = -_COMMITS_AGAIN_S
@@ -106,6 +111,7 @@ class Outlet:
         changed: Mapping[int, Record],
         commits: Sequence[Mapping[int, Record]],
         made: dict[tuple[int, ...], bytes] | None = None,
+        own: Mapping[int, Record] | None = None,
     ) -> None:
         """Say that objects changed up to ``tid``, or note that the peer is behind (PE5).
 
@@ -115,6 +121,7 @@ class Outlet:
             commits: What each of the commits has written.
             made: The frames that say it, by the oids of the records that go with it: those that others were sent, and
                 this one. None: nobody else is told the same.
+            own: What the peer has written itself in these commits; the answers are about to come.
         """
         if self._is_behind:
             self._catch_up()
@@ -124,6 +131,9 @@ class Outlet:
         # Who does not keep up with what is sent gets no more than has to be.
         if self.pushed.wanted and waiting < _PUSH_BELOW_BYTES:
             pushed = self.pushed.chosen(changed, commits)
+        if not pushed and (own is not None or self._waits):
+            self._note(tid, changed, own, waiting)
+            return
         key = tuple(map(_oid_of, pushed))
         message = made.get(key) if made is not None else None
         if message is None:
@@ -132,19 +142,61 @@ class Outlet:
             if made is not None:
                 made[key] = message
         if waiting + len(message) > self._limit_bytes:
-            self._is_behind = True
-            self.forget_all()
-            self._catch_up()
+            self._fall_behind()
             return
+        self._no_longer_has(changed, frozenset(key))
+        self._put(message)
+
+    def _note(
+        self,
+        tid: int,
+        changed: Mapping[int, Record],
+        own: Mapping[int, Record] | None,
+        waiting: int,
+    ) -> None:
+        """As `tell`, for who waits for an answer: what else it is told until then is said along with it."""
+        size = _OID_BYTES * (len(changed) + 2)
+        if waiting + size > self._limit_bytes:
+            self._fall_behind()
+            return
+        self._no_longer_has(changed)
+        if own and not self._news.keys().isdisjoint(own):
+            # Somebody else had changed what it then wrote: said in one it would look the other way round.
+            self._say_news()
+        self._news.update(changed)
+        self._news_tid = tid
+        self._news_bytes += size
+        self._out_bytes += size
+
+    def _say_news(self) -> None:
+        """Put what is noted into words."""
+        data = frame(peer.encode(peer.Invalidate(self._news_tid, list(self._news))))
+        self._out.append(data)
+        self._out_bytes += len(data) - self._news_bytes
+        self._news = {}
+        self._news_tid = self._news_bytes = 0
+
+    def _fall_behind(self) -> None:
+        self._is_behind = True
+        self.forget_all()
+        self._catch_up()
+
+    def _no_longer_has(
+        self, changed: Mapping[int, Record], fresh: frozenset[int] = frozenset()
+    ) -> None:
+        """Note that the peer's copies are old, but for ``fresh``, which it is sent."""
         had = self.neighbours.has(changed)
-        if pushed:
-            fresh = set(key)
+        if fresh:
             self.neighbours.remember(fresh)
             had -= fresh
         if had:
             self.neighbours.forget(had)
             self.pushed.told(had)
-        self._put(message)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether it waits for the answer to a commit, or does so again in a moment."""
+        return bool(self.awaited) or self._loop.time() - self._answered_at < _COMMITS_AGAIN_S
 
     def flush_told(self) -> None:
         """Send what the peer was told: at once, so that it is under way before any answer to the same group is.
@@ -152,13 +204,12 @@ class Outlet:
         A peer that waits for an answer to a commit gets it with that, or after `_HOLD_S`: else all would wake all. Who
         commits one after another may have sent the next while the disk was waited for: that is read first.
         """
-        if self.awaited:
+        if self.awaited and not self._has_answers:
             self._hold()
-        elif self._loop.time() - self._answered_at < _COMMITS_AGAIN_S:
+        elif self._waits:
             # Its next commit has most likely arrived, and is read before this comes round.
-            if self._flush_handle is not None:
-                self._flush_handle.cancel()
-            self._flush_handle = self._loop.call_soon(self._flush_or_hold)
+            if self._flush_handle is None:
+                self._flush_handle = self._loop.call_soon(self._flush_or_hold)
         else:
             self.flush()
 
@@ -170,11 +221,28 @@ class Outlet:
             self.flush()
 
     def _hold(self) -> None:
-        if self._held is None and self._out:
-            if self._flush_handle is not None:
-                self._flush_handle.cancel()
-                self._flush_handle = None
-            self._held = self._loop.call_later(_HOLD_S, self.flush)
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        if not self._held_since and self.has_more:
+            self._held_since = self._loop.time()
+            # One that runs is left running: most often all has gone out long before.
+            if self._held is None:
+                self._held = self._loop.call_later(_HOLD_S, self._held_long)
+
+    def _held_long(self) -> None:
+        self._held = None
+        if self._held_since:
+            left_s = self._held_since + _HOLD_S - self._loop.time()
+            if left_s > 0:
+                self._held = self._loop.call_later(left_s, self._held_long)
+            else:
+                self.flush()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self._out or self._news_tid)
 
     def forget_all(self) -> None:
         """Note that the peer's copies are gone, or may be old."""
@@ -190,7 +258,10 @@ class Outlet:
             self.flush()
 
     def expect(self, answers: int) -> None:
-        """So many answers to commits of this group are about to come: the last sends all that is told to this peer."""
+        """So many answers to commits of this group are about to come: the last sends all that is told to this peer.
+
+        Who says so flushes all the same, behind all answers.
+        """
         self._untold = answers
 
     def _catch_up(self, *, now: bool = False) -> None:
@@ -217,9 +288,11 @@ class Outlet:
         self._put(frame(peer.encode(message)))
 
     def _put(self, data: bytes) -> None:
+        if self._news_tid:
+            self._say_news()
         self._out.append(data)
         self._out_bytes += len(data)
-        if self._flush_handle is None and not self.is_busy:
+        if self._flush_handle is None and not self.is_busy and not self._untold:
             self._flush_handle = self._loop.call_soon(self.flush)
 
     def flush_read(self) -> None:
@@ -231,10 +304,12 @@ class Outlet:
 
     def flush(self) -> None:
         """Send all that waits, in one piece."""
-        for handle in (self._flush_handle, self._held):
-            if handle is not None:
-                handle.cancel()
-        self._flush_handle = self._held = None
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        self._held_since = 0.0
+        if self._news_tid:
+            self._say_news()
         if not self._out or self.is_over:
             return
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 
 from hubbub.gateway.held import Holding
@@ -55,7 +55,8 @@ class Peers:
             host, lambda: self.log.newest, self.snapshots, self.leases, self._drop_caches
         )
         self.threads = Threads()
-        self.lookout = Lookout(asyncio.get_running_loop().call_soon, lambda: host.is_at_rest)
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self.lookout = Lookout(self._call_soon, lambda: host.is_at_rest)
         host.on_settled(self._settled)
 
     @classmethod
@@ -135,10 +136,20 @@ class Peers:
                     if own_records.get(oid) is not record
                 }
                 outlet.expect(answers[outlet])
-                outlet.tell(newest, others, written)
+                outlet.tell(newest, others, written, own=own_records)
+        if own:
+            self._call_soon(_flush_all, own)
 
     def _writer_of(self, commit: Commit) -> tuple[Outlet, Collection[int]] | None:
         for kind, key, value in commit.rows:
             if kind == PEER_COMMIT and value is not None:
                 return self.writers.get(key)
         return None
+
+
+def _flush_all(outlets: Iterable[Outlet]) -> None:
+    """Send what an answer that did not come should have taken along."""
+    for outlet in outlets:
+        outlet.expect(0)
+        if outlet.has_more:
+            outlet.flush()

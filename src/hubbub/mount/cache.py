@@ -91,6 +91,11 @@ class RecordCache:
         return in_memory + len(self._spilled)
 
     @property
+    def has_spilled(self) -> bool:
+        """Whether some of it is in files."""
+        return len(self._spilled) > 0
+
+    @property
     def evictions(self) -> int:
         """How many records were let go of, for there was no room."""
         return self._dropped + self._spilled.evictions
@@ -169,6 +174,8 @@ class RecordCache:
         """Note that the newest versions of ``oids`` are not known to be right from ``until`` on."""
         oids = list(oids)
         self._spilled.discard(oids)
+        if self.recent.keys().isdisjoint(oids) and self._old.newest.keys().isdisjoint(oids):
+            return  # most of what others change is not here
         for oid in oids:
             if oid in self._old.newest:
                 self._make_young(oid)

@@ -247,7 +247,7 @@ class Calls:
             # What is known of a repeat is less.
             and self._in_flight[message.id].sends == 1
         }
-        before = self._replica.newest
+        before = self._replica.log.newest
         writes = [self._commits[call_id] for call_id in settling]
         try:
             for message in messages:

@@ -189,9 +189,11 @@ class Replica:
         others = frozenset(merged)
         if records and any(record.tid != tid or record.oid not in others for record in records):
             raise RemoteProtocolError("the host sent a record that was not merged", code="garbled")
-        # Nobody may have doubted them.
         written = [write.oid for write in writes]
-        self.cache.close(others.union(written).difference(kept) if others else written, tid)
+        if others:
+            self.cache.close(others.union(written).difference(kept), tid)
+        elif self.cache.has_spilled:
+            self.cache.close(written, tid)  # what is in a file is not read to be replaced
         if self._doubted:
             for oid in kept:
                 record = self._doubted.get(oid)

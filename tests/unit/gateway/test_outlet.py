@@ -20,25 +20,38 @@ pytestmark = pytest.mark.rule("ST2", "PE5")
 class Out:
     """An outlet, and what went out of it: a list of the messages' classes for each write."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int = 1 << 20) -> None:
         self.writes: list[list[type]] = []
+        self.told: list[peer.Invalidate] = []
         ledger = Ledger(MemoryStore(), FakeClock(), lambda *_: "no merge", cache_records=4)
         self.outlet = Outlet(
-            self.write, lambda: 0, 1 << 20, Neighbours(ledger), lambda: 1, lambda: None, self.fail
+            self.write,
+            lambda: 0,
+            limit_bytes,
+            Neighbours(ledger),
+            lambda: 1,
+            lambda: None,
+            self.fail,
         )
 
     def write(self, data: bytes) -> None:
-        payloads = FrameReader(1 << 20).feed(data)
-        self.writes.append([type(peer.decode_to_peer(payload)) for payload in payloads])
+        messages = list(map(peer.decode_to_peer, FrameReader(1 << 20).feed(data)))
+        self.writes.append([type(message) for message in messages])
+        self.told += [message for message in messages if isinstance(message, peer.Invalidate)]
 
     def fail(self) -> None:
         raise AssertionError("given up")
 
-    def tell(self, tid: int) -> None:
+    def tell(self, tid: int, oid: int = 7) -> None:
         """Tell of somebody's commit."""
-        record = Record(7, tid, "Text", (), b"x")
-        self.outlet.tell(tid, {7: record}, [{7: record}])
+        record = Record(oid, tid, "Text", (), b"x")
+        self.outlet.tell(tid, {oid: record}, [{oid: record}])
         self.outlet.flush_told()
+
+    def tell_with_own(self, tid: int, own: int) -> None:
+        """Tell of a group in which only this peer has written."""
+        record = Record(own, tid, "Text", (), b"x")
+        self.outlet.tell(tid, {}, [{own: record}], own={own: record})
 
     def answer(self, tid: int) -> None:
         """Answer a commit of this peer's."""
@@ -100,6 +113,45 @@ async def test_news_stay_behind_when_a_commit_has_been_read_and_leave_with_any_a
     out.outlet.answer(peer.Pong(2, 3))
     out.outlet.flush_read()
     assert out.writes == [[peer.Invalidate, peer.Pong]]
+
+
+async def test_news_of_several_groups_are_said_in_one() -> None:
+    out = Out()
+    out.outlet.awaited = 1
+    for tid in (2, 3, 4):
+        out.tell(tid, oid=tid + tid % 2)
+    out.tell_with_own(5, own=9)
+    out.answer(5)
+    assert out.writes == [[peer.Invalidate, peer.Committed]]
+    assert out.told == [peer.Invalidate(5, [2, 4])]
+
+
+async def test_what_others_changed_before_the_peer_did_is_told_apart() -> None:
+    out = Out()
+    out.outlet.awaited = 1
+    out.tell(2, oid=9)
+    out.tell_with_own(3, own=9)
+    out.answer(3)
+    assert out.told == [peer.Invalidate(2, [9]), peer.Invalidate(3, [])]
+
+
+async def test_news_wait_behind_nothing_that_is_said_later() -> None:
+    out = Out()
+    out.outlet.awaited = 1
+    out.tell(2)
+    out.outlet.answer(peer.Pong(1, 2))
+    await asyncio.sleep(0)
+    assert out.writes == [[peer.Invalidate, peer.Pong]]
+
+
+async def test_more_news_than_a_peer_may_have_waiting_drop_its_cache() -> None:
+    out = Out(limit_bytes=100)
+    out.outlet.awaited = 1
+    for tid in range(2, 20):
+        out.tell(tid, oid=tid)
+    out.answer(20)
+    assert out.writes[-1][-2:] == [peer.DropCache, peer.Committed]
+    assert not out.outlet.has_more
 
 
 async def test_who_waits_long_for_an_answer_is_told_before_it() -> None:
