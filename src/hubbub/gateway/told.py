@@ -130,11 +130,10 @@ class Peers:
                 outlet.tell(newest, last, written, made)
                 outlet.flush_told()
             else:
-                others = {
-                    oid: record
-                    for oid, record in last.items()
-                    if own_records.get(oid) is not record
-                }
+                others = last.copy()
+                for oid, record in own_records.items():
+                    if last[oid] is record:
+                        del others[oid]
                 outlet.expect(answers[outlet])
                 outlet.tell(newest, others, written, own=own_records)
         if own:

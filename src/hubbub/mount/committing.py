@@ -89,10 +89,11 @@ class Committing:
             return self._begin(), []
         _, merged_here, answer = self._merging(changeset, self._commit)
         tid, merged = answer
-        merged = sorted({*merged_here, *merged})
+        if merged_here:
+            merged = [*merged_here, *merged]
         if changeset.blobs:
             self._blobs.committed(changeset.blobs, tid)
-        return tid, merged
+        return tid, sorted(set(merged)) if merged else merged
 
     def vote(self, changeset: Changeset) -> Ballot:
         """See `hubbub.mount.Mount`."""
@@ -113,12 +114,8 @@ class Committing:
         self._check()
         assert ballot.changeset is not None
         writes = ballot.changeset.writes
-
-        def message(key: bytes, done: list[bytes]) -> Any:
-            return peer.Finish(0, ballot.number, key, done)
-
         try:
-            tid, merged = self._once(message, writes)
+            tid, merged = self._once(peer.Finish(0, ballot.number, b""), writes)
         except OutcomeUnknownError as error:
             if error.code != VOTE_GONE:
                 raise
@@ -160,20 +157,18 @@ class Committing:
                 merged_here.append(writes[place].oid)
 
     def _commit(self, changeset: Changeset, writes: list[Record]) -> tuple[Tid, list[int]]:
-        def message(key: bytes, done: list[bytes]) -> Any:
-            return peer.Commit(
-                0,
-                key,
-                changeset.base,
-                peer.written(writes),
-                changeset.current,
-                {},
-                changeset.label,
-                done,
-                changeset.blobs,
-                changeset.restored_tid,
-            )
-
+        message = peer.Commit(
+            0,
+            b"",
+            changeset.base,
+            peer.written(writes),
+            changeset.current,
+            {},
+            changeset.label,
+            [],
+            changeset.blobs,
+            changeset.restored_tid,
+        )
         return self._once(message, writes)
 
     def _vote(self, changeset: Changeset, writes: list[Record]) -> peer.Voted:
@@ -192,7 +187,7 @@ class Committing:
         return voted
 
     def _once(
-        self, message: Callable[[bytes, list[bytes]], Any], writes: Sequence[Record]
+        self, message: peer.Commit | peer.Finish, writes: Sequence[Record]
     ) -> tuple[Tid, list[int]]:
         """Have something stored under a key of its own, so that a repeat has the first outcome."""
         with self._lock:
@@ -200,7 +195,8 @@ class Committing:
             self._next_attempt += 1
             done, self._done_keys = self._done_keys[:_DONE_KEYS], self._done_keys[_DONE_KEYS:]
         try:
-            answer: tuple[Tid, list[int]] = self._ask(message(key, done), writes)
+            message.key, message.done = key, done
+            answer: tuple[Tid, list[int]] = self._ask(message, writes)
         except BaseException:
             with self._lock:
                 self._done_keys += done
