@@ -289,6 +289,9 @@ class Mount(Protocol):
 class InvalidationLog:
     """Remember which objects changed lately, within bounds. Guarded by its owner's lock.
 
+    Attributes:
+        newest: The newest tid.
+
     Args:
         tid: Where it begins; nothing is known of changes at or before it.
         limit: About how many oids it remembers.
@@ -301,22 +304,17 @@ class InvalidationLog:
     def reset(self, tid: int) -> None:
         """Forget everything; begin anew at ``tid``."""
         self._floor = tid
-        self._newest = tid
+        self.newest = Tid(tid)
         self._size = 0
         self._entries: deque[tuple[int, frozenset[int]]] = deque()
         self._last: dict[int, int] = {}
         self._last_certain: dict[int, int] = {}
 
-    @property
-    def newest(self) -> Tid:
-        """The newest tid."""
-        return Tid(self._newest)
-
     def add(self, tid: int, oids: Collection[int], perhaps: Collection[int] = ()) -> None:
         """Note that ``oids`` changed after the newest tid and up to ``tid``, and ``perhaps`` others too."""
-        if tid <= self._newest:
+        if tid <= self.newest:
             return
-        self._newest = tid
+        self.newest = Tid(tid)
         changed = frozenset(oids)
         if changed:
             fresh = dict.fromkeys(changed, tid)
@@ -355,9 +353,9 @@ class InvalidationLog:
         return changed
 
     def _since(self, tid: int) -> frozenset[int] | None:
-        if tid == self._newest:
+        if tid == self.newest:
             return frozenset()
-        if not self._floor <= tid < self._newest:
+        if not self._floor <= tid < self.newest:
             return None
         found: list[frozenset[int]] = []
         for entry_tid, oids in reversed(self._entries):

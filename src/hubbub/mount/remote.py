@@ -146,7 +146,7 @@ class RemoteMount(Conversation):
                     pass
                 is_fresh = time.monotonic() - link.received_at < 2 * link.heartbeat_s
                 if self._link is link and is_fresh:
-                    return self._replica.newest
+                    return self._replica.log.newest
         return self.sync()
 
     def load(self, oid: int, at: int) -> Record:
@@ -209,7 +209,8 @@ class RemoteMount(Conversation):
     ) -> tuple[Tid, frozenset[int] | None]:
         with self._lock:
             self._check()
-            return self._replica.newest, self._replica.log.since(tid, known)
+            log = self._replica.log
+            return log.newest, log.since(tid, known)
 
     def wait(self, after_tid: int, timeout_s: float | None = None) -> Tid:
         limit = None if timeout_s is None else time.monotonic() + timeout_s
