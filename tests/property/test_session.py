@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hubbub.kernel import Limits
 from hubbub.perspective.calls import StoredResult
 from hubbub.perspective.identity import Identity
+from hubbub.perspective.new_answer import NewAnswer
 from hubbub.perspective.session import Session, SessionState
 from hubbub.wire import session as wire
 
@@ -339,12 +340,13 @@ class SessionMachine(RuleBasedStateMachine):
         self.tid_of[watch_id] = tid
         patch = msgspec.json.encode(more) if base else None
         whole = None if patch_only and patch else msgspec.json.encode(value)
-        self.session.answer(watch_id, tid, whole, patch, base)
+        self.session.answer(NewAnswer(watch_id, "json", tid, whole, patch, base))
 
     def refresh_all(self):
         for watch_id in sorted(self.host.refreshing):
             tid = self.tid_of.get(watch_id, "")
-            self.session.answer(watch_id, tid, msgspec.json.encode(self.values[watch_id]))
+            whole = msgspec.json.encode(self.values[watch_id])
+            self.session.answer(NewAnswer(watch_id, "json", tid, whole))
         self.host.refreshing.clear()
 
     @precondition(lambda self: self.host.refreshing)

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum, auto
 from time import monotonic
-from typing import ClassVar
+from typing import ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from hubbub.gateway.carriers import BATCH, TAKE_BYTES, Heartbeat, fault_of
@@ -37,6 +37,10 @@ class State(Enum):
     WAITING = auto()
     CARRYING = auto()
     CLOSING = auto()
+
+
+_CARRYING: Final = State.CARRYING  # in 3.11 a look at a member takes eight times as long
+_CLOSING: Final = State.CLOSING
 
 
 class Turn:
@@ -168,7 +172,7 @@ class SocketCarrier:
 
     def close(self, message: wire.Closing | wire.Fault) -> None:
         """Send ``message`` behind what was written, and close."""
-        if self.state is State.CLOSING:
+        if self.state is _CLOSING:
             return
         self._stop()
         self.state = State.CLOSING
@@ -180,14 +184,15 @@ class SocketCarrier:
         """Write what the session has. Does not raise: whoever offers a delivery is not to blame for its carrier."""
         self._due = False
         session = self._session
-        if session is None or self._paused or self.state is not State.CARRYING:
+        if session is None or self._paused or self.state is not _CARRYING:
             return
         try:
             messages = session.take(TAKE_BYTES)
             if messages:
                 self._transport.write(self.pack(messages))
-                if self._heartbeat is not None:
-                    self._heartbeat.sent_at = now
+                heartbeat = self._heartbeat
+                if heartbeat is not None:
+                    heartbeat.sent_at = now
                 if session.has_more:
                     self.wake()
         except Exception:
@@ -203,7 +208,7 @@ class SocketCarrier:
         try:
             for data in messages:
                 session = self._session
-                if session is None or self.state is not State.CARRYING:
+                if session is None or self.state is not _CARRYING:
                     return
                 session.receive(wire.decode_to_host(data, form))
         except HubbubError as error:
@@ -212,7 +217,7 @@ class SocketCarrier:
     def _go_on(self) -> None:
         """Act on some of what waits; then let others have their turn. Meanwhile nothing more is read."""
         waiting = self._waiting
-        if waiting is None or self.state is not State.CARRYING:
+        if waiting is None or self.state is not _CARRYING:
             return
         self._act_on([waiting.popleft() for _ in range(min(BATCH, len(waiting)))])
         if waiting:
@@ -223,7 +228,7 @@ class SocketCarrier:
             self._rest(False)
 
     def _rest(self, resting: bool) -> None:
-        if resting is not self._resting and self.state is State.CARRYING:
+        if resting is not self._resting and self.state is _CARRYING:
             self._resting = resting
             if resting:
                 self._transport.pause_reading()

@@ -28,7 +28,7 @@ from hubbub.kernel import LocalProtocolError
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.offers import NOTHING_DROPPED, TOO_SLOW, Dropped, Offered, StreamBounds
 from hubbub.perspective.outgoing import Outgoing
-from hubbub.wire.deliveries import Encoded, encoded
+from hubbub.wire.deliveries import Encoded, encoded, whole
 from hubbub.wire.session import Answer, Delivery, End, Gap, Item, MindCall, Result
 
 
@@ -163,11 +163,22 @@ class Backlog(Outgoing):
             False if it is not, or is of another kind than answers, results and calls of the mind. Nothing has changed.
         """
         kind = entry.kind
-        if kind is Answer or kind is MindCall:
-            return self._pass((entry,), entry.cost)
-        if kind is not Result or not self._pass((entry,), entry.cost):
+        if kind is not Answer and kind is not Result and kind is not MindCall:
             return False
-        self._results[entry.id] = None
+        # As in `_pass`, for one: this is done for each session that gets an answer.
+        if self._waiting or self._passing is not None or self._again or self._lagged:
+            return False
+        sent = self._sent
+        count, total = len(sent), self._sent_bytes + entry.cost
+        if count * 2 >= self._items_limit or total * 2 > self._bytes_limit:
+            return False
+        sent.append(entry)
+        self._items = count + 1
+        self._bytes = self._sent_bytes = total
+        self.newest = number = self.newest + 1
+        self._passing = [whole(entry, number, self.form)]
+        if kind is Result:
+            self._results[entry.id] = None
         return True
 
     def forget(self, stream_id: int) -> None:

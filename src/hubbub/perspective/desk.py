@@ -22,6 +22,7 @@ from hubbub.perspective.failures import failure_of
 from hubbub.perspective.host import Host, Outcome
 from hubbub.perspective.live_query import Update
 from hubbub.perspective.mind_calls import MindCalls
+from hubbub.perspective.new_answer import NewAnswer
 from hubbub.perspective.seat import Seat
 from hubbub.perspective.stored_sessions import CALL, session_row
 from hubbub.perspective.streams import close_stream, open_stream, source_of
@@ -278,8 +279,9 @@ class Desk:
         """Give new answers to their sessions."""
         seats = self._seats
         for update in updates:
-            failure, tid, base_tid = update.failure, update.tid, update.base_tid
-            values, patches, shared = update.value, update.patch, update.shared
+            failure = update.failure
+            told: dict[tuple[int, str], NewAnswer] = {}
+            new, new_id, new_form = None, 0, ""
             for session_id, watch_id in update.watchers:
                 seat = seats.get(session_id)
                 if seat is None:
@@ -287,11 +289,14 @@ class Desk:
                 session = seat.session
                 if failure is not None:
                     session.end(watch_id, failure)
-                else:
-                    form = session.form
-                    session.answer(
-                        watch_id, tid, values.get(form), patches.get(form), base_tid, shared
-                    )
+                    continue
+                # Pages of one kind have the same numbers for what they watch: most often it is as the one before.
+                if new is None or watch_id != new_id or session.form != new_form:
+                    new_id, new_form = watch_id, session.form
+                    new = told.get((new_id, new_form))
+                    if new is None:
+                        new = told[new_id, new_form] = update.told_as(new_id, new_form)
+                session.answer(new)
 
     def call_mind(
         self,

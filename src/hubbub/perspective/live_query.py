@@ -24,11 +24,11 @@ from typing import Any
 from hubbub.kernel import Commit, HubbubError, Limits, NotAllowedError, tid_text
 from hubbub.perspective.encoding import encode
 from hubbub.perspective.failures import failure_of
+from hubbub.perspective.new_answer import NewAnswer
 from hubbub.space.connection import Connection
 from hubbub.space.containers import changes_as_patch, container_value, is_container
 from hubbub.space.live import LiveSpace
 from hubbub.wire import patch as patches
-from hubbub.wire.deliveries import Encoded
 from hubbub.wire.session import Failure
 
 log = logging.getLogger("hubbub.live")
@@ -47,10 +47,9 @@ class Update:
         value: form -> whole answer; empty where only a patch is at hand (LV3).
         patch: form -> patch.
         failure: Why the watch has ended, or None.
-        shared: What sessions have made of it, for the next ones.
     """
 
-    __slots__ = ("base_tid", "failure", "patch", "shared", "tid", "value", "watchers")
+    __slots__ = ("base_tid", "failure", "patch", "tid", "value", "watchers")
 
     def __init__(self, watchers: tuple[Watcher, ...], tid: str) -> None:
         self.watchers = watchers
@@ -59,7 +58,12 @@ class Update:
         self.value: dict[str, bytes] = {}
         self.patch: dict[str, bytes] = {}
         self.failure: Failure | None = None
-        self.shared: dict[Any, Encoded] = {}
+
+    def told_as(self, watch_id: int, form: str) -> NewAnswer:
+        """Return it as sessions of ``form`` get it that watch under the number ``watch_id``."""
+        return NewAnswer(
+            watch_id, form, self.tid, self.value.get(form), self.patch.get(form), self.base_tid
+        )
 
 
 class LiveQuery:

@@ -260,6 +260,14 @@ class Outgoing:
 
     # --- what passes ---
 
+    def pass_on(self) -> list[bytes] | None:
+        """Do the same as `take` where one delivery was numbered and nothing waits behind it; else return None."""
+        passing = self._passing
+        if passing is None or len(passing) > 1:
+            return None
+        self._passing = None
+        return passing
+
     def _pass(self, entries: Sequence[Encoded], size: int) -> bool:
         if self._waiting or self._passing is not None or self._again or self._lagged:
             return False

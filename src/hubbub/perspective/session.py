@@ -20,7 +20,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Any
+from typing import Final
 
 from msgspec import Raw
 
@@ -29,6 +29,7 @@ from hubbub.perspective.backlog import Backlog
 from hubbub.perspective.calls import FLOOD, CallTable, StoredResult, Verdict
 from hubbub.perspective.declarations import WhenFull
 from hubbub.perspective.identity import Identity
+from hubbub.perspective.new_answer import NewAnswer
 from hubbub.perspective.offers import TOO_SLOW, Offered
 from hubbub.perspective.sides import Carrier, Desk
 from hubbub.wire import session as wire
@@ -48,6 +49,9 @@ class SessionState(Enum):
     DETACHED = auto()
     ATTACHED = auto()
     ENDED = auto()
+
+
+_ENDED: Final = SessionState.ENDED  # in 3.11 a look at a member takes eight times as long
 
 
 class Due(Enum):
@@ -78,6 +82,9 @@ class Session:
     All values that are handed in are in ``form`` (``json``, ``msgpack``) already. ``epoch`` is unlike any that this
     session had before, so a host that starts again makes a fresh one; ``new_epoch`` makes the later ones. ``mind``
     says whether the client accepts calls from the host. ``now`` is in seconds, on the clock of `heard` and `due`.
+
+    ``has_more`` tells whether the carrier was told that there is something, and has not taken all of it: it is not
+    woken for that again.
     """
 
     __slots__ = (
@@ -93,8 +100,8 @@ class Session:
         "_gap_reason",
         "_pong",
         "_watched",
-        "_woken",
         "form",
+        "has_more",
         "id",
         "identity",
         "last_heard",
@@ -129,7 +136,7 @@ class Session:
         self._desk = desk
         self._backlog = Backlog(form, limits.backlog_items, limits.backlog_bytes, epoch, new_epoch)
         self._carrier: Carrier | None = None
-        self._woken = False
+        self.has_more = False
         self._pong: bytes | None = None
         self._detached_at: float | None = now
         self._gap_reason = ""  # set when a first attachment already misses something
@@ -187,11 +194,11 @@ class Session:
             ClosedError: If the session has ended.
             RemoteProtocolError: If ``cursor`` is none. In both cases nothing has changed.
         """
-        if self.state is SessionState.ENDED:
+        if self.state is _ENDED:
             raise ClosedError(f"session {self.id} has ended")
         epoch, seq = wire.parse_cursor(cursor) if cursor else ("", 0)
         former, self._carrier = self._carrier, carrier
-        self.state, self._detached_at, self._woken = SessionState.ATTACHED, None, False
+        self.state, self._detached_at, self.has_more = SessionState.ATTACHED, None, False
         if former is not None and former is not carrier:
             former.close(Closing("replaced"))
         fresh = not self._begun and not self._gap_reason and not cursor
@@ -212,17 +219,17 @@ class Session:
 
     def take(self, limit_bytes: int) -> list[bytes]:
         """Return encoded messages to send now; at most ``limit_bytes`` unless the first alone is larger."""
-        taken = self._backlog.take(limit_bytes)
+        backlog = self._backlog
+        passed = backlog.pass_on()
+        if passed is not None and self._pong is None:
+            self.has_more = False
+            return passed
+        taken = backlog.take(limit_bytes) if passed is None else passed
         if self._pong is not None:
             taken.insert(0, self._pong)
             self._pong = None
-        self._woken = bool(taken) and self._backlog.pending
+        self.has_more = bool(taken) and backlog.pending
         return taken
-
-    @property
-    def has_more(self) -> bool:
-        """Whether `take` has left something: the carrier is not woken for it."""
-        return self._woken
 
     def heard(self, now: float) -> None:
         """Note a sign of life from the client."""
@@ -242,7 +249,7 @@ class Session:
 
     def close(self, message: Closing | Fault | None = None) -> None:
         """End the session; its carrier is told ``message``. Idempotent. Who waits for its mind is told."""
-        if self.state is SessionState.ENDED:
+        if self.state is _ENDED:
             return
         self.state = SessionState.ENDED
         carrier, self._carrier = self._carrier, None
@@ -257,7 +264,7 @@ class Session:
             RemoteProtocolError: If it is not allowed here. Nothing has changed.
             ClosedError: If the session has ended.
         """
-        if self.state is SessionState.ENDED:
+        if self.state is _ENDED:
             raise ClosedError(f"session {self.id} has ended")
         match message:
             case wire.Call():
@@ -267,7 +274,7 @@ class Session:
                 # An acknowledgement of an epoch that is over has crossed a `Lagged` on its way.
                 if epoch == self._backlog.epoch:
                     self._acknowledge(seq)
-                    if not self._woken:
+                    if not self.has_more:
                         self._wake()
             case wire.Watch():
                 self._receive_watch(message)
@@ -304,7 +311,7 @@ class Session:
         Raises:
             LocalProtocolError: If no such call is running. Nothing has changed.
         """
-        if self.state is SessionState.ENDED:
+        if self.state is _ENDED:
             return
         stored = StoredResult(tid_text, value, failure)
         self._calls.finish(call_id, stored)
@@ -313,48 +320,39 @@ class Session:
     def is_open(self, watch_id: int) -> bool:
         """Tell whether this watch or stream is open."""
         watched = self._watched.get(watch_id)
-        return watched is not None and watched.end is None and self.state is not SessionState.ENDED
+        return watched is not None and watched.end is None and self.state is not _ENDED
 
-    def answer(
-        self,
-        watch_id: int,
-        tid_text: str,
-        value: bytes | None,
-        patch: bytes | None = None,
-        base_tid: str = "",
-        shared: dict[Any, Encoded] | None = None,
-    ) -> None:
-        """Hand in the newest answer of a watch, as of ``tid_text``; does nothing if that has ended.
+    def answer(self, new: NewAnswer) -> None:
+        """Hand in the newest answer of a watch; does nothing if that has ended.
 
-        ``value`` is the whole answer, its bytes shared by all who watch; None if only a patch is at hand. ``patch``
-        makes it of the answer as of ``base_tid``; used only if that is what this client gets right before. ``shared``
-        is one dict for all sessions that get this answer: it is encoded once.
+        Its patch is used only if it builds on what this client gets right before.
         """
+        watch_id = new.watch_id
         watched = self._watched.get(watch_id)
-        if watched is None or watched.end is not None or self.state is SessionState.ENDED:
+        if watched is None or watched.end is not None or self.state is _ENDED:
             return
-        fits = watched.given == base_tid != "" and not self._backlog.has_answer(watch_id)
-        is_patch = patch is not None and fits
-        if not is_patch and value is None:
+        patch = new.patch
+        if patch is not None and watched.given != new.base_tid:
+            patch = None
+        carrier = self._carrier
+        if (
+            patch is not None
+            and carrier is not None
+            and not self.has_more
+            and self._backlog.pass_one(patch)
+        ):
+            self.has_more = True
+            carrier.wake()
+        elif patch is not None and not self._backlog.has_answer(watch_id):
+            self._put(patch)
+        elif (whole := new.whole()) is not None:
+            watched.asked = False
+            self._put(whole)
+        else:
             self._ask_whole(watch_id, watched)
             return
-        key = (watch_id, self.form, is_patch)
-        entry = None if shared is None else shared.get(key)
-        if entry is None:
-            if is_patch:
-                assert patch is not None
-                answer = Answer(0, watch_id, tid_text, patch=Raw(patch))
-            else:
-                assert value is not None
-                answer = Answer(0, watch_id, tid_text, value=Raw(value))
-            entry = encoded(answer, self.form, kept=True)
-            if shared is not None:
-                shared[key] = entry
-        if not is_patch:
-            watched.asked = False
-        self._put(entry)
-        watched.given = watched.tid = tid_text
-        watched.value = value
+        watched.given = watched.tid = new.tid
+        watched.value = new.value
 
     def open_stream(
         self, stream_id: int, items: int, limit_bytes: int, when_full: WhenFull
@@ -371,15 +369,15 @@ class Session:
     def items(self, stream_id: int, run: Run) -> bool:
         """Hand in the next items of a stream, with gaps where one is missing; see `item`."""
         watched = self._watched.get(stream_id)
-        if watched is None or watched.end is not None or self.state is SessionState.ENDED:
+        if watched is None or watched.end is not None or self.state is _ENDED:
             return False
         if run.is_whole:
             backlog, carrier = self._backlog, self._carrier
-            if self._woken or carrier is None:
+            if self.has_more or carrier is None:
                 if backlog.put_items(stream_id, run.entries, run.cost):
                     return True
             elif backlog.pass_items(stream_id, run.entries, run.cost):
-                self._woken = True
+                self.has_more = True
                 carrier.wake()
                 return True
             elif backlog.put_items(stream_id, run.entries, run.cost):
@@ -393,7 +391,7 @@ class Session:
 
     def gap(self, stream_id: int, reason: str) -> None:
         """Say that a stream (0: the mind) misses something here."""
-        if self.is_open(stream_id) or (not stream_id and self.state is not SessionState.ENDED):
+        if self.is_open(stream_id) or (not stream_id and self.state is not _ENDED):
             self._offer(Gap(0, stream_id, reason), kept=True)
 
     def end(self, watch_id: int, failure: Failure | None = None) -> None:
@@ -411,7 +409,7 @@ class Session:
             LimitError: If too many calls wait for a reply; code ``too_many_mind_calls``. Nothing has changed.
             LocalProtocolError: If ``mind_id`` does not grow. Nothing has changed.
         """
-        if self.state is SessionState.ENDED:
+        if self.state is _ENDED:
             self._asked[mind_id] = None
             self._lose_minds([mind_id], "session_ended")
             return
@@ -429,7 +427,7 @@ class Session:
 
     def mind_notice(self, entry: Encoded) -> None:
         """Call the client's mind without waiting for a reply, with what is encoded for many at once."""
-        if self.state is not SessionState.ENDED:
+        if self.state is not _ENDED:
             self._put(entry)
 
     # --- calls ---
@@ -497,14 +495,14 @@ class Session:
 
     def _put(self, entry: Encoded) -> Offered:
         carrier = self._carrier
-        if carrier is not None and not self._woken and self._backlog.pass_one(entry):
-            self._woken = True
+        if carrier is not None and not self.has_more and self._backlog.pass_one(entry):
+            self.has_more = True
             carrier.wake()
             return Offered.KEPT
         offered = self._backlog.put(entry)
         if offered is Offered.LAGGED:
             self._offer_anew()
-        if not self._woken:
+        if not self.has_more:
             self._wake()
         return offered
 
@@ -556,10 +554,10 @@ class Session:
             self._watched.pop(watch_id, None)
 
     def _wake(self) -> None:
-        if self._carrier is None or self._woken:
+        if self._carrier is None or self.has_more:
             return
-        self._woken = self._pong is not None or self._backlog.pending
-        if self._woken:
+        self.has_more = self._pong is not None or self._backlog.pending
+        if self.has_more:
             self._carrier.wake()
 
 

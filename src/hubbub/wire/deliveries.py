@@ -106,13 +106,13 @@ def encoded_result(
 def numbered(entries: Sequence[Encoded], first: int, form: str) -> list[bytes]:
     """Return the whole bytes of ``entries``, which get the numbers from ``first`` on."""
     if len(entries) == 1:
-        return [_whole(entries[0], first, form)]
+        return [whole(entries[0], first, form)]
     if form == "json":
         return [b"%b%d%b" % (e.head, n, e.tail) for n, e in enumerate(entries, first)]
     return [e.head + _number(n) + e.tail for n, e in enumerate(entries, first)]
 
 
-def _whole(entry: Encoded, number: int, form: str) -> bytes:
+def whole(entry: Encoded, number: int, form: str) -> bytes:
     """Return the bytes of ``entry`` with its number: the same object, where the one before was the same.
 
     What many get, those who have got the same until now get with the same number.

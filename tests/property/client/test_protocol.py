@@ -14,6 +14,7 @@ from hubbub.perspective.client import events as told
 from hubbub.perspective.client.protocol import ClientProtocol, ProtocolState
 from hubbub.perspective.identity import Identity
 from hubbub.perspective.calls import StoredResult
+from hubbub.perspective.new_answer import NewAnswer
 from hubbub.perspective.session import Session
 from hubbub.wire import patch as patches
 from hubbub.wire import session as wire
@@ -68,9 +69,9 @@ class Host:
     def tell(self, watch_id: int, *, whole: bool = False) -> None:
         patch = None if whole else patches.diff(self.before[1], self.stored)
         data = None if patch is None else encode(patch)
-        self.session.answer(
-            watch_id, str(self.tid), encode(self.stored), data, self.before[0] if data else ""
-        )
+        base = self.before[0] if data else ""
+        tid, value = str(self.tid), encode(self.stored)
+        self.session.answer(NewAnswer(watch_id, self.session.form, tid, value, data, base))
 
     def watch(self, session, message):
         if message.name == "items":

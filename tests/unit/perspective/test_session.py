@@ -11,6 +11,7 @@ from msgspec import Raw, UnsetType
 from hubbub.kernel import ClosedError, LimitError, Limits, LocalProtocolError, RemoteProtocolError
 from hubbub.perspective.calls import StoredResult
 from hubbub.perspective.identity import Identity
+from hubbub.perspective.new_answer import NewAnswer
 from hubbub.perspective.session import Due, Session, SessionState
 from hubbub.wire import session as wire
 
@@ -289,18 +290,40 @@ def answers(table):
     ]
 
 
+def answer(session: Session, watch_id: int, *new: Any) -> None:
+    session.answer(NewAnswer(watch_id, session.form, *new))
+
+
 @pytest.mark.rule("LV2")
 def test_a_patch_is_used_only_on_the_answer_that_it_builds_on():
     table = Table()
     session = table.session
     session.receive(wire.Watch(1, "recent"))
-    session.answer(1, "a", b"[1]", b"[]", "")
-    session.answer(1, "b", b"[1,2]", b"[]", "a")  # coalesced: whole
+    answer(session, 1, "a", b"[1]", b"[]", "")
+    answer(session, 1, "b", b"[1,2]", b"[]", "a")  # coalesced: whole
     assert answers(table) == [(1, "b", "[1,2]")]
-    session.answer(1, "c", b"[1,2,3]", b"[]", "b")
+    answer(session, 1, "c", b"[1,2,3]", b"[]", "b")
     assert answers(table) == [(1, "c", "patch")]
-    session.answer(1, "e", b"[5]", b"[]", "d")
+    answer(session, 1, "e", b"[5]", b"[]", "d")
     assert answers(table) == [(1, "e", "[5]")]
+
+
+@pytest.mark.rule("LV2")
+def test_who_missed_the_answer_before_gets_the_same_one_whole():
+    tables = [Table(), Table(), Table()]
+    for table in tables:
+        table.session.receive(wire.Watch(1, "recent"))
+    for table in tables[:2]:
+        answer(table.session, 1, "a", b"[1]")
+        table.read()
+    new = NewAnswer(1, "json", "b", b"[1,2]", b"[]", "a")
+    for table in tables:
+        table.session.answer(new)
+    assert [answers(table) for table in tables] == [
+        [(1, "b", "patch")],
+        [(1, "b", "patch")],
+        [(1, "b", "[1,2]")],
+    ]
 
 
 @pytest.mark.rule("LV3")
@@ -308,17 +331,17 @@ def test_where_only_a_patch_is_at_hand_and_does_not_fit_the_desk_is_asked_once()
     table = Table()
     session = table.session
     session.receive(wire.Watch(1, "strokes"))
-    session.answer(1, "a", b"{}")
-    session.answer(1, "b", None, b"[]", "a")
-    session.answer(1, "c", None, b"[]", "b")
+    answer(session, 1, "a", b"{}")
+    answer(session, 1, "b", None, b"[]", "a")
+    answer(session, 1, "c", None, b"[]", "b")
     assert table.desk.log.count(("refresh", 1)) == 1
-    session.answer(1, "c", b'{"x":1}')
-    session.answer(1, "d", None, b"[]", "c")
+    answer(session, 1, "c", b'{"x":1}')
+    answer(session, 1, "d", None, b"[]", "c")
     assert table.desk.log.count(("refresh", 1)) == 2
     assert answers(table) == [(1, "c", '{"x":1}')]
-    session.answer(1, "d", b"{}")
+    answer(session, 1, "d", b"{}")
     answers(table)
-    session.answer(1, "e", None, b"[]", "d")
+    answer(session, 1, "e", None, b"[]", "d")
     assert answers(table) == [(1, "e", "patch")]
 
 
@@ -329,7 +352,7 @@ def test_after_a_lag_watches_send_their_newest_answer_and_streams_a_gap():
     for watch_id in (1, 2, 3):
         session.receive(wire.Watch(watch_id, "w"))
     session.open_stream(2, 10, 1 << 20, "lag")
-    session.answer(1, "a", b"[1]")
+    answer(session, 1, "a", b"[1]")
     session.end(3, wire.Failure("not_allowed", "forbidden"))
     for number in range(6):
         session.item(2, b"%d" % number)
@@ -393,16 +416,16 @@ def test_a_watch_that_comes_again_is_the_same_one():
 def test_with_a_failure_a_waiting_answer_is_not_sent_any_more():
     table = Table()
     table.session.receive(wire.Watch(1, "w"))
-    table.session.answer(1, "a", b"1")
+    answer(table.session, 1, "a", b"1")
     table.session.end(1, wire.Failure("not_allowed", "forbidden"))
-    table.session.answer(1, "b", b"2")
+    answer(table.session, 1, "b", b"2")
     assert [type(m).__name__ for m in table.read()] == ["End"]
 
 
 def test_an_unwatch_ends_it_at_the_desk():
     table = Table()
     table.session.receive(wire.Watch(1, "w"))
-    table.session.answer(1, "a", b"1")
+    answer(table.session, 1, "a", b"1")
     table.session.receive(wire.Unwatch(1))
     table.session.receive(wire.Unwatch(1))
     assert table.desk.log == [("watch", 1), ("unwatch", 1)]
@@ -468,7 +491,7 @@ def test_a_session_that_has_ended_is_closed_to_all():
     session.close()
     assert table.carrier.closed.reason == "ended"
     assert table.desk.log[-1][:2] == ("reply", 1)
-    session.answer(1, "a", b"1")
+    answer(session, 1, "a", b"1")
     session.gap(0, "lag")
     session.mind_call(2, "f", b"[]", b"{}")
     assert table.desk.log[-1][:2] == ("reply", 2)
