@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import select
 import socket
 import time
@@ -17,7 +18,7 @@ from bench.users.raw import PATIENCE_S, READ_BYTES, address_of
 
 ACK_EVERY = 32
 ACK_S = 0.5
-"""After so many deliveries or seconds a page acknowledges, as our browser client does."""
+"""After so many deliveries or seconds a page acknowledges, as our browser client does; not all pages at once."""
 
 _UPGRADE = (
     b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -103,6 +104,12 @@ class Page(Socket):
         self._epoch, _, seq = welcome["cursor"].rpartition(".")
         self._seq = int(seq)
         self._unacked = 0
+        self.acks = 0
+        self._draw()
+
+    def _draw(self) -> None:
+        # Each page counts from another point, as our browser client does (`spreadAcks`).
+        self._ack_at = random.randrange(ACK_EVERY) + 1
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Send one message."""
@@ -143,7 +150,7 @@ class Page(Socket):
         self.taken += found
         self._seq += found
         self._unacked += found
-        if self._unacked >= ACK_EVERY:
+        if self._unacked >= self._ack_at:
             self.acknowledge()
         return found
 
@@ -155,27 +162,36 @@ class Page(Socket):
             raise MissingError(f"the host says {data[:200]!r}")
         return found
 
-    def acknowledge(self) -> None:
-        """Acknowledge all that has come, if there is anything."""
+    def acknowledge(self, *, late: bool = False) -> None:
+        """Acknowledge all that has come, if there is anything; ``late``: because a timer asks."""
         if self._unacked:
             self._unacked = 0
+            self.acks += 1
+            if late:
+                self._draw()
+            else:
+                self._ack_at = ACK_EVERY
             self.send(b'{"t":"ack","cursor":"%s.%d"}' % (self._epoch.encode(), self._seq))
 
 
 class Acknowledging:
-    """The pages' timers: what has come is acknowledged after half a second at the latest."""
+    """The pages' timers: what has come is acknowledged after half a second at the latest, if no number asks before."""
 
     def __init__(self, pages: Sequence[Page]) -> None:
         self._pages = pages
+        self._acks = [page.acks for page in pages]
         self._at = time.perf_counter()
 
     def look(self) -> None:
         """Call it again and again."""
         now = time.perf_counter()
-        if now - self._at >= ACK_S:
-            self._at = now
-            for page in self._pages:
-                page.acknowledge()
+        if now - self._at < ACK_S / 2:
+            return
+        self._at = now
+        for page, before in zip(self._pages, self._acks, strict=True):
+            if page.acks == before:  # nothing has been acknowledged since the last look
+                page.acknowledge(late=True)
+        self._acks = [page.acks for page in self._pages]
 
 
 class Poll:

@@ -105,6 +105,8 @@ export class Session {
   private ended: HubbubError | undefined;
   private holeAt = -1;
   private unacked = 0;
+  /** So many deliveries are acknowledged at once. */
+  private ackAt = ACK_DELIVERIES;
   private acks = true;
   private ackTimer: Timer;
 
@@ -184,6 +186,7 @@ export class Session {
     this.live = true;
     this.acks = acks;
     this.unacked = 0; // the resume told the cursor
+    this.spreadAcks();
     this.out = [];
     for (const id of this.stale) if (!this.reopen) this.out.push({ t: "unwatch", id });
     this.stale.clear();
@@ -397,8 +400,20 @@ export class Session {
 
   private acknowledge(): void {
     if (!this.acks || !this.live) return;
-    if (this.unacked >= ACK_DELIVERIES) this.ackNow();
-    else this.ackTimer ??= this.clock.after(ACK_MS, () => this.ackNow());
+    if (this.unacked >= this.ackAt) this.ackNow();
+    else
+      this.ackTimer ??= this.clock.after(ACK_MS, () => {
+        this.ackNow();
+        this.spreadAcks();
+      });
+  }
+
+  /**
+   * Pages that get the same deliveries begin together, when their host has started again, and their timers end together:
+   * each counts from another point, so that the host does not hear from all of them at once.
+   */
+  private spreadAcks(): void {
+    this.ackAt = 1 + Math.floor(this.clock.random() * ACK_DELIVERIES);
   }
 
   private ackNow(): void {
@@ -406,6 +421,7 @@ export class Session {
     this.ackTimer = undefined;
     if (!this.unacked) return;
     this.unacked = 0;
+    this.ackAt = ACK_DELIVERIES;
     this.emit({ t: "ack", cursor: this.cursor });
   }
 

@@ -47,8 +47,9 @@ export const welcome = (more = {}) => ({
 export const result = (n, id, value) => ({ t: "result", n, id, value });
 
 /** A session that is live, with what it sent collected by `sent()`. */
-export function liveSession({ acks = true } = {}) {
+export function liveSession({ acks = true, random = 0.99 } = {}) {
   const clock = new FakeClock();
+  clock.random = () => random;
   const told = { mind: [], gaps: [], faults: [] };
   const session = new Session(clock, {
     wake() {},

@@ -82,6 +82,22 @@ test("acknowledgements are batched: every 32 deliveries or half a second", () =>
   assert.deepEqual(sent(), []);
 });
 
+test("pages that begin together do not acknowledge together, nor when their timers have brought them together", () => {
+  const acknowledged = (random) => {
+    const { session, sent, clock } = liveSession({ random });
+    let n = 0;
+    const take = (count) => {
+      for (let i = 0; i < count; i++) session.receive(result(++n, 99));
+      return sent().map((message) => message.cursor);
+    };
+    const first = take(80);
+    clock.advance(500);
+    return [...first, ...sent().map((message) => message.cursor), ...take(20)];
+  };
+  assert.deepEqual(acknowledged(0), ["e1.1", "e1.33", "e1.65", "e1.80", "e1.81"]);
+  assert.deepEqual(acknowledged(0.25), ["e1.9", "e1.41", "e1.73", "e1.80", "e1.89"]);
+});
+
 test("a transport that carries the cursor itself sends no acknowledgement", () => {
   const { session, sent, clock } = liveSession({ acks: false });
   for (let n = 1; n <= 40; n++) session.receive(result(n, 99));
