@@ -26,6 +26,7 @@ _UPGRADE = (
 )
 _decode = msgspec.json.Decoder().decode
 _ANY_KIND = b'"t":"'
+_BRACE = ord("{")
 _LAST_WORDS = (b'{"t":"fault"', b'{"t":"closing"', b'"t":"lagged"', b'"t":"gap"', b'"t":"end"')
 
 
@@ -142,7 +143,8 @@ class Page(Socket):
         size = len(data)
         if size > 4 and data[1] == 126 and size == 4 + (data[2] << 8) + data[3]:
             self._rest = b""
-            found = self._count_of(data, kind)  # one frame, as most often
+            # One frame with one message, as most often.
+            found = 1 if data.startswith(kind, 5) and data[4] == _BRACE else self._count_of(data, kind)
         else:
             found = 0
             for payload in self._cut(data):
