@@ -144,7 +144,9 @@ class Page(Socket):
         if size > 4 and data[1] == 126 and size == 4 + (data[2] << 8) + data[3]:
             self._rest = b""
             # One frame with one message, as most often.
-            found = 1 if data.startswith(kind, 5) and data[4] == _BRACE else self._count_of(data, kind)
+            found = (
+                1 if data.startswith(kind, 5) and data[4] == _BRACE else self._count_of(data, kind)
+            )
         else:
             found = 0
             for payload in self._cut(data):
