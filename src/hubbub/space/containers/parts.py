@@ -53,6 +53,10 @@ class Part(NamedTuple):
     ref: Any
 
 
+_decode_part = msgspec.msgpack.Decoder(Part).decode
+_ARRAY_OF_FOUR = 0x94
+
+
 class Inline:
     """Items that are in the head itself.
 
@@ -254,16 +258,16 @@ def read_part(
     raw: Any, reader: Reader
 ) -> Part | tuple[tuple[float, ...], tuple[Any, ...], msgspec.Raw]:
     """Return what `packed_part` wrote: a part, or (times, items, the array of items as it is)."""
-    pieces = split_parts(raw)
-    if len(pieces) == 2:
-        times, items = reader.read_tuple(pieces[0]), reader.read_tuple(pieces[1])
-        if len(times) != len(items) or not all(type(time) is float for time in times):
-            raise CorruptRecordError("a log has items without a time")
-        return times, items, pieces[1]
-    level, count, newest, oid = (reader.value(piece) for piece in pieces)
-    if not (type(level) is type(count) is type(oid) is int and type(newest) is float):
-        raise CorruptRecordError("a part of a log is not one")
-    return Part(level, count, newest, oid)
+    if memoryview(raw)[0] == _ARRAY_OF_FOUR:
+        part = _decode_part(raw)
+        if type(part.ref) is not int:
+            raise CorruptRecordError("a part of a log is not one")
+        return part
+    first, second = split_parts(raw)
+    times, items = reader.read_tuple(first), reader.read_tuple(second)
+    if len(times) != len(items) or not all(type(time) is float for time in times):
+        raise CorruptRecordError("a log has items without a time")
+    return times, items, second
 
 
 class _ChunkCodec:
