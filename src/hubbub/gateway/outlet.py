@@ -77,7 +77,7 @@ class Outlet:
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._has_answers = False
-        self._news: dict[int, Record] = {}  # told and not put into words yet, up to:
+        self._news: dict[int, None] = {}  # told and not put into words yet, up to:
         self._news_tid = 0
         self._news_bytes = 0
         self._flush_handle: asyncio.Handle | None = None
@@ -163,7 +163,7 @@ class Outlet:
         if own and not self._news.keys().isdisjoint(own):
             # Somebody else had changed what it then wrote: said in one it would look the other way round.
             self._say_news()
-        self._news.update(changed)
+        self._news.update(dict.fromkeys(changed))
         self._news_tid = tid
         self._news_bytes += size
         self._out_bytes += size
@@ -274,6 +274,10 @@ class Outlet:
             self._put(frame(peer.encode(peer.DropCache(self._newest()))))
         else:
             self._drain_timer = self._loop.call_later(0.05, self._catch_up)
+
+    def abandon(self) -> None:
+        """End the connection: the peer may have missed something, and the next connection tells it all."""
+        self._give_up()
 
     # --- sending ------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ same to the host that runs after a crash. Whatever a peer calls a snapshot is su
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import weakref
 from collections.abc import Collection, Iterable, Sequence
@@ -28,6 +29,8 @@ from hubbub.mount.base import InvalidationLog
 from hubbub.perspective.host import Host
 from hubbub.store.ledger import PEER_COMMIT
 from hubbub.store.snapshots import Snapshots
+
+log = logging.getLogger("hubbub.peers")
 
 _REMEMBERED_MOUNTS = 10_000
 _LEASE_S = 60.0
@@ -123,21 +126,25 @@ class Peers:
             return
         self.log.add(newest, last)
         self.leases.told(newest)
+        if own:
+            self._call_soon(_flush_all, own)
         made: dict[tuple[int, ...], bytes] = {}
         for outlet in list(self.outlets):
             own_records = own.get(outlet)
-            if own_records is None:
-                outlet.tell(newest, last, written, made)
-                outlet.flush_told()
-            else:
-                others = last.copy()
-                for oid, record in own_records.items():
-                    if last[oid] is record:
-                        del others[oid]
-                outlet.expect(answers[outlet])
-                outlet.tell(newest, others, written, own=own_records)
-        if own:
-            self._call_soon(_flush_all, own)
+            try:
+                if own_records is None:
+                    outlet.tell(newest, last, written, made)
+                    outlet.flush_told()
+                else:
+                    others = last.copy()
+                    for oid, record in own_records.items():
+                        if last[oid] is record:
+                            del others[oid]
+                    outlet.expect(answers[outlet])
+                    outlet.tell(newest, others, written, own=own_records)
+            except Exception:
+                log.exception("a peer could not be told of a commit; its connection ends")
+                outlet.abandon()
 
     def _writer_of(self, commit: Commit) -> tuple[Outlet, Collection[int]] | None:
         for kind, key, value in commit.rows:

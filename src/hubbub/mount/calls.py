@@ -156,6 +156,7 @@ class Calls:
         self._in_flight: dict[int, Call] = {}
         self._commits: dict[int, Sequence[Record]] = {}
         self._settling: Mapping[int, int] = _NOTHING
+        self._before: int | None = None
         self._next_id = 1
 
     def add(self, message: Any, writes: Sequence[Record], limit_bytes: int | None) -> Call:
@@ -239,7 +240,7 @@ class Calls:
 
     def _apply_together(self, messages: Sequence[peer.ToPeer]) -> None:
         """As `apply`, where answers to commits may be among ``messages``."""
-        self._settling = settling = {
+        settling = {
             message.id: message.tid
             for message in messages
             if type(message) is peer.Committed
@@ -250,14 +251,15 @@ class Calls:
         before = self._replica.log.newest
         writes = [self._commits[call_id] for call_id in settling]
         try:
+            self._settling, self._before = settling, before
             for message in messages:
                 self._apply(message)
         except BaseException:
             # An answer that was relied on was not taken in.
-            self._replica.doubt([write.oid for some in writes for write in some], before)
+            self._replica.distrust([write.oid for some in writes for write in some], before)
             raise
         finally:
-            self._settling = _NOTHING
+            self._settling, self._before = _NOTHING, None
 
     def _apply(self, message: peer.ToPeer) -> None:
         take_in = self._how.get(type(message))
@@ -348,7 +350,15 @@ class Calls:
         merged = message.merged if call.sends == 1 else [write.oid for write in writes]
         kept = self._without_doubt(message.kept) if message.kept else ()
         in_flight = self._in_flight_oids() if self._commits else ()
-        self._replica.committed(message.tid, writes, merged, message.records, kept, in_flight)
+        try:
+            self._replica.committed(
+                message.tid, writes, merged, message.records, kept, in_flight, self._before
+            )
+        except RemoteProtocolError:
+            # It is asked again, on the next link.
+            self._in_flight[message.id] = call
+            self._commits[message.id] = writes
+            raise
         call.answer = (Tid(message.tid), merged)
         self._turn.wake(call.waiter)
 

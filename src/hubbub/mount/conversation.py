@@ -352,6 +352,10 @@ class Conversation:
         except (OSError, RemoteProtocolError) as error:
             self._lose(link, error)
             return False
+        except BaseException:
+            # Such as Ctrl-C: what had arrived is lost, and another link tells it again.
+            self._lose(link, ConnectionAbortedError("interrupted while news were taken in"))
+            raise
         return bool(messages) and self._link is link
 
     # --- the end ------------------------------------------------------------------------------------------------------

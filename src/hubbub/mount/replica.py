@@ -65,6 +65,7 @@ class Replica:
             # Its oids are counted anew; those of the old host may be given to others.
             self.oids.clear()
             self.epoch = message.host_epoch
+        self._doubted.clear()  # answers that would tell are lost
         self.oids.extend(range(message.first_oid, message.first_oid + message.oid_count))
         if not is_same_host or message.changed is None or message.tid < self.newest:
             self.dropped(message.tid)
@@ -127,6 +128,15 @@ class Replica:
             doubted.clear()
         self.cache.close(oids, newest + 1)
 
+    def distrust(self, oids: Collection[int], newest: int) -> None:
+        """Serve nothing of ``oids`` beyond ``newest``, and what is newer at its own tid: they may change at the next."""
+        self._trust_no_more(oids)
+        self.cache.close(oids, newest + 1)
+        for oid in oids:
+            record = self.cache.recent.get(oid)
+            if record is not None:
+                self.cache.close((oid,), record.tid + 1)
+
     def _trust_no_more(self, oids: Iterable[int]) -> None:
         for oid in oids:
             self._doubted.pop(oid, None)
@@ -172,6 +182,7 @@ class Replica:
         records: Sequence[Record] = (),
         kept: Collection[int] = (),
         in_flight: Collection[int] = (),
+        before: int | None = None,
     ) -> None:
         """Take in that this peer's ``writes`` are stored as ``tid``, except ``merged``, whose state is another.
 
@@ -182,6 +193,8 @@ class Replica:
             records: The stored states of some of ``merged``.
             kept: Those of ``merged`` that the commit has not written, and no other of this peer's may have.
             in_flight: What is written by other commits of this peer that are not answered yet.
+            before: The newest tid before the news that came together with this; None: they came before, and put it all
+                in doubt.
 
         Raises:
             RemoteProtocolError: If a record is none of these; nothing has changed.
@@ -203,6 +216,9 @@ class Replica:
             raise RemoteProtocolError("the host sent a record that was not merged", code="garbled")
         written = [write.oid for write in writes]
         if others:
+            if before is not None:
+                # What it was merged with may have been written in the same group, and is not told by itself.
+                self.distrust(others.difference(kept), before)
             self.cache.close(others.union(written).difference(kept), tid)
         elif self.cache.has_spilled:
             self.cache.close(written, tid)  # what is in a file is not read to be replaced

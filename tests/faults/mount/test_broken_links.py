@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from hubbub.kernel import (
     OutcomeUnknownError,
     Record,
 )
-from hubbub.mount import RemoteMount
+from hubbub.mount import RemoteMount, Space
 from hubbub.store import MemoryStore
 from tests.conformance.mount.serving import HostThread, free_port
 from tests.faults.mount.proxy import Proxy
@@ -320,3 +321,32 @@ def test_waiting_goes_on_when_the_host_is_back(tmp_path: Path) -> None:
         mount.close()
         other.close()
         server.close()
+
+
+@pytest.mark.rule("SP1")
+def test_news_that_an_interrupt_has_cut_off_are_told_again(
+    server: HostThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = Space(RemoteMount(server.url)), Space(RemoteMount(server.url))
+    mount = two._mount
+    assert isinstance(mount, RemoteMount)
+    one.run(lambda root: root.update(n=1))
+    two.sync()
+    assert two.read(lambda root: root["n"]) == 1
+    apply = mount._calls.apply
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(messages: Any) -> None:
+        if interrupts and messages:
+            raise interrupts.pop()
+        apply(messages)
+
+    monkeypatch.setattr(mount._calls, "apply", interrupted)
+    one.run(lambda root: root.update(n=2))
+    with pytest.raises(KeyboardInterrupt):
+        two.sync()
+    two.sync()
+    assert two.read(lambda root: root["n"]) == 2
+    assert two.stats.reconnects == 1
+    for space in (one, two):
+        space.close()

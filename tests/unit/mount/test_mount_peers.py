@@ -418,6 +418,27 @@ async def test_news_that_wait_for_an_answer_which_does_not_come_go_out_all_the_s
     await one.until(peer.Pong)
 
 
+@pytest.mark.rule("ST1")
+async def test_what_goes_wrong_with_one_peer_is_told_to_all_others_and_ends_its_connection(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two, three = FakePeer(host), FakePeer(host), FakePeer(host)
+    for fake in (one, two, three):
+        fake.mount()
+
+    def tell(*_: object, **__: object) -> None:
+        raise ValueError("no words for it")
+
+    monkeypatch.setattr(two.connection.outlet, "tell", tell)
+    one.say(commit(1, (11, 0), key=b"mount-000001" + b"1" * 8))
+    await one.until(peer.Committed)
+    (told,) = await three.until(peer.Invalidate)
+    assert isinstance(told, peer.Invalidate)
+    assert told.oids == [11]
+    assert (two.is_closed, two.messages) == (True, [])
+    assert "no words for it" in caplog.text
+
+
 @pytest.mark.rule("ST1", "ST2")
 async def test_the_feed_is_told_piece_by_piece_up_to_what_the_peer_knows(host: Host) -> None:
     one = FakePeer(host)
