@@ -129,7 +129,7 @@ class Replica:
         self.cache.close(oids, newest + 1)
 
     def distrust(self, oids: Collection[int], newest: int) -> None:
-        """Serve nothing of ``oids`` beyond ``newest``, and what is newer at its own tid: they may change at the next."""
+        """Serve nothing of ``oids`` beyond ``newest``, and what is newer at its own tid: it may have changed since."""
         self._trust_no_more(oids)
         self.cache.close(oids, newest + 1)
         for oid in oids:
