@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import hubbub
@@ -37,6 +38,17 @@ def latencies(began: Any, seen: dict[int, float]) -> dict[str, float]:
     return {"visible-p50": percentile(took, 50), "visible-p99": percentile(took, 99)}
 
 
+def write(gate: Gate, count: int, began: Any, commit: Callable[[int], object]) -> None:
+    """Commit the numbers up to ``count`` with pauses, and note when each began."""
+    gate.wait()
+    chance = random.Random(2)
+    for number in range(1, count + 1):
+        time.sleep(chance.uniform(*PAUSE_S))
+        began[number] = time.monotonic()
+        commit(number)
+    gate.wait()
+
+
 def write_or_watch(
     index: int, gate: Gate, url: str, count: int, began: Any
 ) -> dict[int, float] | None:
@@ -44,13 +56,7 @@ def write_or_watch(
     with hubbub.open(url) as space:
         space.read(look)
         if index == 0:
-            gate.wait()
-            chance = random.Random(2)
-            for number in range(1, count + 1):
-                time.sleep(chance.uniform(*PAUSE_S))
-                began[number] = time.monotonic()
-                space.run(add)
-            gate.wait()
+            write(gate, count, began, lambda _: space.run(add))
             return None
         changes = space.changes()
         next(changes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import random
 import select
 import socket
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 
 from bench import apart
 from bench.apart import Gate
-from bench.peers.seen import PAUSE_S, latencies, rounds
+from bench.peers.seen import latencies, rounds, write
 
 _BLOCK = 4096
 _BLOCKS = 1024
@@ -80,17 +79,15 @@ def ask(_index: int, gate: Gate, address: Address, seconds: float) -> float:
 def write_or_follow(
     index: int, gate: Gate, address: Address, count: int, began: Any
 ) -> dict[int, float] | None:
-    """Number 0 sends numbers, number 1 notes when each has come. Pauses as in `bench.peers.seen`."""
+    """Number 0 sends numbers, number 1 notes when each has come. Pauses are those of all systems."""
     with connected(address) as connection:
         if index == 0:
-            gate.wait()
-            chance = random.Random(2)
-            for number in range(1, count + 1):
-                time.sleep(chance.uniform(*PAUSE_S))
-                began[number] = time.monotonic()
+
+            def commit(number: int) -> None:
                 connection.send(b"%100d" % number)
                 assert connection.recv(_BLOCK)
-            gate.wait()
+
+            write(gate, count, began, commit)
             return None
         connection.send(_FOLLOW)
         assert connection.recv(_BLOCK) == _FOLLOW

@@ -5,14 +5,13 @@ ZODB has no call that waits for a change. This one hooks into the storage's own 
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from typing import Any
 
 from bench import apart
 from bench.apart import Gate
-from bench.peers.seen import PAUSE_S, latencies, rounds
+from bench.peers.seen import latencies, rounds, write
 from bench.rivals import things
 from bench.rivals.databases import SYSTEMS, Open, connected
 
@@ -35,14 +34,12 @@ def write_or_watch(
         counter = connection.root()["counter 0"]
         number = counter.number
         if index == 0:
-            gate.wait()
-            chance = random.Random(2)
-            for number in range(1, count + 1):
-                time.sleep(chance.uniform(*PAUSE_S))
-                began[number] = time.monotonic()
+
+            def commit(_: int) -> None:
                 counter.number += 1
                 connection.transaction_manager.commit()
-            gate.wait()
+
+            write(gate, count, began, commit)
             return None
         news = wake_on_change(connection)
         gate.wait()

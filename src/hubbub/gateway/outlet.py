@@ -52,7 +52,7 @@ class Outlet:
         neighbours: Of this peer.
         newest: Returns the newest tid that peers were told.
         sent: Called when something was written.
-        give_up: Called when the peer does not read at all.
+        give_up: Ends the connection; given what the peer does, or what became of it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Outlet:
         neighbours: Neighbours,
         newest: Callable[[], int],
         sent: Callable[[], None],
-        give_up: Callable[[], None],
+        give_up: Callable[[str], None],
     ) -> None:
         self._write = write
         self._buffered_bytes = buffered_bytes
@@ -277,7 +277,7 @@ class Outlet:
 
     def abandon(self) -> None:
         """End the connection: the peer may have missed something, and the next connection tells it all."""
-        self._give_up()
+        self._give_up("could not be told of a commit")
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -323,7 +323,7 @@ class Outlet:
         self._write(data)
         self._sent()
         if self._buffered_bytes() > 4 * self._limit_bytes + len(data):
-            self._give_up()
+            self._give_up("asks and does not read the answers")
 
     def answered(self) -> None:
         """An answer to a commit has been given."""

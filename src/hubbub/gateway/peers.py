@@ -228,8 +228,8 @@ class PeerConnection:
         self.outlet.answer(message)
         return not self.outlet.is_over
 
-    def _give_up(self) -> None:
-        log.warning("a peer asks and does not read the answers; its connection ends")
+    def _give_up(self, why: str) -> None:
+        log.warning("a peer %s; its connection ends", why)
         self.lost()
         self._close()
 

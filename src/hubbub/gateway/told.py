@@ -143,7 +143,8 @@ class Peers:
                     outlet.expect(answers[outlet])
                     outlet.tell(newest, others, written, own=own_records)
             except Exception:
-                log.exception("a peer could not be told of a commit; its connection ends")
+                # Whatever it was: the others are to be told, and this one is not to have a hole (ST1).
+                log.exception("telling a peer of a commit failed")
                 outlet.abandon()
 
     def _writer_of(self, commit: Commit) -> tuple[Outlet, Collection[int]] | None:

@@ -91,11 +91,6 @@ class RecordCache:
         return in_memory + len(self._spilled)
 
     @property
-    def has_spilled(self) -> bool:
-        """Whether some of it is in files."""
-        return len(self._spilled) > 0
-
-    @property
     def evictions(self) -> int:
         """How many records were let go of, for there was no room."""
         return self._dropped + self._spilled.evictions

@@ -199,18 +199,6 @@ class Replica:
         Raises:
             RemoteProtocolError: If a record is none of these; nothing has changed.
         """
-        if len(writes) == 1 and not (merged or kept or records or in_flight or self._doubted):
-            # Most often it is that, and every call costs.
-            (write,) = writes
-            if write.class_name and not self.cache.has_spilled:
-                oid, log = write.oid, self.log
-                write.tid = tid
-                if log.is_unchanged(oid, tid - 1, certain_only=True):
-                    log.settle(oid, tid)
-                    self.cache.add(write, None)
-                else:
-                    self.cache.add(write, tid + 1)
-                return
         others = frozenset(merged)
         if records and any(record.tid != tid or record.oid not in others for record in records):
             raise RemoteProtocolError("the host sent a record that was not merged", code="garbled")
@@ -220,7 +208,7 @@ class Replica:
                 # What it was merged with may have been written in the same group, and is not told by itself.
                 self.distrust(others.difference(kept), before)
             self.cache.close(others.union(written).difference(kept), tid)
-        elif self.cache.has_spilled:
+        else:
             self.cache.close(written, tid)  # what is in a file is not read to be replaced
         if self._doubted:
             for oid in kept:

@@ -334,16 +334,7 @@ class Session:
         patch = new.patch
         if patch is not None and watched.given != new.base_tid:
             patch = None
-        carrier = self._carrier
-        if (
-            patch is not None
-            and carrier is not None
-            and not self.has_more
-            and self._backlog.pass_one(patch)
-        ):
-            self.has_more = True
-            carrier.wake()
-        elif patch is not None and not self._backlog.has_answer(watch_id):
+        if patch is not None and not self._backlog.has_answer(watch_id):
             self._put(patch)
         elif (whole := new.whole()) is not None:
             watched.asked = False

@@ -39,8 +39,8 @@ class Out:
         self.writes.append([type(message) for message in messages])
         self.told += [message for message in messages if isinstance(message, peer.Invalidate)]
 
-    def fail(self) -> None:
-        raise AssertionError("given up")
+    def fail(self, why: str) -> None:
+        raise AssertionError(why)
 
     def tell(self, tid: int, oid: int = 7) -> None:
         """Tell of somebody's commit."""
